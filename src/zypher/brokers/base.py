@@ -1,0 +1,241 @@
+"""The broker: where predictions wait and where they are recorded. The contract, in words.
+
+Servers submit and wait, workers claim and finish; neither knows the other. Everything that
+is promised about a prediction is promised here, and `zypher.testing.BrokerContract` holds
+every broker to it:
+
+- **Accepted is kept.** What `submit(keep=True)` or `keep` returned for survives whatever
+  `guarantee` says it survives.
+- **At-least-once execution, exactly one visible outcome.** A run may be repeated after a
+  crash; `finish` is a compare-and-set on `attempt`, so only the latest claim can end a
+  prediction, and an ended prediction never changes again.
+- **Bounded.** `submit` refuses with `QueueFull` what would exceed `Limits`.
+
+Verbs that take a `timeout` (seconds) wait for an event, they do not poll. Cancelling a verb
+that waits loses nothing. Time comes from the `Clock` that a broker is made with.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from zypher.prediction import Claim, Outcome, Prediction, Status
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a broker may hold, and for how long. Times are seconds."""
+
+    max_queued: int = 10_000  # waiting predictions of one model
+    max_queued_bytes: int = 1_000_000_000  # inputs waiting, of all models together
+    max_crashes: int = 3
+    lease: float = 30.0
+    ttl: float = 3600.0
+
+    # The part of max_queued and max_queued_bytes that only callers who wait may fill, so that
+    # a long asynchronous queue does not lock them out.
+    waiting_share: float = 0.1
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server needs to know of a model whose code it never sees."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None = None
+
+
+class ReplicaCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The replicas of one model at one worker. `slots`: predictions they can run at once."""
+
+    ready: int = 0
+    starting: int = 0
+    slots: int = 0
+    failure: str | None = None  # why the last one that failed to start did
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker and its replicas, by model."""
+
+    id: str
+    host: str
+    pid: int
+    replicas: dict[str, ReplicaCounts]
+
+
+class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one model's queue. Times are seconds."""
+
+    queued: int = 0
+    queued_bytes: int = 0
+    processing: int = 0
+    oldest_queued_age: float = 0.0
+    oldest_processing_age: float = 0.0
+    service_time: float | None = None  # of one run, smoothed; None before the first finished
+
+
+class Page(NamedTuple):
+    """One page of a listing; `cursor` asks for the next, None on the last."""
+
+    predictions: Sequence[Prediction]
+    cursor: str | None
+
+
+class Broker(ABC):
+    """Where predictions wait and are recorded."""
+
+    # The life of a prediction, for servers.
+
+    @abstractmethod
+    async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+        """Take a queued prediction in and return its record.
+
+        An id that is known already changes nothing: its record is returned, so that a
+        submit whose answer was lost can be repeated. `keep=False` is for a caller who waits:
+        the prediction goes ahead of kept ones, and is forgotten once its outcome was
+        delivered. Raises `QueueFull` when it would exceed the limits, `Unavailable` when the
+        broker cannot take anything now.
+        """
+
+    @abstractmethod
+    async def keep(self, id: str) -> Prediction | None:
+        """Make a waiting prediction one that is kept, and return its record.
+
+        From then on it is as safe as if submitted with `keep=True`, and it waits in the lane
+        of its own priority. None if it is unknown.
+        """
+
+    @abstractmethod
+    async def get(self, id: str) -> Prediction | None:
+        """The record, or None when it is unknown or has expired."""
+
+    @abstractmethod
+    async def wait(self, id: str, timeout: float) -> Prediction | None:
+        """The record once it is final, or as it stands after `timeout`; None if unknown.
+
+        Works on any node. All who wait for an id get the same record. Raises `Unavailable`
+        when the broker closes meanwhile.
+        """
+
+    @abstractmethod
+    async def position(self, id: str) -> int | None:
+        """How many claims come before this queued prediction, roughly; None if not queued."""
+
+    @abstractmethod
+    async def cancel(self, id: str) -> Prediction | None:
+        """End a prediction as canceled, at once, and return its record; None if unknown.
+
+        A running one is final too: its worker learns of it from `renew`. Raises `Conflict`
+        when it has already ended.
+        """
+
+    @abstractmethod
+    async def delete(self, id: str) -> bool:
+        """Forget an ended prediction; False if unknown. Raises `Conflict` while it has not."""
+
+    @abstractmethod
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        model: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Kept predictions, newest first, without inputs and results.
+
+        The cursor is stable: what is submitted meanwhile neither repeats nor hides a row.
+        """
+
+    # Runs, for workers.
+
+    @abstractmethod
+    async def claim(
+        self, worker: str, model: str, *, limit: int, timeout: float
+    ) -> Sequence[Prediction]:
+        """Take up to `limit` queued predictions of a model, waiting `timeout` for the first.
+
+        Each returned one is processing, its `attempt` one higher, leased to this worker. The
+        lanes high, normal and low get 8, 4 and 1 of 13 claims while all have work; within a
+        lane the order is that of submission, also for those that were given back.
+
+        Suspects (see `crash`) never share a claim with others, nor with more suspects than
+        their `company` allows.
+        """
+
+    @abstractmethod
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[str]:
+        """Extend the leases of these claims, and return the ids whose claim is lost.
+
+        A lost claim was reclaimed, canceled or ended; its outcome would be refused.
+        """
+
+    @abstractmethod
+    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        """Record how a run ended and wake all who wait for it.
+
+        False, changing nothing, when the claim is not the latest or the prediction has
+        ended: the outcome came too late.
+        """
+
+    @abstractmethod
+    async def release(self, claim: Claim) -> bool:
+        """Give a prediction back unharmed, to its old place in the queue, charging nothing.
+
+        False when the claim is not the latest.
+        """
+
+    @abstractmethod
+    async def crash(self, claims: Sequence[Claim]) -> None:
+        """Report that one process ran all of these together and died.
+
+        A single one is charged with the crash and, at `max_crashes`, fails as
+        `model_crashed`. Several become suspects: queued again uncharged, and next allowed in
+        company of half as many. Claims that are not the latest are passed over.
+        """
+
+    # Upkeep, for the janitor.
+
+    @abstractmethod
+    async def reclaim(self) -> int:
+        """Take back the claims whose lease has run out, each as a crash; how many."""
+
+    @abstractmethod
+    async def purge(self) -> int:
+        """Forget the predictions that have expired; how many."""
+
+    # What servers and workers tell of themselves.
+
+    @abstractmethod
+    async def register_model(self, model: ModelInfo) -> None:
+        """Make a model known, or replace what was known. The first one is the default."""
+
+    @abstractmethod
+    async def models(self) -> dict[str, ModelInfo]:
+        """All known models by name, the default first."""
+
+    @abstractmethod
+    async def register_worker(self, worker: WorkerInfo) -> None:
+        """Make a worker and the state of its replicas known, replacing what was known."""
+
+    @abstractmethod
+    async def forget_worker(self, id: str) -> None:
+        """Take a worker out of the registry. Its claims are not touched."""
+
+    @abstractmethod
+    async def workers(self) -> dict[str, WorkerInfo]:
+        """All known workers by id."""
+
+    @abstractmethod
+    async def stats(self) -> dict[str, ModelStats]:
+        """The state of the queue of every model that is known or has predictions."""
+
+    @abstractmethod
+    def guarantee(self) -> str:
+        """One sentence: what survives what, with this broker as it is set up now."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go of everything. All who wait get `Unavailable`; closing twice is fine."""

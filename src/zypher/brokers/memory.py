@@ -1,0 +1,436 @@
+"""The memory broker: the whole contract in one process, without a durable byte.
+
+Everything happens on one event loop and no verb yields between reading and writing, so
+every transition is atomic without a lock.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from zypher.brokers.base import (
+    Broker,
+    Limits,
+    ModelInfo,
+    ModelStats,
+    Page,
+    WorkerInfo,
+)
+from zypher.brokers.lanes import Lanes
+from zypher.clock import Clock
+from zypher.errors import Conflict, QueueFull, Unavailable
+from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
+
+# How long the outcome of an unkept prediction is held when nobody was there to take it: long
+# enough for a waiter that is between two waits.
+_LINGER = 60.0
+
+# How much of a new measurement goes into the smoothed service time.
+_SMOOTHING = 0.2
+
+
+T = TypeVar("T")
+
+
+class _Entry:
+    """A record and what only this process knows of it."""
+
+    __slots__ = ("kept", "leased_until", "place", "record", "since", "waiters", "worker")
+
+    def __init__(self, record: Prediction, *, place: int, kept: bool, since: float) -> None:
+        self.record = record
+        self.place = place
+        self.kept = kept
+        self.since = since  # steady time of the last move
+        self.waiters: list[asyncio.Future[Prediction | None]] = []
+        self.worker = ""
+        self.leased_until = 0.0
+
+    @property
+    def lane(self) -> Priority | None:
+        if self.record.status is not Status.QUEUED:
+            return None
+        return self.record.priority if self.kept else Priority.HIGH
+
+
+class _Queue:
+    """One model's waiting and running predictions."""
+
+    def __init__(self) -> None:
+        self.lanes: Lanes[_Entry] = Lanes()
+        self.queued = 0
+        self.queued_bytes = 0
+        self.running: dict[str, _Entry] = {}
+        self.submitted = 0
+        self.service_time: float | None = None
+        self.claimers: deque[asyncio.Future[bool]] = deque()
+
+    def push(self, entry: _Entry) -> None:
+        self.queued += 1
+        self.queued_bytes += entry.record.size
+        self.lanes.push(entry)
+        self.ring()
+
+    def left(self, record: Prediction) -> None:
+        """A queued record is no longer queued."""
+        self.queued -= 1
+        self.queued_bytes -= record.size
+
+    def ring(self) -> None:
+        """Wake one worker that waits for something to claim."""
+        while self.claimers and not _resolve(self.claimers.popleft(), True):
+            pass
+
+    def measured(self, seconds: float) -> None:
+        """A run was finished after so many seconds."""
+        if self.service_time is None:
+            self.service_time = seconds
+        else:
+            self.service_time += _SMOOTHING * (seconds - self.service_time)
+
+    def next_group(self, limit: int) -> list[_Entry]:
+        """The next up to `limit` entries that may run together, taken out of their lanes."""
+        group: list[_Entry] = []
+        while len(group) < limit and (entry := self.lanes.peek()) is not None:
+            company = entry.record.company
+            if group and (company is None) != (group[0].record.company is None):
+                break
+            if company is not None:
+                limit = min(limit, company)
+                if len(group) == limit:
+                    break
+            self.lanes.pop()
+            group.append(entry)
+        return group
+
+
+class MemoryBroker(Broker):
+    """Predictions in this process's memory."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+        self._queues: dict[str, _Queue] = {}
+        self._expiring: list[tuple[float, str]] = []
+        self._models: dict[str, ModelInfo] = {}
+        self._workers: dict[str, WorkerInfo] = {}
+        self._closed = False
+
+    # The life of a prediction.
+
+    async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+        self._require_open()
+        known = self._entries.get(prediction.id)
+        if known is not None:
+            return known.record
+        self._admit(prediction, keep)
+        queue = self._queue(prediction.model)
+        queue.submitted += 1
+        entry = _Entry(prediction, place=queue.submitted, kept=keep, since=self._clock.steady())
+        self._entries[prediction.id] = entry
+        queue.push(entry)
+        return prediction
+
+    async def keep(self, id: str) -> Prediction | None:
+        self._require_open()
+        entry = self._entries.get(id)
+        if entry is None:
+            return None
+        if not entry.kept:
+            entry.kept = True
+            if entry.lane is not None:
+                self._queue(entry.record.model).lanes.push(entry)
+            elif entry.record.status.terminal:
+                self._expire(entry, self._limits.ttl)
+        return entry.record
+
+    async def get(self, id: str) -> Prediction | None:
+        entry = self._entries.get(id)
+        if entry is None or self._expired(entry.record):
+            return None
+        return entry.record
+
+    async def wait(self, id: str, timeout: float) -> Prediction | None:
+        self._require_open()
+        entry = self._entries.get(id)
+        if entry is None or entry.record.status.terminal or timeout <= 0:
+            return await self.get(id)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Prediction | None] = loop.create_future()
+        entry.waiters.append(waiter)
+        alarm = loop.call_later(timeout, _resolve, waiter, None)
+        try:
+            return await waiter or entry.record
+        finally:
+            alarm.cancel()
+            entry.waiters.remove(waiter)
+
+    async def position(self, id: str) -> int | None:
+        entry = self._entries.get(id)
+        if entry is None or entry.lane is None:
+            return None
+        oldest = self._queue(entry.record.model).lanes.oldest()
+        return entry.place - oldest.place if oldest else 0
+
+    async def cancel(self, id: str) -> Prediction | None:
+        entry = self._entries.get(id)
+        if entry is None:
+            return None
+        if entry.record.status.terminal:
+            raise Conflict(f"The prediction has ended already: it is {entry.record.status}.")
+        if entry.record.status is Status.QUEUED:
+            self._queue(entry.record.model).left(entry.record)
+        return self._settle(entry, entry.record.canceled(self._clock.wall()))
+
+    async def delete(self, id: str) -> bool:
+        entry = self._entries.get(id)
+        if entry is None:
+            return False
+        if not entry.record.status.terminal:
+            raise Conflict("The prediction has not ended yet: cancel it first.")
+        del self._entries[id]
+        return True
+
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        model: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        ids = (
+            id
+            for id, entry in self._entries.items()
+            if entry.kept
+            and (cursor is None or id < cursor)
+            and (status is None or entry.record.status is status)
+            and (model is None or entry.record.model == model)
+            and not self._expired(entry.record)
+        )
+        newest = heapq.nlargest(limit + 1, ids)
+        rows = [replace(self._entries[id].record, input=b"", result=None) for id in newest[:limit]]
+        return Page(rows, rows[-1].id if len(newest) > limit else None)
+
+    # Runs.
+
+    async def claim(
+        self, worker: str, model: str, *, limit: int, timeout: float
+    ) -> Sequence[Prediction]:
+        queue = self._queue(model)
+        deadline = asyncio.get_running_loop().time() + timeout
+        while queue.queued == 0 and await self._arrival(queue, deadline):
+            pass  # another worker may have been quicker
+        now, steady = self._clock.wall(), self._clock.steady()
+        group = queue.next_group(limit)
+        for entry in group:
+            queue.left(entry.record)
+            entry.record = entry.record.claimed(now)
+            entry.since = steady
+            entry.worker = worker
+            entry.leased_until = steady + self._limits.lease
+            queue.running[entry.record.id] = entry
+        if queue.queued:
+            queue.ring()
+        return [entry.record for entry in group]
+
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[str]:
+        lost = set()
+        for claim in claims:
+            entry = self._claimed(claim)
+            if entry is None or entry.worker != worker:
+                lost.add(claim.id)
+            else:
+                entry.leased_until = self._clock.steady() + self._limits.lease
+        return lost
+
+    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        entry = self._claimed(claim)
+        if entry is None:
+            return False
+        self._queue(entry.record.model).measured(self._clock.steady() - entry.since)
+        self._settle(entry, entry.record.ended(outcome, self._clock.wall()))
+        return True
+
+    async def release(self, claim: Claim) -> bool:
+        entry = self._claimed(claim)
+        if entry is None:
+            return False
+        self._give_back(entry, entry.record.released())
+        return True
+
+    async def crash(self, claims: Sequence[Claim]) -> None:
+        entries = [entry for claim in claims if (entry := self._claimed(claim))]
+        for entry in entries:
+            self._crashed(entry, company=len(claims))
+
+    # Upkeep.
+
+    async def reclaim(self) -> int:
+        now = self._clock.steady()
+        late = [
+            entry
+            for queue in self._queues.values()
+            for entry in queue.running.values()
+            if entry.leased_until <= now
+        ]
+        for entry in late:
+            self._crashed(entry, company=1)
+        return len(late)
+
+    async def purge(self) -> int:
+        count = 0
+        now = self._clock.wall()
+        while self._expiring and self._expiring[0][0] <= now:
+            _, id = heapq.heappop(self._expiring)
+            entry = self._entries.get(id)
+            if entry is not None and self._expired(entry.record):
+                del self._entries[id]
+                count += 1
+        return count
+
+    # The registry.
+
+    async def register_model(self, model: ModelInfo) -> None:
+        self._models[model.name] = model
+
+    async def models(self) -> dict[str, ModelInfo]:
+        return self._models
+
+    async def register_worker(self, worker: WorkerInfo) -> None:
+        self._workers[worker.id] = worker
+
+    async def forget_worker(self, id: str) -> None:
+        self._workers.pop(id, None)
+
+    async def workers(self) -> dict[str, WorkerInfo]:
+        return self._workers
+
+    async def stats(self) -> dict[str, ModelStats]:
+        names = dict.fromkeys([*self._models, *self._queues])
+        return {name: self._stats(self._queue(name)) for name in names}
+
+    def guarantee(self) -> str:
+        return "Predictions are held in this process's memory and are lost when it ends."
+
+    async def aclose(self) -> None:
+        self._closed = True
+        for entry in self._entries.values():
+            for waiter in entry.waiters:
+                if not waiter.done():
+                    waiter.set_exception(Unavailable("The server is shutting down."))
+
+    # What the verbs are made of.
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is shutting down.")
+
+    def _queue(self, model: str) -> _Queue:
+        queue = self._queues.get(model)
+        if queue is None:
+            queue = self._queues[model] = _Queue()
+        return queue
+
+    def _admit(self, prediction: Prediction, keep: bool) -> None:
+        """Raise `QueueFull` if the prediction does not fit."""
+        share = 1.0 - self._limits.waiting_share if keep else 1.0
+        if self._queue(prediction.model).queued >= self._limits.max_queued * share:
+            raise QueueFull(
+                f"The queue of {prediction.model!r} is full: as many predictions wait as "
+                f"max-queued ({self._limits.max_queued}) allows."
+            )
+        waiting = sum(queue.queued_bytes for queue in self._queues.values())
+        if waiting + prediction.size > self._limits.max_queued_bytes * share:
+            raise QueueFull(
+                "The queue is full: as many bytes wait as "
+                f"max-queued-bytes ({self._limits.max_queued_bytes}) allows."
+            )
+
+    async def _arrival(self, queue: _Queue, deadline: float) -> bool:
+        """Wait until something may be there to claim; False if nothing came in time."""
+        loop = asyncio.get_running_loop()
+        claimer: asyncio.Future[bool] = loop.create_future()
+        queue.claimers.append(claimer)
+        alarm = loop.call_at(deadline, _resolve, claimer, False)
+        try:
+            return await claimer
+        except asyncio.CancelledError:
+            if claimer.done() and not claimer.cancelled():
+                queue.ring()  # somebody else has to answer the bell that this one heard
+            raise
+        finally:
+            alarm.cancel()
+            with suppress(ValueError):
+                queue.claimers.remove(claimer)
+
+    def _claimed(self, claim: Claim) -> _Entry | None:
+        """The entry that this claim still holds."""
+        entry = self._entries.get(claim.id)
+        if entry is None or entry.record.status is not Status.PROCESSING:
+            return None
+        return entry if entry.record.attempt == claim.attempt else None
+
+    def _crashed(self, entry: _Entry, *, company: int) -> None:
+        record = entry.record.crashed(
+            self._clock.wall(), company=company, max_crashes=self._limits.max_crashes
+        )
+        if record.status.terminal:
+            self._settle(entry, record)
+        else:
+            self._give_back(entry, record)
+
+    def _give_back(self, entry: _Entry, record: Prediction) -> None:
+        queue = self._queue(record.model)
+        queue.running.pop(record.id)
+        entry.record = record
+        entry.since = self._clock.steady()
+        queue.push(entry)
+
+    def _settle(self, entry: _Entry, record: Prediction) -> Prediction:
+        """Make a record final, and tell all who wait for it."""
+        self._queue(record.model).running.pop(record.id, None)
+        entry.record = record
+        delivered = sum([_resolve(waiter, record) for waiter in entry.waiters])
+        if entry.kept:
+            self._expire(entry, self._limits.ttl)
+        elif delivered:
+            del self._entries[record.id]
+        else:
+            self._expire(entry, _LINGER)
+        return entry.record
+
+    def _expire(self, entry: _Entry, ttl: float) -> None:
+        expires = self._clock.wall() + ttl
+        entry.record = replace(entry.record, expires=expires)
+        heapq.heappush(self._expiring, (expires, entry.record.id))
+
+    def _expired(self, record: Prediction) -> bool:
+        return record.expires is not None and record.expires <= self._clock.wall()
+
+    def _stats(self, queue: _Queue) -> ModelStats:
+        now = self._clock.steady()
+        oldest = queue.lanes.oldest()
+        running = next(iter(queue.running.values()), None)
+        return ModelStats(
+            queued=queue.queued,
+            queued_bytes=queue.queued_bytes,
+            processing=len(queue.running),
+            oldest_queued_age=now - oldest.since if oldest else 0.0,
+            oldest_processing_age=now - running.since if running else 0.0,
+            service_time=queue.service_time,
+        )
+
+
+def _resolve(future: asyncio.Future[T], result: T) -> bool:
+    """Give a future its result, unless it has one; True if it was given."""
+    if future.done():
+        return False
+    future.set_result(result)
+    return True

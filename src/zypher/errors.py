@@ -1,0 +1,179 @@
+"""Every error that Zypher raises on purpose.
+
+    ZypherError
+    ├── ConfigurationError            a wrong setting; the program does not start
+    │   └── ModelLoadError            the model's file, import, signature or setup()
+    └── PredictionError               a request or a prediction that could not be served
+        ├── MalformedJSON             malformed_json
+        ├── InvalidHeader             invalid_header
+        ├── Forbidden                 forbidden
+        ├── NotFound                  not_found
+        ├── MethodNotAllowed          method_not_allowed
+        ├── PayloadTooLarge           payload_too_large
+        ├── UnsupportedMediaType      unsupported_media_type
+        ├── Conflict                  conflict
+        ├── Canceled                  canceled
+        ├── InvalidInput              invalid_input
+        ├── QueueFull                 queue_full
+        ├── ModelError                model_error
+        ├── ModelCrashed              model_crashed
+        ├── InvalidOutput             invalid_output
+        ├── ResultTooLarge            result_too_large
+        ├── Unavailable               unavailable
+        └── Internal                  internal
+
+The message of an error is one sentence for a person: what happened and what to do.
+A `PredictionError` also has a stable `code` for programs. The HTTP status of a code
+is not known here: that is the server's table (`zypher.server.problems`).
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+
+class ZypherError(Exception):
+    """The base of all errors that Zypher raises on purpose."""
+
+
+class ConfigurationError(ZypherError):
+    """A setting, a file or an argument is wrong, and the program cannot start with it."""
+
+
+class ModelLoadError(ConfigurationError):
+    """A model cannot be served.
+
+    `traceback` holds the lines of the user's own code that led here, when it was their
+    code that raised; None when the sentence alone says it all.
+    """
+
+    def __init__(self, message: str, *, traceback: str | None = None) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
+class PredictionError(ZypherError):
+    """A request was refused or a prediction failed, for the reason that `code` names.
+
+    `errors` lists the places in the input that are wrong, each `{"loc", "msg", "type"}`.
+    `retry_after` is the number of seconds after which a repeat may succeed.
+    """
+
+    code: ClassVar[str]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: list[dict[str, Any]] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.errors = errors
+        self.retry_after = retry_after
+
+
+class MalformedJSON(PredictionError):
+    """The request's body is not JSON."""
+
+    code = "malformed_json"
+
+
+class InvalidHeader(PredictionError):
+    """A header has a value that this server does not understand."""
+
+    code = "invalid_header"
+
+
+class Forbidden(PredictionError):
+    """The request may not be made from there."""
+
+    code = "forbidden"
+
+
+class NotFound(PredictionError):
+    """There is nothing at this path or under this id."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(PredictionError):
+    """The path exists, but not for this method."""
+
+    code = "method_not_allowed"
+
+
+class PayloadTooLarge(PredictionError):
+    """The request's body is larger than `max-body-size`."""
+
+    code = "payload_too_large"
+
+
+class UnsupportedMediaType(PredictionError):
+    """The request's body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+
+
+class Conflict(PredictionError):
+    """The prediction is in a state that does not allow this."""
+
+    code = "conflict"
+
+
+class Canceled(PredictionError):
+    """Somebody canceled the prediction that this caller waited for."""
+
+    code = "canceled"
+
+
+class InvalidInput(PredictionError):
+    """The input is not what the model takes."""
+
+    code = "invalid_input"
+
+
+class QueueFull(PredictionError):
+    """As many predictions wait as the settings allow."""
+
+    code = "queue_full"
+
+
+class ModelError(PredictionError):
+    """The model raised an exception."""
+
+    code = "model_error"
+
+
+class ModelCrashed(PredictionError):
+    """The model's process died, again and again, while it ran this prediction."""
+
+    code = "model_crashed"
+
+
+class InvalidOutput(PredictionError):
+    """The model returned something that JSON cannot carry."""
+
+    code = "invalid_output"
+
+
+class ResultTooLarge(PredictionError):
+    """The model returned more than `max-result-size`."""
+
+    code = "result_too_large"
+
+
+class Unavailable(PredictionError):
+    """The server cannot take or finish this now: it starts, it stops or it lost its broker."""
+
+    code = "unavailable"
+
+
+class Internal(PredictionError):
+    """A fault of Zypher itself."""
+
+    code = "internal"
+
+
+def prediction_errors() -> Iterator[type[PredictionError]]:
+    """All kinds of `PredictionError`, each with its `code`."""
+    yield from PredictionError.__subclasses__()

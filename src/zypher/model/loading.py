@@ -1,0 +1,162 @@
+"""From a target such as `sentiment.py:Sentiment` to a `Model` that can run."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zypher.errors import InvalidOutput, ModelLoadError
+from zypher.model.author import BatchOptions, batch_options
+from zypher.model.mock import Mock
+from zypher.model.signature import Arguments, Signature
+from zypher.model.targets import describe, find
+from zypher.model.tracebacks import user_traceback
+
+__all__ = ["MOCK", "Model", "default_name", "load", "user_traceback"]
+
+MOCK = "mock"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model. `predict` is the user's function or bound method.
+
+    `is_async` ones run by `run_async`, the others by `run`.
+    """
+
+    target: str
+    name: str
+    description: str
+    signature: Signature
+    batch: BatchOptions | None
+    is_async: bool
+    predict: Callable[..., Any]
+    _setup: Callable[[], Any] | None
+
+    async def setup(self) -> None:
+        """Run the user's setup, if there is one. Raises whatever it raises."""
+        if self._setup is not None:
+            done = self._setup()
+            if inspect.isawaitable(done):
+                await done
+
+    def run(self, arguments: Any) -> Any:
+        """The result for what `signature.decode` gave; of a generator, the list of its parts.
+
+        A batched model takes a list of such items and returns the list of their results, in
+        which an `ItemError` may stand. Raises whatever predict raises, and InvalidOutput when
+        a batch has not one result for each item.
+        """
+        result = self._call(arguments)
+        if inspect.isgenerator(result):
+            result = list(result)
+        return result if self.batch is None else _one_each(result, arguments)
+
+    async def run_async(self, arguments: Any) -> Any:
+        """As `run`, for a model that is async."""
+        result = self._call(arguments)
+        if inspect.isasyncgen(result):
+            return [part async for part in result]
+        result = await result
+        return result if self.batch is None else _one_each(result, arguments)
+
+    def _call(self, arguments: Arguments | list[Any]) -> Any:
+        if isinstance(arguments, Arguments):
+            return self.predict(*arguments.args, **arguments.kwargs)
+        return self.predict(arguments)
+
+
+def default_name(target: str) -> str:
+    """The name that a model is served under unless another is given: `sentiment.py:Sentiment`
+    is `sentiment`."""
+    return target.rpartition(":")[2].rpartition(".")[2].lower()
+
+
+def load(target: str, *, mock_delay: tuple[float, float] = (8.0, 15.0)) -> Model:
+    """The model that `target` names: `path/to/file.py:Name`, `package.module:name` or `mock`.
+
+    The name is that of a function, of a class with `predict` (made here, without arguments),
+    or of an instance. `mock_delay`: the shortest and longest time of the mock, in seconds.
+    This runs the user's module, but not `setup()`.
+
+    Raises ModelLoadError, in one sentence and with the user's traceback where it was their code
+    that raised, when there is no such model or it cannot be served.
+    """
+    found = Mock(mock_delay) if target == MOCK else find(target)
+    owner = _instance(found, target) if inspect.isclass(found) else found
+    predict = _predict_of(owner, target)
+    batch = batch_options(predict)
+    return Model(
+        target=target,
+        name=default_name(target),
+        description=_description(found, predict),
+        signature=Signature.of(predict, target=target),
+        batch=batch,
+        is_async=inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict),
+        predict=predict,
+        _setup=getattr(owner, "setup", None),
+    )
+
+
+def _instance(found: Callable[[], Any], target: str) -> Any:
+    name = getattr(found, "__name__", target)
+    if not callable(getattr(found, "predict", None)):
+        raise ModelLoadError(f"The class {name} of {target} is not a model: it has no predict().")
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise ModelLoadError(
+            f"The class {name} of {target} cannot be made without arguments ({error}). Give them "
+            f"defaults, or make an instance in the module and name that."
+        ) from error
+    except ValueError:
+        pass  # no signature: made of C, so let it say itself
+    try:
+        return found()
+    except (Exception, SystemExit) as error:
+        raise ModelLoadError(
+            f"{name}() of {target} raised {describe(error)}.", traceback=user_traceback(error)
+        ) from error
+
+
+def _predict_of(owner: Any, target: str) -> Callable[..., Any]:
+    """What to call: the function itself, or the bound predict or __call__ of an instance."""
+    if inspect.isroutine(owner):
+        return owner
+    for name in ("predict", "__call__"):
+        predict = getattr(owner, name, None)
+        if callable(predict):
+            return predict  # type: ignore[no-any-return]
+    raise ModelLoadError(
+        f"{target} is not a model but {_a(type(owner).__name__)}. A model is a function, "
+        f"a class with predict(), or an instance of one."
+    )
+
+
+def _description(found: Any, predict: Callable[..., Any]) -> str:
+    """The first paragraph of the docstring of the class or function, on one line."""
+    own = found if inspect.isroutine(found) or inspect.isclass(found) else type(found)
+    text = inspect.getdoc(own) or inspect.getdoc(predict) or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def _one_each(results: Any, items: list[Any]) -> list[Any]:
+    """The results of a batch as a list, one for each item."""
+    numpy: Any = sys.modules.get("numpy")
+    kinds = (list, tuple) if numpy is None else (list, tuple, numpy.ndarray)
+    if not isinstance(results, kinds) or getattr(results, "ndim", 1) == 0:
+        raise InvalidOutput(
+            f"predict returned {_a(type(results).__name__)} for {len(items)} inputs; "
+            f"a batched predict returns a list with one result for each."
+        )
+    if len(results) != len(items):
+        raise InvalidOutput(
+            f"predict returned {len(results)} results for {len(items)} inputs; "
+            f"a batched predict returns one for each, in their order."
+        )
+    return list(results)
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

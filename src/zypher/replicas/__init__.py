@@ -1,0 +1,1 @@
+"""Replicas: child processes that have loaded one model each, and the pool that keeps them alive."""

@@ -1,0 +1,164 @@
+"""The replica's own process: loads one model and runs what it is sent.
+
+    python -m zypher.replicas.child SOCKET PARENT
+
+It knows neither HTTP nor the broker: messages come and go over one socket, and it ends with
+its parent.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from typing import Any, cast
+
+from zypher.errors import ModelLoadError
+from zypher.model.loading import Model, load, user_traceback
+from zypher.prediction import Claim, Outcome
+from zypher.replicas.execution import Executor
+from zypher.replicas.frames import (
+    Batching,
+    Call,
+    Described,
+    Finished,
+    FrameReader,
+    Load,
+    LoadFailed,
+    Message,
+    Ready,
+    Run,
+    encode,
+)
+
+# How many runs are in flight at once unless told otherwise; of a blocking model it is one.
+ASYNC_CONCURRENCY = 1_000
+MOCK_CONCURRENCY = 10_000
+MOCK = "mock"
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve the parent until it goes away."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    # Ctrl-C is for the parent, which lets running work finish.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(serve(socket.socket(fileno=descriptor)))
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the kernel was asked
+        os._exit(1)
+
+
+async def serve(connection: socket.socket) -> None:
+    """Read messages and act on them until the parent closes the connection."""
+    loop = asyncio.get_running_loop()
+    child = Child()
+    await loop.connect_accepted_socket(lambda: child, connection)
+    await child.closed.wait()
+    os._exit(0)  # whatever the model still does must not hold this process
+
+
+class Child(asyncio.Protocol):
+    """The replica's end of the connection."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+        self._reader = FrameReader()
+        self._outcomes: list[tuple[Claim, Outcome]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._reader.feed(data):
+            match message:
+                case Load():
+                    self._spawn(self._load(message))
+                case Run() if self._executor.model.batch:
+                    self._spawn(self._run_batch(message.calls))
+                case Run():
+                    for call in message.calls:
+                        self._spawn(self._run_call(call))
+
+    async def _load(self, order: Load) -> None:
+        try:
+            model = load(order.target, mock_delay=order.mock_delay)
+            concurrency = order.concurrency or _default_concurrency(model)
+            self._send(_describe(model, concurrency))
+            await set_up(model)
+        except ModelLoadError as error:
+            self._send(LoadFailed(str(error), error.traceback))
+            self._transport.close()
+            return
+        self._executor = Executor(model, concurrency, order.max_result_size)
+        self._send(Ready())
+
+    async def _run_call(self, call: Call) -> None:
+        self._report([(call.claim, await self._executor.run(call.input))])
+
+    async def _run_batch(self, calls: list[Call]) -> None:
+        outcomes = await self._executor.run_batch([call.input for call in calls])
+        self._report([(call.claim, outcome) for call, outcome in zip(calls, outcomes, strict=True)])
+
+    def _report(self, outcomes: list[tuple[Claim, Outcome]]) -> None:
+        """Send outcomes; what ends in the same turn of the loop shares a frame."""
+        if not self._outcomes:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outcomes += outcomes
+
+    def _flush(self) -> None:
+        self._send(Finished(self._outcomes))
+        self._outcomes = []
+
+    def _send(self, message: Message) -> None:
+        self._transport.write(encode(message))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def set_up(model: Model) -> None:
+    """Run the model's `setup()`. Raises `ModelLoadError` with the user's traceback."""
+    try:
+        await model.setup()
+    except (Exception, SystemExit) as error:
+        raise ModelLoadError(
+            f"setup() of {model.target} raised {type(error).__name__}: {error}",
+            traceback=user_traceback(error),
+        ) from error
+
+
+def _default_concurrency(model: Model) -> int:
+    if model.target == MOCK:
+        return MOCK_CONCURRENCY
+    return ASYNC_CONCURRENCY if model.is_async and not model.batch else 1
+
+
+def _describe(model: Model, concurrency: int) -> Described:
+    batch = model.batch
+    return Described(
+        description=model.description,
+        input_schema=model.signature.input_schema,
+        output_schema=model.signature.output_schema,
+        concurrency=concurrency,
+        batching=Batching(batch.max_size, batch.max_wait) if batch else None,
+    )
+
+
+if __name__ == "__main__":
+    main()

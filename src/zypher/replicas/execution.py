@@ -1,0 +1,95 @@
+"""Running a model on inputs: decode, call, encode, and every way in which that can end."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from zypher.errors import PredictionError, ResultTooLarge
+from zypher.model.author import ItemError
+from zypher.model.codec import encode_result
+from zypher.model.loading import Model, user_traceback
+from zypher.prediction import Failure, Outcome
+
+
+class Executor:
+    """Runs one loaded model; `concurrency` is how many runs it gets at once."""
+
+    def __init__(self, model: Model, concurrency: int, max_result_size: int) -> None:
+        self.model = model
+        self._max_result_size = max_result_size
+        # One blocking run at a time needs no thread: nothing else happens here meanwhile, and
+        # many libraries want the main thread.
+        self._threads = (
+            ThreadPoolExecutor(concurrency) if concurrency > 1 and not model.is_async else None
+        )
+
+    async def run(self, input: bytes) -> Outcome:
+        """The outcome of one prediction on `input`, JSON text."""
+        try:
+            arguments = self.model.signature.decode(input)
+            return self._completed(await self._call(arguments))
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            return _failed(error)
+
+    async def run_batch(self, inputs: Sequence[bytes]) -> list[Outcome]:
+        """The outcomes of a batch, one per input. What is wrong with one stays with it."""
+        outcomes: dict[int, Outcome] = {}
+        items: dict[int, Any] = {}
+        for index, input in enumerate(inputs):
+            try:
+                items[index] = self.model.signature.decode(input)
+            except PredictionError as error:
+                outcomes[index] = _failed(error)
+        if items:
+            ran = await self._run_items(list(items.values()))
+            outcomes.update(zip(items, ran, strict=True))
+        return [outcomes[index] for index in range(len(inputs))]
+
+    async def _run_items(self, items: list[Any]) -> list[Outcome]:
+        """Run the items together; if that raises, each by itself, so that only the bad fail."""
+        try:
+            results = await self._call(items)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if len(items) == 1:
+                return [_failed(error)]
+            return [outcome for item in items for outcome in await self._run_items([item])]
+        return [self._item_completed(result) for result in results]
+
+    async def _call(self, arguments: Any) -> Any:
+        if self.model.is_async:
+            return await self.model.run_async(arguments)
+        if self._threads is None:
+            return self.model.run(arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self.model.run, arguments)
+
+    def _item_completed(self, result: Any) -> Outcome:
+        if isinstance(result, ItemError):
+            return _failed(result)
+        try:
+            return self._completed(result)
+        except PredictionError as error:
+            return _failed(error)
+
+    def _completed(self, result: Any) -> Outcome:
+        text = encode_result(result)
+        if len(text) > self._max_result_size:
+            raise ResultTooLarge(
+                f"The model returned {len(text)} bytes; max-result-size allows "
+                f"{self._max_result_size}."
+            )
+        return Outcome(result=text)
+
+
+def _failed(error: BaseException) -> Outcome:
+    """The outcome of a run that raised. What the model itself raised goes to its log, too."""
+    if isinstance(error, PredictionError):
+        return Outcome(failure=Failure(error.code, str(error), error.errors))
+    if isinstance(error, ItemError):
+        return Outcome(failure=Failure("model_error", str(error) or "The model refused this item."))
+    print(user_traceback(error), file=sys.stderr, flush=True)
+    name = type(error).__name__
+    detail = f"The model raised {name}: {error}" if str(error) else f"The model raised {name}."
+    return Outcome(failure=Failure("model_error", detail))

@@ -1,0 +1,114 @@
+"""What a worker and its replicas say to each other, and how it is cut into frames.
+
+A frame is its length in bytes (4 bytes, big-endian) and then one message as MessagePack.
+Inputs and results travel inside as the JSON text they are, untouched.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from zypher.prediction import Claim, Outcome
+
+_LENGTH = struct.Struct(">I")
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """To the replica, first of all: which model to load and how to run it.
+
+    `concurrency` None leaves it to the model: 1 for blocking ones, 1,000 for async ones.
+    """
+
+    target: str
+    concurrency: int | None
+    mock_delay: tuple[float, float]
+    max_result_size: int
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt at a prediction, to be run. `input` is JSON text."""
+
+    claim: Claim
+    input: bytes
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """To the replica: run these, as one batch if the model is batched, else each by itself."""
+
+    calls: list[Call]
+
+
+class Batching(msgspec.Struct, frozen=True):
+    """How predictions of a batched model are put together; `max_wait` in seconds."""
+
+    max_size: int
+    max_wait: float
+
+
+class Described(msgspec.Struct, frozen=True, tag="described"):
+    """From the replica, once the model's code is imported."""
+
+    description: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None
+    concurrency: int
+    batching: Batching | None
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """From the replica: `setup()` is done."""
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """From the replica, instead: the model cannot be served; the replica ends itself."""
+
+    message: str
+    traceback: str | None
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """From the replica: attempts that ended."""
+
+    outcomes: list[tuple[Claim, Outcome]]
+
+
+Message = Load | Run | Described | Ready | LoadFailed | Finished
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a message."""
+    body = _encoder.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameReader:
+    """Cuts a stream of bytes back into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that are complete once `data` has arrived."""
+        self._buffer += data
+        start = 0
+        try:
+            while (end := self._end_of_frame(start)) is not None:
+                body = memoryview(self._buffer)[start + _LENGTH.size : end]
+                message = _decoder.decode(body)
+                body.release()
+                start = end
+                yield message
+        finally:
+            del self._buffer[:start]
+
+    def _end_of_frame(self, start: int) -> int | None:
+        """Where the frame that begins at `start` ends; None if it is not all there yet."""
+        if len(self._buffer) - start < _LENGTH.size:
+            return None
+        end = start + _LENGTH.size + int(_LENGTH.unpack_from(self._buffer, start)[0])
+        return end if end <= len(self._buffer) else None

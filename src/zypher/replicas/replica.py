@@ -1,0 +1,269 @@
+"""The parent's handle of one replica: start it, hand it work, take its outcomes, end it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import cast
+
+import msgspec
+
+from zypher.errors import ModelLoadError, ZypherError
+from zypher.prediction import Claim, Outcome
+from zypher.replicas.frames import (
+    Call,
+    Described,
+    Finished,
+    FrameReader,
+    Load,
+    LoadFailed,
+    Message,
+    Ready,
+    Run,
+    encode,
+)
+
+# Variables that a replica does not inherit: they hold the server's settings and secrets.
+_PRIVATE = ("ZYPHER_", "REDIS_")
+
+# How long the connection of a dead process may stay open: a process that it forked can hold it.
+_LAST_WORDS = 0.5
+
+
+class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model a replica loads, and how. Times are seconds, sizes bytes."""
+
+    name: str
+    target: str
+    concurrency: int | None = None
+    mock_delay: tuple[float, float] = (8.0, 15.0)
+    max_result_size: int = 64_000_000
+    setup_timeout: float = 300.0
+
+
+class ReplicaDied(ZypherError):
+    """The replica's process has ended."""
+
+
+class Replica:
+    """A child process that has loaded, or is about to load, one model."""
+
+    described: Described
+
+    def __init__(self, spec: ReplicaSpec) -> None:
+        self.spec = spec
+        self.finished = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._connection = _Connection(self._receive)
+        self._loading: asyncio.Queue[Described | Ready | LoadFailed | None] = asyncio.Queue()
+        self._in_flight: dict[Claim, set[Claim]] = {}  # → those that run in one batch with it
+        self._busy = 0
+        self._gone = False
+        self._outcomes: list[tuple[Claim, Outcome]] = []
+        self._has_room = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._has_outcomes = asyncio.Event()
+
+    # Life and death.
+
+    async def start(self) -> None:
+        """Start the process and wait until it has imported the model: `described` is set.
+
+        Raises `ModelLoadError` when the model cannot be served, `ReplicaDied` when the process
+        ended by itself.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "zypher.replicas.child"),
+                *(str(theirs.fileno()), str(os.getpid())),
+                pass_fds=[theirs.fileno()],
+                env={k: v for k, v in os.environ.items() if not k.startswith(_PRIVATE)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=2,  # what a model prints is its log
+                start_new_session=True,  # Ctrl-C is for us; a kill is for all that it started
+            )
+        self._watcher = asyncio.create_task(self._watch(self._process))
+        await asyncio.get_running_loop().create_unix_connection(lambda: self._connection, sock=ours)
+        self._connection.send(
+            Load(
+                target=self.spec.target,
+                concurrency=self.spec.concurrency,
+                mock_delay=self.spec.mock_delay,
+                max_result_size=self.spec.max_result_size,
+            )
+        )
+        described = await self._loaded()
+        assert isinstance(described, Described)
+        self.described = described
+        self._update()
+
+    async def ready(self) -> None:
+        """Wait until `setup()` is done. Raises as `start` does."""
+        await self._loaded()
+
+    async def stop(self) -> None:
+        """End the process and all that it started, and wait until it is gone."""
+        if self._process is not None:
+            self._kill(self._process.pid)
+            await self._watcher
+
+    @property
+    def pid(self) -> int:
+        """The process id of the child."""
+        assert self._process is not None
+        return self._process.pid
+
+    # Work.
+
+    @property
+    def room(self) -> int:
+        """How many more calls, or batches of a batched model, it can take now."""
+        return self.described.concurrency - self._busy
+
+    @property
+    def slots(self) -> int:
+        """How many predictions it can run at once."""
+        batching = self.described.batching
+        return self.described.concurrency * (batching.max_size if batching else 1)
+
+    @property
+    def in_flight(self) -> list[Claim]:
+        """What it was handed and has not finished."""
+        return list(self._in_flight)
+
+    def run(self, calls: Sequence[Call]) -> None:
+        """Hand it predictions to run: one batch of a batched model, or that many single calls.
+
+        Raises `ReplicaDied` if it is gone, and then it has taken none of them.
+        """
+        self._require_alive()
+        if self.described.batching:
+            self._busy += 1
+            together = {call.claim for call in calls}
+            self._in_flight |= dict.fromkeys(together, together)
+        else:
+            self._busy += len(calls)
+            self._in_flight |= {call.claim: {call.claim} for call in calls}
+        self._update()
+        self._connection.send(Run(list(calls)))
+
+    async def has_room(self) -> None:
+        """Wait until `room` is at least one. Raises `ReplicaDied`."""
+        await self._has_room.wait()
+        self._require_alive()
+
+    async def is_idle(self) -> None:
+        """Wait until nothing is in flight. Raises `ReplicaDied`."""
+        await self._is_idle.wait()
+        self._require_alive()
+
+    async def outcomes(self) -> AsyncIterator[list[tuple[Claim, Outcome]]]:
+        """The outcomes as they come; ends when the process has ended."""
+        while True:
+            await self._has_outcomes.wait()
+            outcomes, self._outcomes = self._outcomes, []
+            self._update()
+            if outcomes:
+                yield outcomes
+            elif self._gone:
+                return
+
+    # What the process says, and its end.
+
+    def _receive(self, message: Message) -> None:
+        match message:
+            case Finished():
+                for claim, outcome in message.outcomes:
+                    self._take(claim, outcome)
+                self._update()
+            case Described() | Ready() | LoadFailed():
+                self._loading.put_nowait(message)
+
+    def _take(self, claim: Claim, outcome: Outcome) -> None:
+        together = self._in_flight.pop(claim)
+        together.remove(claim)
+        if not together:
+            self._busy -= 1
+        self.finished += 1
+        self._outcomes.append((claim, outcome))
+
+    async def _loaded(self) -> Described | Ready:
+        """The next thing that the process says while it loads."""
+        message = await self._loading.get()
+        if message is None:
+            raise ReplicaDied(f"The process of {self.spec.target} {self._ending()}.")
+        if isinstance(message, LoadFailed):
+            raise ModelLoadError(message.message, traceback=message.traceback)
+        return message
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """See the process end, by whatever cause, and make that known to all who wait."""
+        exited = asyncio.create_task(process.wait())
+        closed = asyncio.create_task(self._connection.closed.wait())
+        await asyncio.wait([exited, closed], return_when=asyncio.FIRST_COMPLETED)
+        self._kill(process.pid)
+        await exited
+        await asyncio.wait([closed], timeout=_LAST_WORDS)
+        closed.cancel()
+        self._connection.close()
+        self._gone = True
+        self._loading.put_nowait(None)
+        self._update()
+
+    def _kill(self, group: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+    def _update(self) -> None:
+        """Wake those whose condition has come true."""
+        _set(self._has_room, self._gone or self.room > 0)
+        _set(self._is_idle, self._gone or not self._in_flight)
+        _set(self._has_outcomes, self._gone or bool(self._outcomes))
+
+    def _require_alive(self) -> None:
+        if self._gone:
+            raise ReplicaDied(f"The process of {self.spec.target} {self._ending()}.")
+
+    def _ending(self) -> str:
+        code = self._process.returncode if self._process else None
+        if code is not None and code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+
+class _Connection(asyncio.Protocol):
+    """The worker's end of the socket."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, receive: Callable[[Message], None]) -> None:
+        self.closed = asyncio.Event()
+        self._receive = receive
+        self._reader = FrameReader()
+
+    def send(self, message: Message) -> None:
+        self._transport.write(encode(message))
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._reader.feed(data):
+            self._receive(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
+
+
+def _set(event: asyncio.Event, happened: bool) -> None:
+    if happened:
+        event.set()
+    else:
+        event.clear()

@@ -1,0 +1,114 @@
+"""The HTTP application: the routes, and what is around them."""
+
+import ipaddress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from zypher.server.information import Information
+from zypher.server.predictions import Predictions
+from zypher.server.problems import problem
+from zypher.server.routes import ProblemRoute
+from zypher.server.state import ServerState
+from zypher.settings import Settings
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
+    """The application around one server's state.
+
+    `app.router` can be included in a host application as well: the endpoints are the same
+    objects and answer the same there.
+    """
+    router = build_router(state)
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _no_route, Exception: _fault},
+    )
+    app.include_router(router)
+    app.add_middleware(HostGuard, allowed=allowed_hosts(state.settings))
+    return app
+
+
+def build_router(state: ServerState) -> APIRouter:
+    """All endpoints."""
+    router = APIRouter(route_class=ProblemRoute, redirect_slashes=False)
+    Predictions(state).add_to(router)
+    Information(state).add_to(router)
+    return router
+
+
+class HostGuard:
+    """Refuses requests for names that this server does not have.
+
+    A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding) and then
+    reads what is served there; its requests still carry that name. `allowed` empty allows all.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: list[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(name.lower() for name in allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._allowed:
+            host = Headers(scope=scope).get("host", "")
+            if hostname(host) not in self._allowed:
+                refusal = problem(
+                    "forbidden",
+                    f"This server is not {host!r}. To serve under that name, add it to "
+                    "allowed-hosts.",
+                )
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def allowed_hosts(settings: Settings) -> list[str]:
+    """The host names to serve: as set, else only loopback names while bound to loopback."""
+    if settings.allowed_hosts:
+        return [] if "*" in settings.allowed_hosts else settings.allowed_hosts
+    return list(_LOOPBACK_NAMES) if is_loopback(settings.host) else []
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can reach what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def hostname(host: str) -> str:
+    """The name in a Host header, without the port, in lower case."""
+    end = host.find("]") + 1 if host.startswith("[") else host.rfind(":")
+    return (host[:end] if end > 0 else host).lower()
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """What the framework refuses: paths and methods that do not exist."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        return problem(
+            "method_not_allowed",
+            f"{request.method} is not possible at {path}; {allow} is.",
+            headers={"Allow": allow},
+        )
+    return problem("not_found", f"There is nothing at {path}. The API is described at /docs.")
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """A fault of ours: the log has it (the server writes it there), the answer hides it."""
+    return problem("internal", "A fault of the server: its log says more.")

@@ -1,0 +1,132 @@
+"""The door: what a request must be before it becomes a prediction.
+
+Nothing behind the door meets malformed input: one decoder, one JSON Schema validator
+(of the model's own signature), and bounds on size and depth.
+"""
+
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+from fastapi import Request
+
+from zypher.brokers.base import ModelInfo
+from zypher.errors import InvalidInput, MalformedJSON, PayloadTooLarge, UnsupportedMediaType
+
+MAX_DEPTH = 100
+_MAX_ERRORS = 20
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a prediction request. An unknown member is an error, never ignored."""
+
+    input: msgspec.Raw
+
+
+_decoder = msgspec.json.Decoder(Body)
+
+
+class Door:
+    """Reads requests and refuses the bad ones; `max_body_size` in bytes."""
+
+    def __init__(self, max_body_size: int) -> None:
+        self._max_body_size = max_body_size
+        self._validators: dict[str, tuple[ModelInfo, jsonschema_rs.Validator]] = {}
+
+    async def read(self, request: Request) -> bytes:
+        """The body of a request that declares itself as JSON.
+
+        Raises `UnsupportedMediaType` or `PayloadTooLarge`. To insist on the content type is
+        what keeps other sites' pages from posting here: a browser asks first before it sends
+        JSON across origins.
+        """
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise UnsupportedMediaType(
+                "The body must be JSON: send it with the header Content-Type: application/json."
+            )
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("The body must be sent without a Content-Encoding.")
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max_body_size:
+            raise self._too_large()
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self._max_body_size:
+                raise self._too_large()
+        return bytes(body)
+
+    def admit(self, body: bytes, model: ModelInfo) -> bytes:
+        """The raw `input` of a body that this model can take.
+
+        Raises `MalformedJSON` or `InvalidInput`.
+        """
+        try:
+            request = _decoder.decode(body)
+            value = msgspec.json.decode(request.input)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(
+                f"The body is wrong: {error}.", errors=[_error(["body"], error, "body")]
+            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedJSON(f"The body is not JSON: {error}.") from None
+        except RecursionError:
+            raise _too_deep() from None
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+            raise _too_deep()
+        self._check(value, model)
+        return bytes(request.input)
+
+    def _check(self, value: Any, model: ModelInfo) -> None:
+        validator = self._validator(model)
+        if validator.is_valid(value):
+            return
+        errors = []
+        for error in validator.iter_errors(value):
+            kind = error.schema_path[-1] if error.schema_path else "schema"
+            errors.append(_error(["input", *error.instance_path], error.message, str(kind)))
+            if len(errors) == _MAX_ERRORS:
+                break
+        first = errors[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidInput(
+            f"The input does not fit the model {model.name!r}: at {where}, {first['msg']}.",
+            errors=errors,
+        )
+
+    def _validator(self, model: ModelInfo) -> jsonschema_rs.Validator:
+        """The compiled schema of a model, compiled again only when the model changes."""
+        known = self._validators.get(model.name)
+        if known is None or known[0] is not model:
+            known = model, jsonschema_rs.validator_for(model.input_schema)
+            self._validators[model.name] = known
+        return known[1]
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"The body is larger than max-body-size ({self._max_body_size} bytes) allows."
+        )
+
+
+def is_deeper(value: Any, depth: int) -> bool:
+    """True if lists and objects are nested in `value` more than `depth` deep."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, list | dict)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, list | dict)
+        ]
+    return bool(level)
+
+
+def _too_deep() -> InvalidInput:
+    detail = f"nested more than {MAX_DEPTH} deep"
+    return InvalidInput(f"The input is {detail}.", errors=[_error(["input"], detail, "depth")])
+
+
+def _error(loc: list[str | int], message: object, kind: str) -> dict[str, Any]:
+    return {"loc": loc, "msg": str(message), "type": kind}

@@ -1,0 +1,85 @@
+"""What the server tells of itself: the root, its models, its health, its documentation."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+
+from zypher.server import openapi
+from zypher.server.health import readiness
+from zypher.server.state import ServerState
+
+_SWAGGER = Path(__file__).with_name("swagger")
+
+
+class Information:
+    """The endpoints that answer about the server and not about predictions."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._broker = state.broker
+
+    def add_to(self, router: APIRouter) -> None:
+        """Register the endpoints. `router` is also what `/openapi.json` describes."""
+        self._router = router
+        router.add_api_route("/", self.root, **openapi.ROOT)
+        router.add_api_route("/models", self.models, **openapi.MODELS)
+        router.add_api_route("/models/{name}", self.model, **openapi.MODEL)
+        router.add_api_route("/livez", self.alive, **openapi.LIVEZ)
+        router.add_api_route("/readyz", self.ready, **openapi.READYZ)
+        router.add_api_route("/favicon.ico", self.favicon, include_in_schema=False)
+        router.add_api_route("/openapi.json", self.openapi, include_in_schema=False)
+        router.add_api_route("/docs", self.docs, include_in_schema=False)
+        router.mount("/docs", StaticFiles(directory=_SWAGGER), name="swagger")
+
+    async def root(self, request: Request) -> Response:
+        """Say hello, and where to go on. A browser is sent to the documentation."""
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse("docs")
+        title = openapi.title(await self._broker.models())
+        return _json({"message": f"Welcome to the {title}!", "status": "ok", "docs": "docs"})
+
+    async def models(self) -> Response:
+        """All models, the default one first."""
+        return _json({"models": list((await self._broker.models()).values())})
+
+    async def model(self, name: str) -> Response:
+        """One model: its description and the JSON Schemas of its input and result."""
+        return _json(await self._state.model(name))
+
+    async def alive(self) -> Response:
+        """The event loop turns: nothing else is looked at."""
+        return _json({"status": "alive"})
+
+    async def ready(self) -> Response:
+        """503 while this node can serve nothing; `degraded` lists what is not as it should be."""
+        report = await readiness(self._broker, self._state.phase)
+        return _json(report, status=200 if report.status == "ready" else 503)
+
+    async def favicon(self) -> Response:
+        """There is none, and no error in a browser's log about it."""
+        return _json({"message": "No favicon"})
+
+    async def openapi(self, request: Request) -> Response:
+        """OpenAPI 3.1, with the models' own input types in it."""
+        prefix = request.scope.get("root_path", "")
+        return _json(openapi.document(self._router, await self._broker.models(), prefix))
+
+    async def docs(self) -> Response:
+        """Swagger UI from this package's own files; all addresses are relative."""
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=openapi.title(await self._broker.models()),
+            swagger_js_url="docs/swagger-ui-bundle.js",
+            swagger_css_url="docs/swagger-ui.css",
+            swagger_favicon_url="docs/favicon-32x32.png",
+            swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
+        )
+
+
+def _json(value: Any, *, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")

@@ -1,0 +1,62 @@
+"""Errors as HTTP answers: problem details (RFC 9457), and the one table from code to status."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import Response
+
+from zypher.errors import PredictionError
+
+STATUS = {
+    "malformed_json": 400,
+    "invalid_header": 400,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "canceled": 409,
+    "payload_too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid_input": 422,
+    "queue_full": 429,
+    "model_error": 500,
+    "model_crashed": 500,
+    "invalid_output": 500,
+    "result_too_large": 500,
+    "internal": 500,
+    "unavailable": 503,
+}
+
+
+def problem(
+    code: str,
+    detail: str,
+    *,
+    errors: list[dict[str, Any]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The answer for an error: `type, title, status, detail, code`, and `error` = `detail`."""
+    status = STATUS[code]
+    body: dict[str, Any] = {
+        "type": f"urn:problem-type:zypher:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "error": detail,
+    }
+    if errors is not None:
+        body["errors"] = errors
+    return Response(
+        msgspec.json.encode(body),
+        status_code=status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+def problem_of(error: PredictionError) -> Response:
+    """The answer for an error that was raised."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return problem(error.code, str(error), errors=error.errors, headers=headers)

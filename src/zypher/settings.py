@@ -1,0 +1,193 @@
+"""Every setting, declared once: its name, type, default and the sentence that explains it.
+
+The same word is the flag (`--sync-timeout`), the variable (`ZYPHER_SYNC_TIMEOUT`) and the key
+in `zypher.toml` (`sync-timeout`). Flags win over the environment, that over `.env`, that over
+`zypher.toml`, that over the defaults. Times are seconds, sizes bytes.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from zypher.errors import ConfigurationError
+
+CONFIG_FILE = "zypher.toml"
+ENV_PREFIX = "ZYPHER_"
+
+
+def _items(value: Any) -> Any:
+    """`a, b` as a list of its items."""
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+
+def _range(value: Any) -> Any:
+    """`8-15` as its two ends; a single number as both."""
+    if not isinstance(value, str):
+        return value
+    low, _, high = value.partition("-")
+    return low, high or low
+
+
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("the first number must not be the larger one")
+    return value
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+Items = Annotated[list[str], NoDecode, BeforeValidator(_items)]
+Range = Annotated[
+    tuple[Seconds, Seconds], NoDecode, BeforeValidator(_range), AfterValidator(_rising)
+]
+
+
+class ModelSettings(BaseModel):
+    """One model's table in `zypher.toml`, `[models.NAME]`. What it leaves out is as for all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str
+    replicas: Count | None = None
+    concurrency: Count | None = None
+    setup_timeout: Seconds | None = None
+
+
+class Settings(BaseSettings):
+    """The settings of one node."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True
+    )
+
+    broker: str = Field("memory:", description="Where predictions wait and are recorded.")
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes any.")
+    allowed_hosts: Items = Field(
+        [],
+        description="Names that the Host header may have, separated by commas. "
+        "Default: the loopback names while listening on loopback, else any.",
+    )
+    root_path: str = Field("", description="The path prefix that a proxy strips.")
+    replicas: Count = Field(1, description="Processes per model.")
+    concurrency: Count | None = Field(
+        None,
+        description="Runs that one replica has in flight at once. "
+        "Default: 1 for blocking models, 1000 for async ones, 10000 for the mock.",
+    )
+    mock_delay: Range = Field((8.0, 15.0), description="How long the mock waits, as in 8-15.")
+    compat: Literal["streams", "background"] | None = Field(
+        None, description="Answer GET /predict/{id} as older clients expect it."
+    )
+    sync_timeout: Seconds = Field(
+        50.0, description="After so long a synchronous call becomes a 202, and the run goes on."
+    )
+    setup_timeout: Seconds = Field(
+        300.0, description="How long a replica may take to load its model."
+    )
+    max_queued: Count = Field(10_000, description="Waiting predictions per model.")
+    max_queued_bytes: Size = Field(1_000_000_000, description="Waiting inputs of all models.")
+    max_body_size: Size = Field(16_000_000, description="The largest request body.")
+    max_result_size: Size = Field(64_000_000, description="The largest result.")
+    max_crashes: Count = Field(
+        3, description="A prediction that kills its process so often by itself fails."
+    )
+    lease: Annotated[float, Field(ge=1)] = Field(
+        30.0, description="How long a claim holds without being renewed."
+    )
+    ttl: Seconds = Field(3600.0, description="How long a finished prediction is kept.")
+    drain_delay: Seconds = Field(
+        0.0, description="On SIGTERM: keep serving so long while /readyz already says 503."
+    )
+    grace: Seconds = Field(30.0, description="On SIGTERM: how long running work may take.")
+    models: dict[str, ModelSettings] = Field(
+        {}, description="Tables [models.NAME] in zypher.toml: which models to serve, and how."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The precedence: flags, environment, `.env`, `zypher.toml`."""
+        return init_settings, _Environment(settings_cls), dotenv_settings, _ConfigFile(settings_cls)
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, without what Kubernetes puts there by itself.
+
+    For a service named `zypher` every container gets `ZYPHER_PORT=tcp://10.0.0.1:80`.
+    """
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        variables = super()._load_env_vars()
+        return {k: v for k, v in variables.items() if not (v or "").startswith("tcp://")}
+
+
+class _ConfigFile(TomlConfigSettingsSource):
+    """`zypher.toml`, in whose keys words are joined by hyphens. An unknown key is an error."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, Path(CONFIG_FILE))
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        try:
+            values = _with_underscores(super()._read_file(file_path))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{CONFIG_FILE} is not valid TOML: {error}.") from None
+        for name in values:
+            if name not in Settings.model_fields:
+                raise ConfigurationError(
+                    f"{CONFIG_FILE} has {option(name)!r}, which is not a setting. "
+                    "`zypher serve --help` lists them."
+                )
+        models = values.get("models", {})
+        if isinstance(models, dict):
+            values["models"] = {
+                name: _with_underscores(table) if isinstance(table, dict) else table
+                for name, table in models.items()
+            }
+        return values
+
+
+def option(name: str) -> str:
+    """The word that a person writes for a setting: `sync_timeout` is `sync-timeout`."""
+    return name.replace("_", "-")
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings, from all their sources; `flags` win.
+
+    Raises `ConfigurationError`, one sentence, for the first value that is wrong.
+    """
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(option(str(part)) for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(
+            f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}; "
+            f"got {first['input']!r}."
+        ) from None
+
+
+def _with_underscores(table: dict[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): value for key, value in table.items()}

@@ -1,0 +1,204 @@
+"""The worker: hosts the replicas, and holds the right to what they run.
+
+The story of its work is `_attend`: claim → batch → run → finish, for each replica by itself.
+An idle replica is one whose feeder waits in `claim`, so work goes to whoever has room.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Sequence
+
+from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
+from zypher.periodic import every
+from zypher.prediction import Claim, Outcome, Prediction, new_id
+from zypher.replicas.frames import Call
+from zypher.replicas.pool import Pool
+from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
+
+log = logging.getLogger("zypher.worker")
+
+# How long one claim waits for work before it asks again, in seconds.
+_PATIENCE = 60.0
+
+
+class Worker:
+    """Runs the predictions of some models.
+
+    `models` says how many replicas of which; `lease` is the broker's, in seconds.
+    """
+
+    def __init__(
+        self, broker: Broker, models: Sequence[tuple[ReplicaSpec, int]], *, lease: float
+    ) -> None:
+        self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
+        self.stale_outcomes = 0
+        self._broker = broker
+        self._lease = lease
+        self._held: set[Claim] = set()
+        self._holds_nothing = asyncio.Event()
+        self._feeders: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._pools = [Pool(spec, size, self._attend, self._register) for spec, size in models]
+
+    # Start and stop.
+
+    async def start(self) -> None:
+        """Start all replicas; returns once every model is imported and registered.
+
+        Raises `ModelLoadError` for the first one that cannot be.
+        """
+        self._renewing = asyncio.create_task(every(self._lease / 3, self._renew))
+        for pool in self._pools:
+            pool.start()
+        for pool in self._pools:
+            described = await pool.described
+            await self._broker.register_model(
+                ModelInfo(
+                    name=pool.spec.name,
+                    description=described.description,
+                    input_schema=described.input_schema,
+                    output_schema=described.output_schema,
+                )
+            )
+
+    async def up(self) -> None:
+        """Wait until every model has had a ready replica. Raises `ModelLoadError` as `start`."""
+        for pool in self._pools:
+            await pool.up
+
+    async def drain(self, grace: float) -> None:
+        """Claim nothing more, and give what runs up to `grace` seconds to finish."""
+        self._draining = True
+        for feeder in self._feeders:
+            feeder.cancel()
+        self._note_if_nothing_held()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._holds_nothing.wait()
+
+    async def stop(self) -> None:
+        """End all replicas. What they still ran goes back to the queue, charged nothing."""
+        self._draining = True
+        await asyncio.gather(*(pool.stop() for pool in self._pools))
+        self._renewing.cancel()
+        await self._broker.forget_worker(self.id)
+
+    # The work.
+
+    async def _attend(self, replica: Replica) -> None:
+        """Claim, batch, run, finish: the work of one replica, for as long as it lives."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                feeder = tasks.create_task(self._feed(replica))
+                async for outcomes in replica.outcomes():
+                    await asyncio.gather(*(self._finish(*outcome) for outcome in outcomes))
+                feeder.cancel()
+        except asyncio.CancelledError:
+            await self._release(replica.in_flight)
+            raise
+        await self._crash(replica.in_flight)
+
+    async def _feed(self, replica: Replica) -> None:
+        """Claim what the replica has room for, and have it run that."""
+        self._remember(asyncio.current_task())
+        batch: list[Prediction] = []
+        try:
+            while not self._draining:
+                await replica.has_room()
+                await self._gather(replica, batch)
+                suspects = _are_suspects(batch)
+                if suspects:  # they must not take others with them
+                    await replica.is_idle()
+                replica.run([Call(prediction.claim, prediction.input) for prediction in batch])
+                batch.clear()
+                if suspects:
+                    await replica.is_idle()
+        except ReplicaDied:
+            pass
+        finally:
+            await self._release([prediction.claim for prediction in batch])
+
+    async def _gather(self, replica: Replica, batch: list[Prediction]) -> None:
+        """Claim into `batch` what may run next: single calls, or a batch as full as it gets.
+
+        A batch waits `max_wait` for company from the moment that its first member was claimed.
+        """
+        batching = replica.described.batching
+        model = replica.spec.name
+        limit = batching.max_size if batching else replica.room
+        while not batch:
+            batch += await self._claim(model, limit, _PATIENCE)
+        if batching is None or _are_suspects(batch):
+            return
+        now = asyncio.get_running_loop().time
+        full_at = now() + batching.max_wait
+        while len(batch) < limit and (left := full_at - now()) > 0:
+            more = await self._claim(model, limit - len(batch), left)
+            if _are_suspects(more):
+                await self._release([prediction.claim for prediction in more])
+                return
+            batch += more
+
+    # The claims.
+
+    async def _claim(self, model: str, limit: int, timeout: float) -> Sequence[Prediction]:
+        claimed = await self._broker.claim(self.id, model, limit=limit, timeout=timeout)
+        self._held.update(prediction.claim for prediction in claimed)
+        return claimed
+
+    async def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        if not await self._broker.finish(claim, outcome):
+            self.stale_outcomes += 1
+            log.warning("the outcome of %s came too late and was refused", claim.id)
+        self._let_go([claim])
+
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        await asyncio.gather(*map(self._broker.release, claims))
+        self._let_go(claims)
+
+    async def _crash(self, claims: Sequence[Claim]) -> None:
+        await self._broker.crash(claims)
+        self._let_go(claims)
+
+    async def _renew(self) -> None:
+        lost = await self._broker.renew(self.id, list(self._held))
+        if lost:
+            log.warning("%d predictions were taken from this worker while it ran them", len(lost))
+
+    def _let_go(self, claims: Sequence[Claim]) -> None:
+        self._held.difference_update(claims)
+        self._note_if_nothing_held()
+
+    def _note_if_nothing_held(self) -> None:
+        if self._draining and not self._held:
+            self._holds_nothing.set()
+
+    # What it tells of itself.
+
+    def _remember(self, feeder: asyncio.Task[None] | None) -> None:
+        assert feeder is not None
+        self._feeders.add(feeder)
+        feeder.add_done_callback(self._feeders.discard)
+
+    async def _register(self) -> None:
+        replicas = {pool.spec.name: _counts(pool) for pool in self._pools}
+        await self._broker.register_worker(
+            WorkerInfo(id=self.id, host=socket.gethostname(), pid=os.getpid(), replicas=replicas)
+        )
+
+
+def _are_suspects(batch: Sequence[Prediction]) -> bool:
+    """True for predictions that were in a crash together: none of them is cleared yet."""
+    return bool(batch) and batch[0].company is not None
+
+
+def _counts(pool: Pool) -> ReplicaCounts:
+    return ReplicaCounts(
+        ready=len(pool.ready),
+        starting=pool.size - len(pool.ready),
+        slots=sum(replica.slots for replica in pool.ready),
+        failure=str(pool.failure) if pool.failure else None,
+    )
