@@ -5,12 +5,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from zypher.errors import InvalidInput
 from zypher.model.author import ItemError, batch
 
 if TYPE_CHECKING:
     from zypher.node import create_app
 
-__all__ = ["ItemError", "batch", "create_app"]
+__all__ = ["InvalidInput", "ItemError", "batch", "create_app"]
 
 
 def __getattr__(name: str) -> Any:

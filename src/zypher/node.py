@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from fastapi import FastAPI
 
 from zypher.brokers import Limits, open_broker
 from zypher.clock import SystemClock
-from zypher.errors import ConfigurationError
+from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.model.loading import default_name
 from zypher.periodic import every
 from zypher.replicas.replica import ReplicaSpec
@@ -21,6 +22,8 @@ from zypher.settings import ModelSettings, Settings, load_settings
 from zypher.worker import Worker
 
 _PURGE_INTERVAL = 30.0
+log = logging.getLogger("zypher")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -81,12 +84,21 @@ class Node:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """What a host application enters and leaves."""
         try:
             await self.start()
+            self._duties.append(asyncio.create_task(self._tell_if_never_up()))
             yield
             await self.drain()
         finally:
             await self.stop()
+
+    async def _tell_if_never_up(self) -> None:
+        # A host is not ours to end: /readyz and the log say what is wrong.
+        try:
+            await self.up()
+        except ModelLoadError as error:
+            log.error("%s%s", f"{error.traceback}\n" if error.traceback else "", error)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

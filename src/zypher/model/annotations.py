@@ -27,12 +27,18 @@ def map_arguments(annotation: Any, visit: Callable[[Any], Any]) -> Any:
 
 
 def unwrap_alias(annotation: Any) -> Any:
-    """What a `NewType` or a `type` statement stands for."""
-    while isinstance(annotation, typing.NewType):
-        annotation = annotation.__supertype__
-    if type(annotation).__name__ == "TypeAliasType":  # in `typing` only from Python 3.12
-        return annotation.__value__
+    """What a `NewType` or a `type` statement stands for; itself if it is neither."""
+    if isinstance(annotation, typing.NewType):
+        return unwrap_alias(annotation.__supertype__)
+    if _is_type_alias(annotation):
+        return unwrap_alias(annotation.__value__)
+    if _is_type_alias(origin := get_origin(annotation)):
+        return unwrap_alias(origin.__value__[get_args(annotation)])
     return annotation
+
+
+def _is_type_alias(annotation: Any) -> bool:
+    return type(annotation).__name__ == "TypeAliasType"  # in `typing` from Python 3.12
 
 
 def hints(of: Any) -> dict[str, Any]:

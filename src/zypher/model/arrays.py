@@ -4,6 +4,8 @@ import json
 import sys
 from typing import Any, get_args, get_origin
 
+from zypher.model.annotations import unwrap_alias
+
 # A schema cannot nest without end except by reference; these are what the references name.
 _DEFINITIONS: dict[str, dict[str, Any]] = {
     name: {
@@ -25,6 +27,7 @@ _ACCEPTED = {"f": "iuf", "i": "iuf", "u": "iuf", "b": "b"}
 def is_array(annotation: Any) -> bool:
     """True for `np.ndarray` and for `npt.NDArray[...]`."""
     numpy: Any = sys.modules.get("numpy")
+    annotation = unwrap_alias(annotation)  # as NDArray is one in newer versions
     return numpy is not None and numpy.ndarray in (annotation, get_origin(annotation))
 
 
@@ -82,7 +85,7 @@ def _cast(numpy: Any, array: Any, dtype: Any) -> Any:
 def _dtype(annotation: Any) -> Any:
     """The NumPy dtype in `npt.NDArray[np.float32]`; None when it leaves that open."""
     numpy: Any = sys.modules["numpy"]
-    for part in get_args(annotation)[1:]:
+    for part in get_args(unwrap_alias(annotation))[1:]:
         for scalar in get_args(part):
             if isinstance(scalar, type) and not scalar.__subclasses__():
                 return numpy.dtype(scalar)

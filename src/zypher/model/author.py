@@ -41,12 +41,10 @@ class BatchOptions:
 
 
 @overload
-def batch(predict: _Predict, /) -> _Predict: ...
+def batch(max_size: _Predict, /) -> _Predict: ...
 @overload
-def batch(*, max_size: int = 32, max_wait: float = 0.005) -> Callable[[_Predict], _Predict]: ...
-def batch(
-    predict: Callable[..., Any] | None = None, /, *, max_size: int = 32, max_wait: float = 0.005
-) -> Callable[..., Any]:
+def batch(max_size: int = 32, max_wait: float = 0.005) -> Callable[[_Predict], _Predict]: ...
+def batch(max_size: Any = 32, max_wait: float = 0.005) -> Any:
     """Mark a predict function or method as one that handles many inputs in one call.
 
         @zypher.batch(max_size=32, max_wait=0.005)
@@ -58,13 +56,15 @@ def batch(
 
     Raises ValueError when `max_size` is below 1 or `max_wait` below 0.
     """
+    if callable(max_size):  # used as `@batch`, without parentheses
+        return batch()(max_size)
     options = BatchOptions(max_size, max_wait)
 
     def mark(function: _Predict) -> _Predict:
         setattr(function, _MARK, options)
         return function
 
-    return mark if predict is None else mark(predict)
+    return mark
 
 
 def batch_options(predict: Callable[..., Any]) -> BatchOptions | None:

@@ -86,7 +86,7 @@ def _text(value: str, place: _Place) -> str:
     return value
 
 
-def _items(values: Collection[Any], place: _Place, depth: int) -> Collection[Any]:
+def _items(values: Collection[Any], place: _Place, depth: int) -> list[Any]:
     # Long lists of one scalar type are the usual case; they are looked at in C.
     kinds = set(map(type, values))
     if (
@@ -94,7 +94,7 @@ def _items(values: Collection[Any], place: _Place, depth: int) -> Collection[Any
         or (kinds == {float} and all(map(math.isfinite, values)))
         or (kinds == {str} and all(map(str.isascii, values)))
     ):
-        return values
+        return list(values)
     return [_plain(value, (place, index), depth + 1) for index, value in enumerate(values)]
 
 

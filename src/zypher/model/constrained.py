@@ -8,7 +8,13 @@ import pydantic
 import typing_extensions
 
 from zypher.model import arrays, binary
-from zypher.model.annotations import is_plain_dataclass, is_typeddict, map_arguments, members
+from zypher.model.annotations import (
+    is_plain_dataclass,
+    is_typeddict,
+    map_arguments,
+    members,
+    unwrap_alias,
+)
 from zypher.model.refusals import invalid_input
 
 
@@ -23,7 +29,7 @@ class Constrained:
             self._adapter = pydantic.TypeAdapter(_Twins().of(annotation))
             schema = self._adapter.json_schema(mode="serialization" if output else "validation")
         except pydantic.errors.PydanticUserError as error:
-            raise TypeError(str(error).splitlines()[0]) from error
+            raise TypeError(str(error).partition(". ")[0]) from error
         self.schema = arrays.resolved(schema)
 
     def decode(self, raw: bytes) -> Any:
@@ -57,7 +63,7 @@ class _Twins:
         self._within: list[Any] = []
 
     def of(self, annotation: Any) -> Any:
-        if annotation is bytes:
+        if unwrap_alias(annotation) is bytes:
             return _Binary
         if arrays.is_array(annotation):
             return _array(annotation)

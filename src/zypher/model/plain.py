@@ -23,18 +23,23 @@ from zypher.model.annotations import (
 )
 from zypher.model.refusals import from_msgspec
 
+_BAD_INPUT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class NotPlain(Exception):
     """No fault: a type that msgspec cannot express to the letter, so that pydantic takes it."""
 
 
 class Plain:
-    """The input type of a plain annotation. Raises NotPlain for any other."""
+    """The input type of a plain annotation.
+
+    Raises NotPlain for any other, and TypeError for an array of what JSON cannot carry.
+    """
 
     def __init__(self, annotation: Any) -> None:
         twins = _Twins()
         self._decoder = _Decoder(twins.of(annotation))
-        self._annotation = annotation if twins.structs else None
+        self._annotation = annotation if twins.has_structs else None
         self.schema = self._decoder.schema
 
     def decode(self, raw: bytes) -> Any:
@@ -43,13 +48,14 @@ class Plain:
 
 
 class PlainObject:
-    """An object of exactly these members, those in `optional` may be absent.
+    """An object of exactly these members, of which those in `optional` may be absent.
 
-    Raises NotPlain when a member is not plain.
+    Raises as `Plain` does.
     """
 
     def __init__(self, members: Mapping[str, Any], optional: Set[str]) -> None:
-        twins = {name: _Twins() for name in members}
+        structs: dict[type, type] = {}
+        twins = {name: _Twins(structs) for name in members}
         fields = [
             (name, twins[name].of(annotation), _absent(name in optional))
             for name, annotation in members.items()
@@ -57,7 +63,7 @@ class PlainObject:
         struct = msgspec.defstruct("Input", fields, forbid_unknown_fields=True, kw_only=True)
         self._decoder = _Decoder(struct)
         self._annotations = {
-            name: annotation for name, annotation in members.items() if twins[name].structs
+            name: annotation for name, annotation in members.items() if twins[name].has_structs
         }
         self.schema = self._decoder.schema
 
@@ -77,7 +83,7 @@ class _Decoder:
         try:
             self._decoder = msgspec.json.Decoder(twin, dec_hook=_from_json)
             (schema,), definitions = msgspec.json.schema_components(
-                [twin], schema_hook=_schema, ref_template="#/$defs/{name}"
+                [twin], ref_template="#/$defs/{name}"
             )
         except TypeError as error:
             raise NotPlain from error
@@ -88,7 +94,7 @@ class _Decoder:
             return self._decoder.decode(raw)
         except msgspec.ValidationError:
             return self._decode_numbers(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except _BAD_INPUT as error:
             raise from_msgspec(error) from None
 
     def _decode_numbers(self, raw: bytes) -> Any:
@@ -96,25 +102,37 @@ class _Decoder:
         try:
             value = _with_integers(msgspec.json.decode(raw))
             return msgspec.convert(value, self._twin, dec_hook=_from_json, str_keys=True)
-        except msgspec.ValidationError as error:
+        except _BAD_INPUT as error:
             raise from_msgspec(error) from None
 
 
 class _Twins:
-    """Makes the types that msgspec decodes into; `structs` are those that stand for dataclasses."""
+    """Makes the types that msgspec decodes into; `has_structs` if they stand for dataclasses.
 
-    def __init__(self) -> None:
-        self.structs: list[type] = []
-        self._within: list[type] = []
+    A dataclass has one struct, however often it occurs, also in others that share `structs`:
+    msgspec tells the types of a schema apart by name.
+    """
+
+    def __init__(self, structs: dict[type, type] | None = None) -> None:
+        self.has_structs = False
+        self._structs: dict[type, type] = {} if structs is None else structs
+        self._within: list[Any] = []
 
     def of(self, annotation: Any) -> Any:
-        annotation = unwrap_alias(annotation)
+        if annotation in self._within:
+            raise NotPlain  # it contains itself
+        self._within.append(annotation)
+        twin = self._of(unwrap_alias(annotation))
+        self._within.pop()
+        return twin
+
+    def _of(self, annotation: Any) -> Any:
         if annotation is object:
             return Any
         if annotation is bytes:
-            return binary.Binary
+            return _with_schema(binary.Binary, binary.SCHEMA)
         if arrays.is_array(annotation):
-            return annotation
+            return _with_schema(annotation, arrays.array_schema(annotation))
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated and not all(isinstance(m, msgspec.Meta) for m in arguments[1:]):
             raise NotPlain
@@ -123,7 +141,10 @@ class _Twins:
         if is_typeddict(annotation):
             return self._typeddict(annotation)
         if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-            return self._struct(annotation)
+            self.has_structs = True
+            if annotation not in self._structs:
+                self._structs[annotation] = self._struct(annotation)
+            return self._structs[annotation]
         return map_arguments(annotation, self.of)
 
     def _typeddict(self, annotation: Any) -> Any:
@@ -140,7 +161,7 @@ class _Twins:
         twins = self._members(annotation)
         fields = dataclasses.fields(annotation)
         doc = annotation.__doc__ or ""
-        struct = msgspec.defstruct(
+        return msgspec.defstruct(
             annotation.__name__,
             [(field.name, twins[field.name], _default(annotation, field)) for field in fields],
             module=annotation.__module__,
@@ -148,16 +169,9 @@ class _Twins:
             forbid_unknown_fields=True,
             kw_only=True,
         )
-        self.structs.append(struct)
-        return struct
 
     def _members(self, annotation: type) -> dict[str, Any]:
-        if annotation in self._within:
-            raise NotPlain  # it contains itself
-        self._within.append(annotation)
-        twins = {name: self.of(hint) for name, hint in members(annotation).items()}
-        self._within.pop()
-        return twins
+        return {name: self.of(hint) for name, hint in members(annotation).items()}
 
 
 def _default(annotation: Any, field: dataclasses.Field[Any]) -> Any:
@@ -196,17 +210,12 @@ def _from_json(kind: Any, value: Any) -> Any:
         return binary.to_bytes(value)
     if not arrays.is_array(kind):
         raise NotImplementedError(kind)
-    numpy_array = not isinstance(value, list) and arrays.is_array(type(value))
-    return value if numpy_array else arrays.to_array(kind, value)
+    # An array comes back when the twin that it was decoded into becomes a dataclass.
+    return value if arrays.is_array(type(value)) else arrays.to_array(kind, value)
 
 
-def _schema(kind: Any) -> dict[str, Any]:
-    """msgspec's `schema_hook`."""
-    if kind is binary.Binary:
-        return binary.SCHEMA
-    if arrays.is_array(kind):
-        return arrays.array_schema(kind)
-    raise NotImplementedError(kind)
+def _with_schema(kind: Any, schema: dict[str, Any]) -> Any:
+    return Annotated[kind, msgspec.Meta(extra_json_schema=schema)]
 
 
 def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from collections import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter
-from types import GenericAlias
-from typing import Any, NamedTuple, Self, get_args, get_origin
+from types import GenericAlias, UnionType
+from typing import Any, NamedTuple, Self, Union, get_args, get_origin
 
 import msgspec
 
 from zypher.errors import InvalidOutput, ModelLoadError
 from zypher.model.annotations import hints
-from zypher.model.author import batch_options
+from zypher.model.author import ItemError, batch_options
 from zypher.model.codec import encode_result
 from zypher.model.types import InputType, input_type, object_type, output_schema
 
@@ -106,13 +106,13 @@ class _Reader:
     def input_type(self) -> InputType:
         annotations = {p.name: self._annotation(p) for p in self.parameters}
         if self.batched:
-            return self._made(input_type, self._item(annotations))
+            return self._made("items", input_type, self._item(annotations))
         # Each by itself first, even of several: so that the one without a schema is named.
-        types_ = [self._made(input_type, annotation) for annotation in annotations.values()]
+        types_ = [self._made(f"'{name}'", input_type, of) for name, of in annotations.items()]
         if len(types_) == 1:
             return types_[0]
         defaults = {p.name: p.default for p in self.parameters if p.default is not Parameter.empty}
-        type_ = self._made(object_type, annotations, defaults.keys())
+        type_ = self._made("arguments", object_type, annotations, defaults.keys())
         _note_defaults(type_.schema["properties"], defaults)
         return type_
 
@@ -123,18 +123,19 @@ class _Reader:
         if annotation is Parameter.empty:
             return None
         if self.batched:
-            return output_schema(arguments[0]) if origin in _LISTS and arguments else None
+            item = _without_item_error(arguments[0]) if origin in _LISTS and arguments else None
+            return output_schema(item) if item is not None else None
         if is_generator(self._predict):
             parts = GenericAlias(list, arguments[:1])
             return output_schema(parts) if origin in _GENERATORS and arguments else None
         return output_schema(annotation)
 
-    def _made(self, make: Callable[..., InputType], *of: Any) -> InputType:
+    def _made(self, what: str, make: Callable[..., InputType], *of: Any) -> InputType:
         try:
             return make(*of)
         except TypeError as error:
             raise ModelLoadError(
-                f"{self._subject} takes a type that has no JSON Schema: {str(error).rstrip('.')}."
+                f"{self._subject} takes {what} of a type that has no JSON Schema: {error}."
             ) from error
         except NameError as error:
             raise self._undefined(error) from error
@@ -186,6 +187,13 @@ class _Reader:
             f"A type hint of {self._subject} names '{error.name}', which is not defined there. "
             f"Import it or define it before, outside of `if TYPE_CHECKING`."
         )
+
+
+def _without_item_error(result: Any) -> Any:
+    """The type of the results of a batch; an error that stands in a result's place is none."""
+    if get_origin(result) not in (Union, UnionType):
+        return result
+    return Union[tuple(kind for kind in get_args(result) if kind is not ItemError)]  # noqa: UP007
 
 
 def is_generator(predict: Callable[..., Any]) -> bool:

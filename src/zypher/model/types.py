@@ -21,19 +21,17 @@ class InputType(Protocol):
 
 
 def input_type(annotation: Any) -> InputType:
-    """The type that `annotation` describes. Raises TypeError when it has no JSON form."""
-    try:
-        return Plain(annotation)
-    except NotPlain:
-        from zypher.model.constrained import Constrained
+    """The type that `annotation` describes.
 
-        return Constrained(annotation)
+    Raises TypeError when it has no JSON form, NameError when it refers to an undefined name.
+    """
+    return _type(annotation)
 
 
 def object_type(members: Mapping[str, Any], optional: Set[str]) -> InputType:
     """An object of exactly these members, decoded to a dict of those that are present.
 
-    Those in `optional` may be absent. Raises TypeError when a member has no JSON form.
+    Those in `optional` may be absent. Raises as `input_type` does.
     """
     try:
         return PlainObject(members, optional)
@@ -46,12 +44,15 @@ def object_type(members: Mapping[str, Any], optional: Set[str]) -> InputType:
 def output_schema(annotation: Any) -> dict[str, Any] | None:
     """The JSON Schema of results of type `annotation`; None when none can be made."""
     try:
-        return Plain(annotation).schema
-    except NotPlain:
-        pass
+        return _type(annotation, output=True).schema
+    except (TypeError, NameError):
+        return None
+
+
+def _type(annotation: Any, *, output: bool = False) -> InputType:
     try:
+        return Plain(annotation)
+    except NotPlain:
         from zypher.model.constrained import Constrained
 
-        return Constrained(annotation, output=True).schema
-    except TypeError:
-        return None
+        return Constrained(annotation, output=output)

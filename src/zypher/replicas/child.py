@@ -12,11 +12,12 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Coroutine
 from typing import Any, cast
 
 from zypher.errors import ModelLoadError
-from zypher.model.loading import Model, load, user_traceback
+from zypher.model.loading import MOCK, Model, load, user_traceback
 from zypher.prediction import Claim, Outcome
 from zypher.replicas.execution import Executor
 from zypher.replicas.frames import (
@@ -36,7 +37,6 @@ from zypher.replicas.frames import (
 # How many runs are in flight at once unless told otherwise; of a blocking model it is one.
 ASYNC_CONCURRENCY = 1_000
 MOCK_CONCURRENCY = 10_000
-MOCK = "mock"
 
 _PR_SET_PDEATHSIG = 1
 
@@ -101,6 +101,11 @@ class Child(asyncio.Protocol):
             await set_up(model)
         except ModelLoadError as error:
             self._send(LoadFailed(str(error), error.traceback))
+            self._transport.close()
+            return
+        except Exception as error:
+            fault = f"A fault of Zypher while it loaded {order.target}: {error!r}."
+            self._send(LoadFailed(fault, traceback.format_exc()))
             self._transport.close()
             return
         self._executor = Executor(model, concurrency, order.max_result_size)

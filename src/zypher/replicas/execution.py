@@ -66,7 +66,7 @@ class Executor:
         return await loop.run_in_executor(self._threads, self.model.run, arguments)
 
     def _item_completed(self, result: Any) -> Outcome:
-        if isinstance(result, ItemError):
+        if isinstance(result, ItemError | PredictionError):
             return _failed(result)
         try:
             return self._completed(result)

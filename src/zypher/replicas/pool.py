@@ -106,12 +106,13 @@ class Pool:
     async def _fail(self, place: int, error: ModelLoadError) -> None:
         self.failure = error
         self._failed_places.add(place)
-        log.error("%s: %s", self.spec.name, error)
-        if len(self._failed_places) == self.size:
+        if len(self._failed_places) == self.size and not self.up.done():
             for milestone in (self.described, self.up):
                 if not milestone.done():
                     milestone.set_exception(error)
                     milestone.exception()  # seen: whether anybody waits for it is their affair
+        else:
+            log.error("%s: %s", self.spec.name, error)
         await self._changed()
 
 

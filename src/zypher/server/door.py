@@ -112,7 +112,7 @@ class Door:
 def is_deeper(value: Any, depth: int) -> bool:
     """True if lists and objects are nested in `value` more than `depth` deep."""
     level = [value]
-    for _ in range(depth + 1):
+    for _ in range(depth):
         level = [
             child
             for parent in level

@@ -1,0 +1,185 @@
+"""A real server as a child process, and what tests do to it."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx2
+import psutil
+
+MODELS = Path(__file__).with_name("models.py")
+PATIENCE = 30.0
+JSON = {"Content-Type": "application/json"}
+ASYNC = {"Async-Mode": "true"}
+
+
+def target(name: str) -> str:
+    """A model of `tests/models.py`, as one writes it on the command line."""
+    return f"{name}={MODELS}:{name}"
+
+
+class Server:
+    """`zypher serve` with these arguments, on a free port, until the `with` block ends."""
+
+    def __init__(self, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
+        self.lines: list[str] = []
+        self.url = ""
+        self._ready = threading.Event()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "zypher", "serve", "--port", "0", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        self.wait_ready()
+        self.client = httpx2.Client(base_url=self.url, timeout=PATIENCE)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        self.kill()
+
+    def wait_ready(self) -> None:
+        """Wait for the line that says where it serves."""
+        if not self._ready.wait(PATIENCE) or not self.url:
+            self.kill()
+            raise AssertionError("the server did not come up:\n" + "".join(self.lines))
+
+    def kill(self) -> None:
+        """End it without ceremony, if it still runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._reader.join(PATIENCE)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop, and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def replicas(self) -> list[psutil.Process]:
+        """Its replica processes."""
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if "zypher.replicas.child" in child.cmdline()]
+
+    def predict(
+        self, value: object, *, model: str | None = None, **headers: str
+    ) -> httpx2.Response:
+        """POST an input."""
+        path = f"/models/{model}/predict" if model else "/predict"
+        names = {name.replace("_", "-"): text for name, text in headers.items()}
+        return self.client.post(path, json={"input": value}, headers=names)
+
+    def submit(self, value: object, *, model: str | None = None) -> str:
+        """POST an input asynchronously, and return its id."""
+        response = self.predict(value, model=model, Async_Mode="true")
+        assert response.status_code == 202, response.text
+        return str(response.json()["prediction_id"])
+
+    def poll(self, id: str, wait: int = 0) -> httpx2.Response:
+        """GET a prediction, waiting for its end."""
+        return self.client.get(f"/predict/{id}", headers={"Prefer": f"wait={wait}"} if wait else {})
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if match := re.search(r"^Serving .* at (http://\S+)", line):
+                self.url = match[1]
+                self._ready.set()
+        self._ready.set()
+
+
+class Holder:
+    """Holds runs of the model `hold`: knows when one has started, and says when it ends."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(PATIENCE)
+        self.port: int = self._listener.getsockname()[1]
+
+    def started(self) -> "HeldRun":
+        """Wait until a run has started."""
+        connection, _ = self._listener.accept()
+        connection.settimeout(PATIENCE)
+        return HeldRun(connection)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+class HeldRun:
+    """A run that goes on until it is let go."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        with connection.makefile() as lines:
+            self.pid = int(lines.readline())  # of the process that runs it
+
+    def finish(self, answer: str = "done") -> None:
+        """Have the model return this."""
+        self._connection.sendall(answer.encode())
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+@contextmanager
+def holder() -> Iterator[Holder]:
+    """A `Holder` for one test."""
+    holding = Holder()
+    try:
+        yield holding
+    finally:
+        holding.close()
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """True if the process has ended, or is a zombie that only waits to be reaped."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_gone(processes: list[psutil.Process]) -> None:
+    """Wait until all of these have ended."""
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+    assert not [process for process in alive if not is_gone(process)]
+
+
+async def gather_posts(
+    url: str, bodies: list[object], *, path: str = "/predict", **headers: str
+) -> list[httpx2.Response]:
+    """POST all of these at once, and return the answers in order."""
+    names = {name.replace("_", "-"): text for name, text in headers.items()}
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE, limits=limits) as client:
+        return await asyncio.gather(
+            *(client.post(path, json={"input": body}, headers=names) for body in bodies)
+        )

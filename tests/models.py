@@ -1,0 +1,150 @@
+"""Models that the tests serve. Each does one thing that a test needs done."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+import zypher
+
+
+async def echo(value: Any) -> Any:
+    """Returns what it gets."""
+    return value
+
+
+async def hold(port: int) -> str:
+    """Runs until the test that listens on this port says how to end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(str(os.getpid()).encode() + b"\n")
+    answer = (await reader.read()).decode()
+    writer.close()
+    return answer
+
+
+def hold_blocking(port: int) -> str:
+    """As `hold`, for a blocking model."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(str(os.getpid()).encode() + b"\n")
+        return connection.makefile().read()
+
+
+@dataclass
+class Point:
+    """A place on a plane."""
+
+    x: float
+    y: float = 0.0
+
+
+def distance(a: Point, b: Point, metric: Literal["euclid", "taxi"] = "euclid") -> float:
+    """How far apart two points are."""
+    dx, dy = abs(a.x - b.x), abs(a.y - b.y)
+    return dx + dy if metric == "taxi" else (dx * dx + dy * dy) ** 0.5
+
+
+class Review(BaseModel):
+    """What somebody thinks of something."""
+
+    text: Annotated[str, Field(min_length=1)]
+    stars: Annotated[int, Field(ge=1, le=5)] = 3
+
+
+class Sentiment:
+    """Judges reviews by their stars."""
+
+    def setup(self) -> None:
+        self.words = {1: "bad", 2: "poor", 3: "fair", 4: "good", 5: "great"}
+
+    def predict(self, review: Review) -> dict[str, str]:
+        return {"label": self.words[review.stars]}
+
+
+def fails(message: str) -> None:
+    """Raises."""
+    raise ValueError(message)
+
+
+def not_a_number(count: int) -> list[float]:
+    """Returns a NaN in the last place."""
+    return [0.0] * count + [float("nan")]
+
+
+def long_text(length: int) -> str:
+    """Returns so much text."""
+    return "x" * length
+
+
+def counts(to: int) -> Iterator[int]:
+    """Yields the numbers below `to`."""
+    yield from range(to)
+
+
+async def counts_async(to: int) -> AsyncIterator[int]:
+    """As `counts`, asynchronously."""
+    for number in range(to):
+        yield number
+
+
+def poison(value: str) -> str:
+    """Dies of one input."""
+    if value == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value.upper()
+
+
+async def echo_poison(value: str) -> str:
+    """As `poison`, with many in flight: it dies while others wait."""
+    await asyncio.sleep(0.05)
+    return poison(value)
+
+
+@zypher.batch(max_size=32, max_wait=0.05)
+def poison_batch(values: list[str]) -> list[str]:
+    """Dies of one input, with all that are in its batch."""
+    return [poison(value) for value in values]
+
+
+@zypher.batch(max_size=8, max_wait=0.2)
+def batch_sizes(values: list[int]) -> list[int | zypher.ItemError]:
+    """Returns the size of the batch to each; a negative value is refused."""
+    return [zypher.ItemError("negative") if value < 0 else len(values) for value in values]
+
+
+@zypher.batch(max_size=8, max_wait=0.2)
+def batch_raises(values: list[int]) -> list[int]:
+    """Raises for the whole batch if one value is negative."""
+    if min(values) < 0:
+        raise ValueError("negative")
+    return values
+
+
+class SlowSetup:
+    """Takes a while to load."""
+
+    def setup(self) -> None:
+        time.sleep(60)
+
+    def predict(self, value: int) -> int:
+        return value
+
+
+class BrokenSetup:
+    """Cannot load."""
+
+    def setup(self) -> None:
+        raise RuntimeError("no such weights")
+
+    def predict(self, value: int) -> int:
+        return value
+
+
+def untyped(value):  # type: ignore[no-untyped-def]
+    """Has no type hints."""
+    return value
