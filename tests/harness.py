@@ -17,6 +17,8 @@ from typing import Self
 import httpx2
 import psutil
 
+# As installed: a program, whose directory is not the current one.
+ZYPHER = Path(sys.executable).with_name("zypher")
 MODELS = Path(__file__).with_name("models.py")
 PATIENCE = 30.0
 JSON = {"Content-Type": "application/json"}
@@ -36,7 +38,7 @@ class Server:
         self.url = ""
         self._ready = threading.Event()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "zypher", "serve", "--port", "0", *arguments],
+            [ZYPHER, "serve", "--port", "0", *arguments],
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,

@@ -148,3 +148,47 @@ class BrokenSetup:
 def untyped(value):  # type: ignore[no-untyped-def]
     """Has no type hints."""
     return value
+
+
+async def nap(seconds: float) -> float:
+    """Sleeps, as an async model does."""
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+def pid(seconds: float) -> int:
+    """Sleeps, and returns which process it is."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+class _Peak:
+    """Counts how many runs are in flight."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.most = 0
+
+    def __enter__(self) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+
+    def __exit__(self, *_: object) -> None:
+        self.now -= 1
+
+
+_peak = _Peak()
+
+
+async def peak(value: int) -> int:
+    """Returns the most runs that were in flight so far."""
+    with _peak:
+        await asyncio.sleep(0.02)
+        return _peak.most
+
+
+def peak_blocking(value: int) -> int:
+    """As `peak`, for a blocking model."""
+    with _peak:
+        time.sleep(0.05)
+        return _peak.most

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.harness import ASYNC, PATIENCE, Holder, Server, holder, target, wait_gone
+from tests.harness import ASYNC, PATIENCE, ZYPHER, Holder, Server, holder, target, wait_gone
 
 
 @pytest.fixture
@@ -194,7 +193,7 @@ def test_a_drain_delay_keeps_serving_while_readiness_sends_callers_elsewhere() -
 
 def test_ctrl_c_while_a_model_loads_stops_the_start(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "zypher", "serve", "--port", "0", target("SlowSetup")],
+        [ZYPHER, "serve", "--port", "0", target("SlowSetup")],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -215,7 +214,7 @@ def test_a_server_answers_at_once_that_it_is_starting_and_refuses_work_until_the
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "zypher", "serve", "--port", str(port), target("SlowSetup")],
+        [ZYPHER, "serve", "--port", str(port), target("SlowSetup")],
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -256,7 +255,7 @@ def test_predictions_accepted_while_setup_runs_are_run_when_it_is_done(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "zypher", "serve", "--port", str(port), f"{model}:Gated"],
+        [ZYPHER, "serve", "--port", str(port), f"{model}:Gated"],
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -45,7 +45,7 @@ def main() -> None:
     try:
         app()
     except ModelLoadError as error:
-        sys.exit(f"{error.traceback}\n{error}" if error.traceback else str(error))
+        sys.exit(error.report)
     except ConfigurationError as error:
         sys.exit(str(error))
 

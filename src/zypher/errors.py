@@ -50,6 +50,11 @@ class ModelLoadError(ConfigurationError):
         super().__init__(message)
         self.traceback = traceback
 
+    @property
+    def report(self) -> str:
+        """The traceback, if there is one, and the sentence below it."""
+        return f"{self.traceback}\n{self}" if self.traceback else str(self)
+
 
 class PredictionError(ZypherError):
     """A request was refused or a prediction failed, for the reason that `code` names.

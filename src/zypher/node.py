@@ -21,9 +21,9 @@ from zypher.server import Phase, ServerState, build_app
 from zypher.settings import ModelSettings, Settings, load_settings
 from zypher.worker import Worker
 
-_PURGE_INTERVAL = 30.0
 log = logging.getLogger("zypher")
 
+_PURGE_INTERVAL = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -98,7 +98,7 @@ class Node:
         try:
             await self.up()
         except ModelLoadError as error:
-            log.error("%s%s", f"{error.traceback}\n" if error.traceback else "", error)
+            log.error("%s", error.report)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

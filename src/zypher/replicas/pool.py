@@ -112,7 +112,7 @@ class Pool:
                     milestone.set_exception(error)
                     milestone.exception()  # seen: whether anybody waits for it is their affair
         else:
-            log.error("%s: %s", self.spec.name, error)
+            log.error("%s: %s", self.spec.name, error.report)
         await self._changed()
 
 

@@ -117,6 +117,11 @@ class Replica:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """True once there is no process, or none any more."""
+        return self._process is None or self._process.returncode is not None
+
     # Work.
 
     @property
@@ -252,7 +257,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         for message in self._reader.feed(data):

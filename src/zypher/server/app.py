@@ -43,7 +43,11 @@ def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
 
 def build_router(state: ServerState) -> APIRouter:
     """All endpoints."""
-    router = APIRouter(route_class=ProblemRoute, redirect_slashes=False)
+    router = APIRouter(
+        route_class=ProblemRoute,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
     Predictions(state).add_to(router)
     Information(state).add_to(router)
     return router

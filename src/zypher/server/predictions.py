@@ -34,9 +34,8 @@ class Predictions:
         hidden: dict[str, Any] = {"include_in_schema": False}
         router.add_api_route("/predictions/predict", self.predict, methods=["POST"], **hidden)
         router.add_api_route("/predictions/predict/{id}", self.poll, methods=["GET"], **hidden)
-        router.add_api_route(
-            "/models/{name}/predict", self.predict, methods=["POST"], **openapi.PREDICT
-        )
+        own = openapi.PREDICT | {"name": "predict_model"}
+        router.add_api_route("/models/{name}/predict", self.predict, methods=["POST"], **own)
 
     async def predict(self, request: Request) -> Response:
         """Run the model on an input; answer with the result, or with an id to ask for it."""

@@ -1,0 +1,66 @@
+"""The pool: replicas are kept alive, with pauses that grow, and started all at once."""
+
+import asyncio
+
+import pytest
+
+from tests.harness import PATIENCE, target
+from zypher.errors import ModelLoadError
+from zypher.replicas.pool import Pool, restart_delay
+from zypher.replicas.replica import Replica, ReplicaSpec
+
+
+def spec(name: str, **fields: object) -> ReplicaSpec:
+    """A replica of one of the tests' models."""
+    return ReplicaSpec(name=name, target=target(name).partition("=")[2], **fields)  # type: ignore[arg-type]
+
+
+def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer_and_longer() -> None:
+    delays = [restart_delay(deaths) for deaths in range(12)]
+    assert delays[:2] == [0.0, 0.0]
+    assert delays == sorted(delays)
+    assert delays[2] > 0
+    assert delays[-1] == 10.0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stop_after", ["start", "described", "up"])
+async def test_a_pool_can_be_stopped_at_any_moment_and_leaves_no_process(stop_after: str) -> None:
+    attended: set[Replica] = set()
+
+    async def attend(replica: Replica) -> None:
+        attended.add(replica)
+        async for _ in replica.outcomes():
+            pass
+
+    async def changed() -> None:
+        pass
+
+    for _ in range(3):
+        pool = Pool(spec("echo"), 3, attend, changed)
+        pool.start()
+        if stop_after == "start":
+            await asyncio.sleep(0)
+        else:
+            await (pool.described if stop_after == "described" else pool.up)
+        started = set(pool.replicas)
+        await pool.stop()
+        assert not pool.replicas
+        assert all(replica.has_ended for replica in started)
+
+
+@pytest.mark.anyio
+async def test_a_model_that_never_comes_up_settles_the_milestones_with_its_error() -> None:
+    async def attend(replica: Replica) -> None:
+        raise AssertionError("it was never ready")
+
+    async def changed() -> None:
+        pass
+
+    pool = Pool(spec("BrokenSetup"), 2, attend, changed)
+    pool.start()
+    async with asyncio.timeout(PATIENCE):
+        await pool.described
+        with pytest.raises(ModelLoadError, match="no such weights"):
+            await pool.up
+    await pool.stop()

@@ -1,0 +1,87 @@
+"""What is imported where: replicas and servers stay what they are."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness import Server
+
+HEAVY = {"fastapi", "starlette", "uvicorn", "pydantic", "numpy", "typer", "rich"}
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level modules that this code leaves in a fresh interpreter."""
+    listing = "print(*{name.partition('.')[0] for name in sys.modules})"
+    script = f"import sys\n{code}\n{listing}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return set(done.stdout.decode().split())
+
+
+def test_importing_zypher_is_light() -> None:
+    assert not modules_after("import zypher") & (HEAVY | {"asyncio", "msgspec"})
+
+
+def test_a_replica_imports_neither_the_web_framework_nor_pydantic_by_itself() -> None:
+    assert not modules_after("import zypher.replicas.child") & HEAVY
+
+
+def test_the_server_and_the_worker_never_import_the_code_of_a_model(tmp_path: Path) -> None:
+    model = tmp_path / "observed.py"
+    model.write_text("import os\ndef pid(value: int) -> int:\n    return os.getpid()\n")
+    with Server(f"{model}:pid") as server:
+        (replica,) = server.replicas()
+        assert server.predict(1).json()["result"] == replica.pid != server.process.pid
+        opened = [file.path for file in psutil.Process(server.process.pid).open_files()]
+        assert str(model) not in opened
+
+
+@pytest.mark.parametrize("model", ["echo", "distance"])
+def test_the_replica_of_a_plain_model_has_no_pydantic(tmp_path: Path, model: str) -> None:
+    code = tmp_path / "plain.py"
+    code.write_text(
+        "import sys\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Point:\n    x: float\n    y: float = 0.0\n"
+        "def echo(value: str) -> list[str]:\n    return sorted(sys.modules)\n"
+        "def distance(a: Point, b: Point) -> list[str]:\n    return sorted(sys.modules)\n"
+    )
+    value: object = "x" if model == "echo" else {"a": {"x": 1}, "b": {"x": 2}}
+    with Server(f"{code}:{model}") as server:
+        modules = server.predict(value).json()["result"]
+    assert not HEAVY & set(modules)
+
+
+def test_what_create_app_gives_serves_in_a_host_application(tmp_path: Path) -> None:
+    host = tmp_path / "host.py"
+    host.write_text(
+        "import zypher\n"
+        "from fastapi import FastAPI\n"
+        "from zypher.settings import Settings\n"
+        "z = zypher.create_app(Settings(mock_delay='0'))\n"
+        "app = FastAPI()\n"
+        "@app.get('/own')\n"
+        "def own():\n    return 'mine'\n"
+        "app.include_router(z.router, prefix='/ml')\n"
+    )
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from host import app\n"
+        "from starlette.testclient import TestClient\n"
+        "with TestClient(app) as client:\n"
+        "    assert client.get('/own').json() == 'mine'\n"
+        "    sync = client.post('/ml/predict', json={'input': 1})\n"
+        "    assert sync.status_code == 200, sync.text\n"
+        "    mode = {'Async-Mode': 'true'}\n"
+        "    later = client.post('/ml/predict', json={'input': 1}, headers=mode)\n"
+        "    assert later.headers['location'].startswith('/ml/predict/')\n"
+        "    found = client.get(later.headers['location'], headers={'Prefer': 'wait=9'})\n"
+        "    assert found.json()['status'] == 'completed'\n"
+        "    bad = client.post('/ml/predict', json={'inputs': 1})\n"
+        "    assert bad.headers['content-type'] == 'application/problem+json', bad.text\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

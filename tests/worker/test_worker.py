@@ -1,0 +1,138 @@
+"""The worker, on a memory broker and with real replicas."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.harness import PATIENCE
+from tests.replicas.test_pool import spec
+from zypher.brokers.memory import MemoryBroker
+from zypher.clock import SystemClock
+from zypher.prediction import Prediction, Status
+from zypher.testing.broker_contract import LIMITS, new
+from zypher.worker import Worker
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def working(
+    model: str, *, replicas: int = 1, concurrency: int | None = None
+) -> AsyncIterator[tuple[Worker, MemoryBroker]]:
+    """A worker that serves one of the tests' models, and its broker."""
+    broker = MemoryBroker(LIMITS, SystemClock())
+    models = [(spec(model, concurrency=concurrency), replicas)]
+    worker = Worker(broker, models, lease=LIMITS.lease)
+    try:
+        await worker.start()
+        await worker.up()
+        yield worker, broker
+    finally:
+        await worker.stop()
+        await broker.aclose()
+
+
+async def outcomes(broker: MemoryBroker, model: str, inputs: list[bytes]) -> list[Prediction]:
+    """The final records of these inputs, submitted together."""
+    submitted = [await broker.submit(new(model, input), keep=True) for input in inputs]
+    records = await asyncio.gather(*(broker.wait(p.id, PATIENCE) for p in submitted))
+    return [record for record in records if record]
+
+
+async def test_a_batch_is_filled_with_what_waits() -> None:
+    async with working("batch_sizes") as (_, broker):
+        records = await outcomes(broker, "batch_sizes", [b"1"] * 16)
+        assert [record.result for record in records] == [b"8"] * 16
+
+
+async def test_a_batch_waits_a_moment_for_more_members() -> None:
+    async with working("batch_sizes") as (_, broker):
+        first = asyncio.create_task(outcomes(broker, "batch_sizes", [b"1"]))
+        while (await broker.stats())["batch_sizes"].processing == 0:
+            await asyncio.sleep(0)
+        second = await outcomes(broker, "batch_sizes", [b"1", b"1"])
+        assert {record.result for record in [*await first, *second]} == {b"3"}
+
+
+async def test_a_lone_prediction_of_a_batched_model_does_not_wait_for_ever() -> None:
+    async with working("batch_sizes") as (_, broker):
+        (record,) = await outcomes(broker, "batch_sizes", [b"1"])
+        assert record.result == b"1"
+
+
+async def test_a_bad_item_of_a_batch_fails_alone() -> None:
+    async with working("batch_sizes") as (_, broker):
+        records = await outcomes(broker, "batch_sizes", [b"1", b"-1", b"1"])
+        assert [r.status.value for r in records] == ["completed", "failed", "completed"]
+        assert records[1].failure is not None
+        assert records[1].failure.detail == "negative"
+
+
+async def test_a_batch_that_raises_is_run_again_item_by_item() -> None:
+    async with working("batch_raises") as (_, broker):
+        records = await outcomes(broker, "batch_raises", [b"1", b"-1", b"3"])
+        assert [r.result for r in records] == [b"1", None, b"3"]
+        assert records[1].failure is not None
+        assert records[1].failure.detail == "The model raised ValueError: negative"
+
+
+async def test_an_input_that_only_the_replica_can_refuse_does_not_touch_its_batch() -> None:
+    async with working("batch_sizes") as (_, broker):
+        records = await outcomes(broker, "batch_sizes", [b"1", b'"x"', b"1"])
+        assert [r.result for r in records] == [b"2", None, b"2"]
+        assert records[1].failure is not None
+        assert records[1].failure.code == "invalid_input"
+        assert records[1].failure.errors
+        assert records[1].crashes == 0
+
+
+async def test_an_async_model_runs_many_at_once_and_no_more_than_its_concurrency() -> None:
+    async with working("peak", concurrency=7) as (_, broker):
+        records = await outcomes(broker, "peak", [b"1"] * 30)
+        assert max(int(record.result or b"0") for record in records) == 7
+
+
+async def test_a_blocking_model_runs_one_at_a_time_unless_told_otherwise() -> None:
+    for concurrency, most in ((None, 1), (4, 4)):
+        async with working("peak_blocking", concurrency=concurrency) as (_, broker):
+            records = await outcomes(broker, "peak_blocking", [b"1"] * 12)
+            assert max(int(record.result or b"0") for record in records) == most
+
+
+async def test_work_goes_to_the_replica_that_has_room() -> None:
+    async with working("pid", replicas=2) as (_, broker):
+        records = await outcomes(broker, "pid", [b"0.05"] * 10)
+        assert len({record.result for record in records}) == 2
+
+
+async def test_work_that_a_stopping_worker_does_not_finish_goes_back_uncharged() -> None:
+    broker = MemoryBroker(LIMITS, SystemClock())
+    worker = Worker(broker, [(spec("nap"), 1)], lease=LIMITS.lease)
+    await worker.start()
+    await worker.up()
+    running = await broker.submit(new("nap", b"60"), keep=True)
+    while (await broker.stats())["nap"].processing == 0:
+        await asyncio.sleep(0)
+    await worker.drain(grace=0.05)
+    await worker.stop()
+    record = await broker.get(running.id)
+    assert record is not None
+    assert (record.status, record.crashes, record.company) == (Status.QUEUED, 0, None)
+    assert await broker.workers() == {}
+    await broker.aclose()
+
+
+async def test_a_draining_worker_claims_nothing_more() -> None:
+    async with working("echo") as (worker, broker):
+        await worker.drain(grace=0)
+        await broker.submit(new("echo"), keep=True)
+        assert (await broker.stats())["echo"].queued == 1
+
+
+async def test_starting_and_stopping_again_and_again_leaves_nothing() -> None:
+    for _ in range(5):
+        async with working("echo", replicas=2) as (_, broker):
+            (record,) = await outcomes(broker, "echo", [b"1"])
+            assert record.result == b"1"
