@@ -36,7 +36,7 @@ class Iris:
     def predict(self, flowers: list[npt.NDArray[np.float64]]) -> list[Answer]:
         for flower in flowers:
             if flower.shape != (4,):  # it fails alone: the others run again, one by one
-                raise zypher.ItemError(f"Expected 4 numbers, not an array of {flower.shape}.")
+                raise zypher.InvalidInput(f"Expected 4 numbers, not an array of {flower.shape}.")
         rows = self.classifier.predict_proba(np.stack(flowers))
         species = self.classifier.classes_
         return [Answer(species[row.argmax()], round(float(row.max()), 3)) for row in rows]

@@ -22,6 +22,9 @@ from zypher.server.app import is_loopback
 from zypher.server.openapi import VERSION
 from zypher.settings import Settings, load_settings, option
 
+# How long a client may take, at the end, to receive what it was answered. In seconds.
+_LAST_BYTES = 5
+
 app = typer.Typer(
     name="zypher",
     help="Turns any Python model into a prediction server.",
@@ -48,6 +51,8 @@ def main() -> None:
         sys.exit(error.report)
     except ConfigurationError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def with_settings(command: Callable[[Settings, list[str]], None]) -> Callable[..., None]:
@@ -113,7 +118,7 @@ def version() -> None:
 async def _serve(node: Node, listener: socket.socket) -> None:
     """Serve until a signal asks to stop; then stop in order, and say nothing more."""
     stopping = _stop_on_signals()
-    server = _Server(uvicorn.Config(node.app, lifespan="off", log_level="warning"))
+    server = _Server(_uvicorn_config(node))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         if await _unless(stopping, node.start()) and await _unless(stopping, node.up()):
@@ -124,6 +129,20 @@ async def _serve(node: Node, listener: socket.socket) -> None:
         await node.stop()
         server.should_exit = True
         await serving
+
+
+def _uvicorn_config(node: Node) -> uvicorn.Config:
+    return uvicorn.Config(
+        node.app,
+        http="httptools",
+        ws="none",
+        lifespan="off",  # the node starts and stops here, around the server
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        root_path=node.settings.root_path,
+        timeout_graceful_shutdown=_LAST_BYTES,
+    )
 
 
 async def _check(node: Node) -> None:

@@ -55,7 +55,7 @@ def test_the_page_shows_the_models_own_schema_and_asks_no_other_host(
     page.goto(server.url)  # a browser at the root gets there
     expect(page).to_have_url(f"{server.url}/docs")
     expect(page.locator(".info .title")).to_contain_text("Sentiment Model API")
-    page.locator("#operations-default-predict").click()
+    page.locator("#operations-Predictions-predict").click()
     expect(page.locator(".opblock.is-open textarea")).to_have_value(
         '{\n  "input": {\n    "text": "string",\n    "stars": 3\n  }\n}'
     )
@@ -66,7 +66,7 @@ def test_the_page_shows_the_models_own_schema_and_asks_no_other_host(
 
 def test_a_prediction_can_be_made_from_the_page(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/docs")
-    page.locator("#operations-default-predict").click()
+    page.locator("#operations-Predictions-predict").click()
     opened = page.locator(".opblock.is-open")
     opened.locator("textarea").fill('{"input": {"text": "lovely", "stars": 5}}')
     opened.get_by_role("button", name="Execute").click()

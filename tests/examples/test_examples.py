@@ -144,7 +144,7 @@ def test_a_wrong_shape_fails_alone(iris: httpx2.Client) -> None:
         if input is SETOSA:
             assert response.json()["result"]["species"] == "setosa"
         else:
-            assert response.json()["code"] == "model_error"
+            assert response.json()["code"] == "invalid_input"
             assert response.json()["detail"].startswith("Expected 4 numbers, not an array of (")
 
 

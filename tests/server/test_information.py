@@ -128,6 +128,15 @@ def test_other_names_can_be_allowed() -> None:
         assert server.client.get("/livez", headers={"Host": "localhost"}).status_code == 403
 
 
+def test_behind_a_proxy_that_strips_a_prefix_the_addresses_have_it() -> None:
+    with Server("--mock-delay", "0", "--root-path", "/ml") as server:
+        accepted = server.predict(1, Async_Mode="true")
+        id = accepted.json()["prediction_id"]
+        assert accepted.headers["Location"] == f"/ml/predict/{id}"
+        assert server.poll(id, wait=20).status_code == 200
+        assert server.client.get("/openapi.json").json()["servers"] == [{"url": "/ml"}]
+
+
 def test_every_kind_of_error_has_a_status_and_every_status_a_kind() -> None:
     kinds = {error.code for error in prediction_errors()}
     assert kinds == set(STATUS)

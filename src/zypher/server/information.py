@@ -47,9 +47,9 @@ class Information:
         """All models, the default one first."""
         return _json({"models": list((await self._broker.models()).values())})
 
-    async def model(self, name: str) -> Response:
+    async def model(self, request: Request) -> Response:
         """One model: its description and the JSON Schemas of its input and result."""
-        return _json(await self._state.model(name))
+        return _json(await self._state.model(request.path_params["name"]))
 
     async def alive(self) -> Response:
         """The event loop turns: nothing else is looked at."""

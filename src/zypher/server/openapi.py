@@ -46,7 +46,16 @@ _ASYNC_MODE = {
     "description": "`true`: answer 202 with a `prediction_id` at once. Beats `Prefer`.",
 }
 
+_ID: _Schema = {"type": "string", "format": "uuid"}
+_TEXT: _Schema = {"type": "string"}
+
+
+def _in_path(name: str, schema: _Schema) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
 PREDICT: dict[str, Any] = {
+    "tags": ["Predictions"],
     "summary": "Run the model on an input",
     "description": (
         "Answers with the result; or, with `Async-Mode: true`, at once with a `prediction_id` "
@@ -88,25 +97,32 @@ PREDICT: dict[str, Any] = {
     },
 }
 POLL: dict[str, Any] = {
+    "tags": ["Predictions"],
     "summary": "Ask for a prediction",
     "responses": {
         200: _body("It has ended.", _ref("Ended")),
         202: _body("It has not ended yet.", _ref("Unfinished")),
         **_problems(not_found="There is no such prediction, or it has expired."),
     },
-    "openapi_extra": {"parameters": [_PREFER]},
+    "openapi_extra": {"parameters": [_in_path("id", _ID), _PREFER]},
 }
-ROOT: dict[str, Any] = {"summary": "A welcome"}
-MODELS: dict[str, Any] = {"summary": "The models that are served, the default first"}
+MODELS: dict[str, Any] = {
+    "tags": ["Models"],
+    "summary": "The models that are served, the default first",
+}
 MODEL: dict[str, Any] = {
+    "tags": ["Models"],
     "summary": "One model and the schemas of its input and result",
     "responses": _problems(not_found="There is no such model."),
+    "openapi_extra": {"parameters": [_in_path("name", _TEXT)]},
 }
-LIVEZ: dict[str, Any] = {"summary": "Is the process alive?"}
-READYZ: dict[str, Any] = {"summary": "Can this node serve?"}
-
-_ID: _Schema = {"type": "string", "format": "uuid"}
-_TEXT: _Schema = {"type": "string"}
+ROOT: dict[str, Any] = {"tags": ["Server"], "summary": "A welcome"}
+LIVEZ: dict[str, Any] = {"tags": ["Server"], "summary": "Is the process alive?"}
+READYZ: dict[str, Any] = {
+    "tags": ["Server"],
+    "summary": "Can this node serve?",
+    "responses": {503: {"description": "Not now: `status` and `degraded` say why."}},
+}
 
 
 def _object(required: str, **properties: _Schema) -> _Schema:
@@ -212,7 +228,6 @@ def _own_path(template: dict[str, Any], name: str) -> dict[str, Any]:
     operation = path["post"]
     operation["summary"] = f"Run {name} on an input"
     operation["operationId"] = f"predict_{name}"
-    operation["parameters"] = [p for p in operation["parameters"] if p["name"] != "name"]
     content = operation["requestBody"]["content"]["application/json"]
     content["schema"] = _ref(f"Request.{name}")
     operation["responses"]["200"]["content"]["application/json"]["schema"] = _ref(f"Answer.{name}")

@@ -51,10 +51,10 @@ class Predictions:
         response.headers.update(patience.headers)
         return response
 
-    async def poll(self, request: Request, id: str) -> Response:
+    async def poll(self, request: Request) -> Response:
         """Tell how a prediction stands; `Prefer: wait=N` waits for its end."""
         patience = patience_to_poll(request.headers, self._settings.sync_timeout)
-        prediction = await self._broker.wait(id, patience.seconds)
+        prediction = await self._broker.wait(request.path_params["id"], patience.seconds)
         if prediction is None:
             raise NotFound("Prediction ID not found.")
         headers = patience.headers

@@ -1,0 +1,135 @@
+"""The documentation is true: its models are served, its commands run, its tables are complete."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Server
+from zypher.server.problems import STATUS
+from zypher.settings import Settings, option
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def models(page: Path) -> dict[str, str]:
+    """The Python files of a page by name: each begins with its name in a comment."""
+    return {block.partition("\n")[0].removeprefix("# "): block for block in blocks(page, "python")}
+
+
+def run_curl(server: Server, command: str) -> str:
+    """What this curl command would print, if it were sent to the server."""
+    words = shlex.split(command)
+    assert words[0] == "curl"
+    headers, body, path = {}, None, ""
+    rest = iter(words[1:])
+    for word in rest:
+        if word == "-H":
+            name, _, value = next(rest).partition(": ")
+            headers[name] = value
+        elif word == "-d":
+            body = next(rest)
+        else:
+            path = word.removeprefix("http://127.0.0.1:8080")
+    method = "GET" if body is None else "POST"
+    return server.client.request(method, path, content=body, headers=headers).text
+
+
+def test_the_commands_of_the_first_minute_do_what_the_readme_says() -> None:
+    with Server("--mock-delay", "0.1") as server:
+        (block,) = [b for b in blocks(ROOT / "README.md", "sh") if "PREDICTION_ID" in b]
+        synchronous, asynchronous, poll = block.splitlines()
+        answer = json.loads(run_curl(server, synchronous))
+        assert answer["input"] == "hi"
+        assert float(answer["result"]) == float(answer["result"])
+        id = json.loads(run_curl(server, asynchronous))["prediction_id"]
+        server.poll(id, wait=20)
+        polled = json.loads(run_curl(server, poll.replace("PREDICTION_ID", id)))
+        assert polled["output"]["input"] == "hi"
+
+
+def test_the_model_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
+    page = ROOT / "README.md"
+    for name, code in models(page).items():
+        (tmp_path / name).write_text(code)
+    (block,) = [b for b in blocks(page, "sh") if "sentiment.py" in b]
+    serve, curl, shown = block.splitlines()
+    with Server(*shlex.split(serve)[2:], cwd=tmp_path) as server:
+        assert run_curl(server, curl) == shown.removeprefix("# ")
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "result"),
+    [
+        ("greeter.py:Greeter", "Ann", "Hello, Ann!"),
+        ("area.py:area", {"width": 3}, 3.0),
+        ("fetch.py:fetch", 0, "done"),
+        ("countdown.py:countdown", 3, [3, 2, 1]),
+        ("lengths.py:Lengths", "four", 4),
+    ],
+)
+def test_the_models_of_the_how_to_can_be_served_as_they_are(
+    tmp_path: Path, target: str, value: object, result: object
+) -> None:
+    for name, code in models(ROOT / "docs" / "models.md").items():
+        (tmp_path / name).write_text(code)
+    with Server(target, cwd=tmp_path) as server:
+        assert server.predict(value).json()["result"] == result
+
+
+def test_the_tables_of_the_how_to_make_two_models(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "models.md"
+    for name, code in models(page).items():
+        (tmp_path / name).write_text(code)
+    (table,) = blocks(page, "toml")
+    (tmp_path / "zypher.toml").write_text(table)
+    with Server(cwd=tmp_path) as server:
+        assert server.predict("abc").json()["result"] == 3
+        assert server.predict({"width": 2, "height": 4}, model="area").json()["result"] == 8
+        assert len(server.replicas()) == 3
+
+
+def test_every_setting_is_in_the_reference_with_its_default_and_its_sentence() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    rows = {
+        cells[1].strip(): cells for row in page.splitlines() if len(cells := row.split("|")) > 4
+    }
+    for name, field in Settings.model_fields.items():
+        if name == "models":
+            continue
+        cells = rows[f"`{option(name)}`"]
+        assert cells[3].strip() == field.description
+        if isinstance(field.default, int | float):
+            assert float(cells[2].strip(" `")) == field.default
+    assert len(rows) == len(Settings.model_fields) - 1 + 2  # less `models`, and the head
+
+
+def test_every_error_code_is_in_the_reference_with_its_status() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", page, re.MULTILINE)) == {
+        code: str(status) for code, status in STATUS.items()
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def test_every_name_that_the_architecture_tells_of_exists() -> None:
+    source = "\n".join(file.read_text() for file in (ROOT / "src" / "zypher").rglob("*.py"))
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    page = re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE)
+    for name in re.findall(r"`([A-Za-z_.]+)`", page):
+        last = name.rstrip("/").rpartition(".")[2]
+        known = re.search(rf"{re.escape(last)}\b", source) or (ROOT / name).exists()
+        assert known or last in ("py", "md"), name
