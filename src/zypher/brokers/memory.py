@@ -6,10 +6,7 @@ every transition is atomic without a lock.
 
 import asyncio
 import heapq
-from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -21,92 +18,14 @@ from zypher.brokers.base import (
     Page,
     WorkerInfo,
 )
-from zypher.brokers.lanes import Lanes
+from zypher.brokers.queue import Entry, ModelQueue, resolve
 from zypher.clock import Clock
 from zypher.errors import Conflict, QueueFull, Unavailable
-from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
+from zypher.prediction import Claim, Outcome, Prediction, Status
 
 # How long the outcome of an unkept prediction is held when nobody was there to take it: long
 # enough for a waiter that is between two waits.
 _LINGER = 60.0
-
-# How much of a new measurement goes into the smoothed service time.
-_SMOOTHING = 0.2
-
-
-T = TypeVar("T")
-
-
-class _Entry:
-    """A record and what only this process knows of it."""
-
-    __slots__ = ("kept", "leased_until", "place", "record", "since", "waiters", "worker")
-
-    def __init__(self, record: Prediction, *, place: int, kept: bool, since: float) -> None:
-        self.record = record
-        self.place = place
-        self.kept = kept
-        self.since = since  # steady time of the last move
-        self.waiters: list[asyncio.Future[Prediction | None]] = []
-        self.worker = ""
-        self.leased_until = 0.0
-
-    @property
-    def lane(self) -> Priority | None:
-        if self.record.status is not Status.QUEUED:
-            return None
-        return self.record.priority if self.kept else Priority.HIGH
-
-
-class _Queue:
-    """One model's waiting and running predictions."""
-
-    def __init__(self) -> None:
-        self.lanes: Lanes[_Entry] = Lanes()
-        self.queued = 0
-        self.queued_bytes = 0
-        self.running: dict[str, _Entry] = {}
-        self.submitted = 0
-        self.service_time: float | None = None
-        self.claimers: deque[asyncio.Future[bool]] = deque()
-
-    def push(self, entry: _Entry) -> None:
-        self.queued += 1
-        self.queued_bytes += entry.record.size
-        self.lanes.push(entry)
-        self.ring()
-
-    def left(self, record: Prediction) -> None:
-        """A queued record is no longer queued."""
-        self.queued -= 1
-        self.queued_bytes -= record.size
-
-    def ring(self) -> None:
-        """Wake one worker that waits for something to claim."""
-        while self.claimers and not _resolve(self.claimers.popleft(), True):
-            pass
-
-    def measured(self, seconds: float) -> None:
-        """A run was finished after so many seconds."""
-        if self.service_time is None:
-            self.service_time = seconds
-        else:
-            self.service_time += _SMOOTHING * (seconds - self.service_time)
-
-    def next_group(self, limit: int) -> list[_Entry]:
-        """The next up to `limit` entries that may run together, taken out of their lanes."""
-        group: list[_Entry] = []
-        while len(group) < limit and (entry := self.lanes.peek()) is not None:
-            company = entry.record.company
-            if group and (company is None) != (group[0].record.company is None):
-                break
-            if company is not None:
-                limit = min(limit, company)
-                if len(group) == limit:
-                    break
-            self.lanes.pop()
-            group.append(entry)
-        return group
 
 
 class MemoryBroker(Broker):
@@ -115,8 +34,8 @@ class MemoryBroker(Broker):
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
-        self._entries: dict[str, _Entry] = {}
-        self._queues: dict[str, _Queue] = {}
+        self._entries: dict[str, Entry] = {}
+        self._queues: dict[str, ModelQueue] = {}
         self._expiring: list[tuple[float, str]] = []
         self._models: dict[str, ModelInfo] = {}
         self._workers: dict[str, WorkerInfo] = {}
@@ -132,7 +51,7 @@ class MemoryBroker(Broker):
         self._admit(prediction, keep)
         queue = self._queue(prediction.model)
         queue.submitted += 1
-        entry = _Entry(prediction, place=queue.submitted, kept=keep, since=self._clock.steady())
+        entry = Entry(prediction, place=queue.submitted, kept=keep, since=self._clock.steady())
         self._entries[prediction.id] = entry
         queue.push(entry)
         return prediction
@@ -164,7 +83,7 @@ class MemoryBroker(Broker):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Prediction | None] = loop.create_future()
         entry.waiters.append(waiter)
-        alarm = loop.call_later(timeout, _resolve, waiter, None)
+        alarm = loop.call_later(timeout, resolve, waiter, None)
         try:
             return await waiter or entry.record
         finally:
@@ -225,7 +144,7 @@ class MemoryBroker(Broker):
     ) -> Sequence[Prediction]:
         queue = self._queue(model)
         deadline = asyncio.get_running_loop().time() + timeout
-        while queue.queued == 0 and await self._arrival(queue, deadline):
+        while queue.queued == 0 and await queue.arrival(deadline):
             pass  # another worker may have been quicker
         now, steady = self._clock.wall(), self._clock.steady()
         group = queue.next_group(limit)
@@ -314,7 +233,8 @@ class MemoryBroker(Broker):
 
     async def stats(self) -> dict[str, ModelStats]:
         names = dict.fromkeys([*self._models, *self._queues])
-        return {name: self._stats(self._queue(name)) for name in names}
+        now = self._clock.steady()
+        return {name: self._queue(name).stats(now) for name in names}
 
     def guarantee(self) -> str:
         return "Predictions are held in this process's memory and are lost when it ends."
@@ -332,10 +252,10 @@ class MemoryBroker(Broker):
         if self._closed:
             raise Unavailable("The server is shutting down.")
 
-    def _queue(self, model: str) -> _Queue:
+    def _queue(self, model: str) -> ModelQueue:
         queue = self._queues.get(model)
         if queue is None:
-            queue = self._queues[model] = _Queue()
+            queue = self._queues[model] = ModelQueue()
         return queue
 
     def _admit(self, prediction: Prediction, keep: bool) -> None:
@@ -353,31 +273,14 @@ class MemoryBroker(Broker):
                 f"max-queued-bytes ({self._limits.max_queued_bytes}) allows."
             )
 
-    async def _arrival(self, queue: _Queue, deadline: float) -> bool:
-        """Wait until something may be there to claim; False if nothing came in time."""
-        loop = asyncio.get_running_loop()
-        claimer: asyncio.Future[bool] = loop.create_future()
-        queue.claimers.append(claimer)
-        alarm = loop.call_at(deadline, _resolve, claimer, False)
-        try:
-            return await claimer
-        except asyncio.CancelledError:
-            if claimer.done() and not claimer.cancelled():
-                queue.ring()  # somebody else has to answer the bell that this one heard
-            raise
-        finally:
-            alarm.cancel()
-            with suppress(ValueError):
-                queue.claimers.remove(claimer)
-
-    def _claimed(self, claim: Claim) -> _Entry | None:
+    def _claimed(self, claim: Claim) -> Entry | None:
         """The entry that this claim still holds."""
         entry = self._entries.get(claim.id)
         if entry is None or entry.record.status is not Status.PROCESSING:
             return None
         return entry if entry.record.attempt == claim.attempt else None
 
-    def _crashed(self, entry: _Entry, *, company: int) -> None:
+    def _crashed(self, entry: Entry, *, company: int) -> None:
         record = entry.record.crashed(
             self._clock.wall(), company=company, max_crashes=self._limits.max_crashes
         )
@@ -386,18 +289,18 @@ class MemoryBroker(Broker):
         else:
             self._give_back(entry, record)
 
-    def _give_back(self, entry: _Entry, record: Prediction) -> None:
+    def _give_back(self, entry: Entry, record: Prediction) -> None:
         queue = self._queue(record.model)
         queue.running.pop(record.id)
         entry.record = record
         entry.since = self._clock.steady()
         queue.push(entry)
 
-    def _settle(self, entry: _Entry, record: Prediction) -> Prediction:
+    def _settle(self, entry: Entry, record: Prediction) -> Prediction:
         """Make a record final, and tell all who wait for it."""
         self._queue(record.model).running.pop(record.id, None)
         entry.record = record
-        delivered = sum([_resolve(waiter, record) for waiter in entry.waiters])
+        delivered = sum([resolve(waiter, record) for waiter in entry.waiters])
         if entry.kept:
             self._expire(entry, self._limits.ttl)
         elif delivered:
@@ -406,31 +309,10 @@ class MemoryBroker(Broker):
             self._expire(entry, _LINGER)
         return entry.record
 
-    def _expire(self, entry: _Entry, ttl: float) -> None:
+    def _expire(self, entry: Entry, ttl: float) -> None:
         expires = self._clock.wall() + ttl
         entry.record = replace(entry.record, expires=expires)
         heapq.heappush(self._expiring, (expires, entry.record.id))
 
     def _expired(self, record: Prediction) -> bool:
         return record.expires is not None and record.expires <= self._clock.wall()
-
-    def _stats(self, queue: _Queue) -> ModelStats:
-        now = self._clock.steady()
-        oldest = queue.lanes.oldest()
-        running = next(iter(queue.running.values()), None)
-        return ModelStats(
-            queued=queue.queued,
-            queued_bytes=queue.queued_bytes,
-            processing=len(queue.running),
-            oldest_queued_age=now - oldest.since if oldest else 0.0,
-            oldest_processing_age=now - running.since if running else 0.0,
-            service_time=queue.service_time,
-        )
-
-
-def _resolve(future: asyncio.Future[T], result: T) -> bool:
-    """Give a future its result, unless it has one; True if it was given."""
-    if future.done():
-        return False
-    future.set_result(result)
-    return True

@@ -390,6 +390,21 @@ class BrokerContract:
         assert [len(group) for group in groups] == [1, 1, 2]
         assert groups[2] == [p.id for p in innocent]
 
+    async def test_a_suspect_never_joins_more_suspects_than_its_own_company_allows(
+        self, broker: Broker
+    ) -> None:
+        await self.submit(broker, 10)
+        eight, two = await self.claim(broker, 8), await self.claim(broker, 2)
+        await broker.crash([p.claim for p in eight])
+        await broker.crash([p.claim for p in two])
+        for cleared in (await self.claim(broker, 4))[:2], (await self.claim(broker, 4)):
+            for suspect in cleared:
+                await broker.finish(suspect.claim, GOOD)
+        for claimed in (await broker.list(status=Status.PROCESSING)).predictions:
+            await broker.release(claimed.claim)
+        groups = [await self.claim(broker, 10) for _ in range(3)]
+        assert [[p.company for p in group] for group in groups] == [[4, 4], [1], [1]]
+
     @pytest.mark.parametrize("position", [0, 41, 99])
     async def test_a_poison_prediction_fails_and_all_its_neighbours_complete(
         self, broker: Broker, position: int

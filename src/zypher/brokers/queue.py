@@ -1,0 +1,127 @@
+"""One model's queue in memory: what waits, what runs, and who waits to claim."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import TypeVar
+
+from zypher.brokers.base import ModelStats
+from zypher.brokers.lanes import Lanes
+from zypher.prediction import Prediction, Priority, Status
+
+T = TypeVar("T")
+
+# How much of a new measurement goes into the smoothed service time.
+_SMOOTHING = 0.2
+
+
+class Entry:
+    """A record and what only this process knows of it."""
+
+    __slots__ = ("kept", "leased_until", "place", "record", "since", "waiters", "worker")
+
+    def __init__(self, record: Prediction, *, place: int, kept: bool, since: float) -> None:
+        self.record = record
+        self.place = place
+        self.kept = kept
+        self.since = since  # steady time of the last move
+        self.waiters: list[asyncio.Future[Prediction | None]] = []
+        self.worker = ""
+        self.leased_until = 0.0
+
+    @property
+    def lane(self) -> Priority | None:
+        """Where it waits, if it does. A caller who waits goes ahead."""
+        if self.record.status is not Status.QUEUED:
+            return None
+        return self.record.priority if self.kept else Priority.HIGH
+
+
+class ModelQueue:
+    """One model's waiting and running predictions."""
+
+    def __init__(self) -> None:
+        self.lanes: Lanes[Entry] = Lanes()
+        self.queued = 0
+        self.queued_bytes = 0
+        self.running: dict[str, Entry] = {}
+        self.submitted = 0
+        self.service_time: float | None = None
+        self.claimers: deque[asyncio.Future[bool]] = deque()
+
+    def push(self, entry: Entry) -> None:
+        """A record is queued, for the first time or again."""
+        self.queued += 1
+        self.queued_bytes += entry.record.size
+        self.lanes.push(entry)
+        self.ring()
+
+    def left(self, record: Prediction) -> None:
+        """A queued record is no longer queued."""
+        self.queued -= 1
+        self.queued_bytes -= record.size
+
+    def ring(self) -> None:
+        """Wake one worker that waits for something to claim."""
+        while self.claimers and not resolve(self.claimers.popleft(), True):
+            pass
+
+    async def arrival(self, deadline: float) -> bool:
+        """Wait until something may be there to claim; False if the loop's time `deadline` comes."""
+        loop = asyncio.get_running_loop()
+        claimer: asyncio.Future[bool] = loop.create_future()
+        self.claimers.append(claimer)
+        alarm = loop.call_at(deadline, resolve, claimer, False)
+        try:
+            return await claimer
+        except asyncio.CancelledError:
+            if claimer.done() and not claimer.cancelled():
+                self.ring()  # somebody else has to answer the bell that this one heard
+            raise
+        finally:
+            alarm.cancel()
+            with suppress(ValueError):
+                self.claimers.remove(claimer)
+
+    def measured(self, seconds: float) -> None:
+        """A run was finished after so many seconds."""
+        if self.service_time is None:
+            self.service_time = seconds
+        else:
+            self.service_time += _SMOOTHING * (seconds - self.service_time)
+
+    def next_group(self, limit: int) -> list[Entry]:
+        """The next up to `limit` entries that may run together, taken out of their lanes."""
+        group: list[Entry] = []
+        while len(group) < limit and (entry := self.lanes.peek()) is not None:
+            company = entry.record.company
+            if group and (company is None) != (group[0].record.company is None):
+                break
+            if company is not None:
+                limit = min(limit, company)
+                if len(group) >= limit:
+                    break
+            self.lanes.pop()
+            group.append(entry)
+        return group
+
+    def stats(self, now: float) -> ModelStats:
+        """How it stands at the steady time `now`."""
+        oldest = self.lanes.oldest()
+        running = next(iter(self.running.values()), None)
+        return ModelStats(
+            queued=self.queued,
+            queued_bytes=self.queued_bytes,
+            processing=len(self.running),
+            oldest_queued_age=now - oldest.since if oldest else 0.0,
+            oldest_processing_age=now - running.since if running else 0.0,
+            service_time=self.service_time,
+        )
+
+
+def resolve(future: asyncio.Future[T], result: T) -> bool:
+    """Give a future its result, unless it has one; True if it was given."""
+    if future.done():
+        return False
+    future.set_result(result)
+    return True
