@@ -11,7 +11,7 @@ from tests.replicas.test_pool import spec
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import SystemClock
 from zypher.prediction import Prediction, Status
-from zypher.testing.broker_contract import LIMITS, new
+from zypher.testing.contract.base import LIMITS, new
 from zypher.worker import Worker
 
 pytestmark = pytest.mark.anyio

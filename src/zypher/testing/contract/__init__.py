@@ -1,0 +1,19 @@
+"""The contract of `zypher.brokers.base`, as tests that every broker passes.
+
+A broker's test file is one subclass that says how to open it:
+
+    class TestMemoryBroker(BrokerContract):
+        async def open(self, limits: Limits, clock: ManualClock) -> Broker:
+            return MemoryBroker(limits, clock)
+"""
+
+from zypher.testing.contract.claiming import Claiming
+from zypher.testing.contract.crashes import Crashes
+from zypher.testing.contract.ending import Ending
+from zypher.testing.contract.finishing import Finishing
+from zypher.testing.contract.looking import Looking
+from zypher.testing.contract.submitting import Submitting
+
+
+class BrokerContract(Submitting, Claiming, Finishing, Crashes, Ending, Looking):
+    """All of it. Subclass it and say how to `open` the broker."""
