@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from tests.harness import Server
+from tests.test_docs import HOW_TO, models
 
 HEAVY = {"fastapi", "starlette", "uvicorn", "pydantic", "numpy", "typer", "rich"}
 
@@ -54,17 +55,10 @@ def test_the_replica_of_a_plain_model_has_no_pydantic(tmp_path: Path, model: str
 
 
 def test_what_create_app_gives_serves_in_a_host_application(tmp_path: Path) -> None:
-    host = tmp_path / "host.py"
-    host.write_text(
-        "import zypher\n"
-        "from fastapi import FastAPI\n"
-        "from zypher.settings import Settings\n"
-        "z = zypher.create_app(Settings(mock_delay='0'))\n"
-        "app = FastAPI()\n"
-        "@app.get('/own')\n"
-        "def own():\n    return 'mine'\n"
-        "app.include_router(z.router, prefix='/ml')\n"
+    (tmp_path / "host.py").write_text(
+        models(HOW_TO)["host.py"] + "@app.get('/own')\ndef own():\n    return 'mine'\n"
     )
+    (tmp_path / "zypher.toml").write_text('mock-delay = "0"')
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from host import app\n"
@@ -82,6 +76,10 @@ def test_what_create_app_gives_serves_in_a_host_application(tmp_path: Path) -> N
         "    assert bad.headers['content-type'] == 'application/problem+json', bad.text\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from zypher.server.problems import STATUS
 from zypher.settings import Settings, option
 
 ROOT = Path(__file__).parents[1]
+HOW_TO = ROOT / "docs" / "models.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
@@ -79,14 +80,14 @@ def test_the_model_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
 def test_the_models_of_the_how_to_can_be_served_as_they_are(
     tmp_path: Path, target: str, value: object, result: object
 ) -> None:
-    for name, code in models(ROOT / "docs" / "models.md").items():
+    for name, code in models(HOW_TO).items():
         (tmp_path / name).write_text(code)
     with Server(target, cwd=tmp_path) as server:
         assert server.predict(value).json()["result"] == result
 
 
 def test_the_tables_of_the_how_to_make_two_models(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "models.md"
+    page = HOW_TO
     for name, code in models(page).items():
         (tmp_path / name).write_text(code)
     (table,) = blocks(page, "toml")

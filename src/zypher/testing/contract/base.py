@@ -1,5 +1,6 @@
 """What the tests of the contract are made of."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -23,12 +24,12 @@ def new(model: str = "m", input: bytes = b"1", priority: Priority = Priority.NOR
 
 
 @pytest.mark.anyio
-class BrokerTests:
+class BrokerTests(ABC):
     """How the tests get a broker, and what they do with it again and again."""
 
+    @abstractmethod
     async def open(self, limits: Limits, clock: ManualClock) -> Broker:
         """A new, empty broker."""
-        raise NotImplementedError
 
     @pytest.fixture
     def clock(self) -> ManualClock:
