@@ -28,6 +28,11 @@ async def hold(port: int) -> str:
     return answer
 
 
+async def hold_large(port: int, padding: str) -> str:
+    """As `hold`, with an input of any size."""
+    return await hold(port)
+
+
 def hold_blocking(port: int) -> str:
     """As `hold`, for a blocking model."""
     with socket.create_connection(("127.0.0.1", port)) as connection:

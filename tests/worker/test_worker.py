@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
-from tests.harness import PATIENCE
+from tests.harness import PATIENCE, holder
 from tests.replicas.test_pool import spec
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import SystemClock
@@ -22,7 +23,7 @@ async def working(
     model: str, *, replicas: int = 1, concurrency: int | None = None
 ) -> AsyncIterator[tuple[Worker, MemoryBroker]]:
     """A worker that serves one of the tests' models, and its broker."""
-    broker = MemoryBroker(LIMITS, SystemClock())
+    broker = MemoryBroker(replace(LIMITS, max_queued_bytes=10**9), SystemClock())
     models = [(spec(model, concurrency=concurrency), replicas)]
     worker = Worker(broker, models, lease=LIMITS.lease)
     try:
@@ -99,6 +100,29 @@ async def test_a_blocking_model_runs_one_at_a_time_unless_told_otherwise() -> No
         async with working("peak_blocking", concurrency=concurrency) as (_, broker):
             records = await outcomes(broker, "peak_blocking", [b"1"] * 12)
             assert max(int(record.result or b"0") for record in records) == most
+
+
+async def test_large_inputs_wait_in_the_queue_instead_of_all_being_in_flight() -> None:
+    with holder() as held:
+        value = b'{"port": %d, "padding": "%s"}' % (held.port, b"x" * 100_000_000)
+        async with working("hold_large") as (_, broker):
+            submitted = [await broker.submit(new("hold_large", value), keep=True)]
+            runs = [await asyncio.to_thread(held.started)]
+            for _ in range(2):
+                submitted.append(await broker.submit(new("hold_large", value), keep=True))
+                runs.append(await asyncio.to_thread(held.started))
+            submitted.append(await broker.submit(new("hold_large", value), keep=True))
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            assert (await broker.stats())["hold_large"].queued == 1
+            runs[0].finish()
+            runs.append(await asyncio.to_thread(held.started))
+            for run in runs[1:]:
+                run.finish()
+            for prediction in submitted:
+                record = await broker.wait(prediction.id, PATIENCE)
+                assert record is not None
+                assert record.status is Status.COMPLETED
 
 
 async def test_work_goes_to_the_replica_that_has_room() -> None:

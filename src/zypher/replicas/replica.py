@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -33,6 +33,11 @@ _PRIVATE = ("ZYPHER_", "REDIS_")
 _LAST_WORDS = 0.5
 
 
+# A replica that holds so many bytes of input takes no more until some of it is done: however
+# many small predictions may be in flight, large ones wait in the queue, whose bytes are bounded.
+_MOST_BYTES = 256_000_000
+
+
 class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Which model a replica loads, and how. Times are seconds, sizes bytes."""
 
@@ -48,6 +53,13 @@ class ReplicaDied(ZypherError):
     """The replica's process has ended."""
 
 
+class _Flight(NamedTuple):
+    """What is known of a claim in flight: those that run in one call with it, bytes of input."""
+
+    together: set[Claim]
+    size: int
+
+
 class Replica:
     """A child process that has loaded, or is about to load, one model."""
 
@@ -59,8 +71,9 @@ class Replica:
         self._process: asyncio.subprocess.Process | None = None
         self._connection = _Connection(self._receive)
         self._loading: asyncio.Queue[Described | Ready | LoadFailed | None] = asyncio.Queue()
-        self._in_flight: dict[Claim, set[Claim]] = {}  # → those that run in one batch with it
+        self._in_flight: dict[Claim, _Flight] = {}
         self._busy = 0
+        self._bytes = 0
         self._gone = False
         self._outcomes: list[tuple[Claim, Outcome]] = []
         self._has_room = asyncio.Event()
@@ -127,7 +140,7 @@ class Replica:
     @property
     def room(self) -> int:
         """How many more calls, or batches of a batched model, it can take now."""
-        return self.described.concurrency - self._busy
+        return self.described.concurrency - self._busy if self._bytes < _MOST_BYTES else 0
 
     @property
     def slots(self) -> int:
@@ -146,13 +159,11 @@ class Replica:
         Raises `ReplicaDied` if it is gone, and then it has taken none of them.
         """
         self._require_alive()
-        if self.described.batching:
-            self._busy += 1
-            together = {call.claim for call in calls}
-            self._in_flight |= dict.fromkeys(together, together)
-        else:
-            self._busy += len(calls)
-            self._in_flight |= {call.claim: {call.claim} for call in calls}
+        batch = {call.claim for call in calls} if self.described.batching else None
+        for call in calls:
+            self._in_flight[call.claim] = _Flight(batch or {call.claim}, len(call.input))
+            self._bytes += len(call.input)
+        self._busy += 1 if batch else len(calls)
         self._update()
         self._connection.send(Run(list(calls)))
 
@@ -189,9 +200,10 @@ class Replica:
                 self._loading.put_nowait(message)
 
     def _take(self, claim: Claim, outcome: Outcome) -> None:
-        together = self._in_flight.pop(claim)
-        together.remove(claim)
-        if not together:
+        flight = self._in_flight.pop(claim)
+        flight.together.remove(claim)
+        self._bytes -= flight.size
+        if not flight.together:
             self._busy -= 1
         self.finished += 1
         self._outcomes.append((claim, outcome))
