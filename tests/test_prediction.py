@@ -40,7 +40,10 @@ def records() -> dict[Status, Prediction]:
 MOVES: dict[str, tuple[Callable[[Prediction], Prediction], set[Status]]] = {
     "claimed": (lambda p: p.claimed(3.0), {Status.QUEUED}),
     "released": (lambda p: p.released(), {Status.PROCESSING}),
-    "crashed": (lambda p: p.crashed(3.0, company=2, max_crashes=3), {Status.PROCESSING}),
+    "crashed": (
+        lambda p: p.crashed(3.0, "was killed", company=2, max_crashes=3),
+        {Status.PROCESSING},
+    ),
     "ended": (lambda p: p.ended(Outcome(result=b"3"), 3.0), {Status.QUEUED, Status.PROCESSING}),
     "canceled": (lambda p: p.canceled(3.0), {Status.QUEUED, Status.PROCESSING}),
 }

@@ -20,7 +20,7 @@ from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.node import Node, with_models
 from zypher.server.app import is_loopback
 from zypher.server.openapi import VERSION
-from zypher.settings import Settings, load_settings, option
+from zypher.settings import Count, Settings, load_settings, option
 
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5
@@ -68,13 +68,20 @@ def with_settings(command: Callable[[Settings, list[str]], None]) -> Callable[..
     return run
 
 
+# What a value looks like, in --help. All settings that are not whole numbers are times.
+_METAVARS: dict[Any, str] = {int: "NUMBER", Count | None: "NUMBER", float: "SECONDS"}
+
+
 def _flags() -> Iterator[inspect.Parameter]:
     for name, field in Settings.model_fields.items():
         if name == "models":
             continue
         default = "" if field.default in (None, "", []) else f" Default: {_text(field.default)}."
         flag = typer.Option(
-            f"--{option(name)}", help=f"{field.description}{default}", show_default=False
+            f"--{option(name)}",
+            help=f"{field.description}{default}",
+            metavar=_METAVARS.get(field.annotation, "TEXT"),
+            show_default=False,
         )
         yield inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str, flag]
@@ -96,6 +103,8 @@ def serve(settings: Settings, models: list[str]) -> None:
     node = Node(with_models(settings, models))
     listener = listen(settings.host, settings.port)
     uvloop.run(_serve(node, listener))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # what has ended cannot be interrupted any more
 
 
 @app.command()
@@ -109,21 +118,32 @@ def check(settings: Settings, models: list[str]) -> None:
     typer.echo("The settings are right.")
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(VERSION)
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Turns any Python model into a prediction server."""
 
 
 async def _serve(node: Node, listener: socket.socket) -> None:
     """Serve until a signal asks to stop; then stop in order, and say nothing more."""
     stopping = _stop_on_signals()
+    typer.echo(f"Loading {', '.join(node.settings.models)} ...", err=True)
     server = _Server(_uvicorn_config(node))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         if await _unless(stopping, node.start()) and await _unless(stopping, node.up()):
             _announce(node, listener)
             await stopping.wait()
+        await _tell_what_runs(node)
         await node.drain()
     finally:
         await node.stop()
@@ -167,9 +187,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ConfigurationError(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. "
-            "Choose another with --host or --port."
+            f"Cannot listen on {host} port {port}: {reason}. Choose another with --host or --port."
         ) from None
 
 
@@ -209,6 +229,16 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
         return False
     await working
     return True
+
+
+async def _tell_what_runs(node: Node) -> None:
+    """Tell the person who stops this what it waits for."""
+    if running := await node.running():
+        typer.echo(
+            f"Stopping: {running} predictions still run, for {node.settings.grace:g} s at most. "
+            "Ctrl-C again ends at once.",
+            err=True,
+        )
 
 
 def _announce(node: Node, listener: socket.socket) -> None:

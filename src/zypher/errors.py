@@ -132,9 +132,13 @@ class Canceled(PredictionError):
 
 
 class InvalidInput(PredictionError):
-    """The input is not what the model takes."""
+    """The input is not what the model takes. Without `errors`, the whole input is meant."""
 
     code = "invalid_input"
+
+    def __init__(self, message: str, *, errors: list[dict[str, Any]] | None = None) -> None:
+        whole = [{"loc": ["input"], "msg": message, "type": "invalid"}]
+        super().__init__(message, errors=errors or whole)
 
 
 class QueueFull(PredictionError):

@@ -63,6 +63,10 @@ class Node:
         assert self._worker is not None
         await self._worker.up()
 
+    async def running(self) -> int:
+        """How many predictions run now."""
+        return sum(stats.processing for stats in (await self._broker.stats()).values())
+
     async def drain(self) -> None:
         """Take nothing new in, and let what runs finish, while the server still answers."""
         self._state.phase = Phase.DRAINING

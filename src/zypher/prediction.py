@@ -114,9 +114,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         self._require(Status.PROCESSING)
         return replace(self, status=Status.QUEUED, started=None)
 
-    def crashed(self, now: float, *, company: int, max_crashes: int) -> Self:
+    def crashed(self, now: float, ending: str, *, company: int, max_crashes: int) -> Self:
         """Its process died while `company` predictions ran there, this one among them.
 
+        `ending` says how, as in "was killed by SIGKILL".
         Alone it is charged, and fails after `max_crashes`. In company nobody knows who did
         it: all are queued again uncharged, and may next share a process with half as many.
         """
@@ -128,7 +129,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
             return replace(self.released(), crashes=crashes, company=1)
         failure = Failure(
             "model_crashed",
-            f"The model's process died {crashes} times while it ran this prediction alone.",
+            f"The model's process died {crashes} times while it ran this prediction alone; "
+            f"the last time, it {ending}.",
         )
         return replace(self.ended(Outcome(failure=failure), now), crashes=crashes)
 

@@ -5,8 +5,10 @@ in `zypher.toml` (`sync-timeout`). Flags win over the environment, that over `.e
 `zypher.toml`, that over the defaults. Times are seconds, sizes bytes.
 """
 
+import difflib
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -152,19 +154,36 @@ class _ConfigFile(TomlConfigSettingsSource):
             values = _with_underscores(super()._read_file(file_path))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{CONFIG_FILE} is not valid TOML: {error}.") from None
-        for name in values:
-            if name not in Settings.model_fields:
-                raise ConfigurationError(
-                    f"{CONFIG_FILE} has {option(name)!r}, which is not a setting. "
-                    "`zypher serve --help` lists them."
-                )
-        models = values.get("models", {})
-        if isinstance(models, dict):
-            values["models"] = {
-                name: _with_underscores(table) if isinstance(table, dict) else table
-                for name, table in models.items()
-            }
+        _require_known(values, Settings.model_fields, CONFIG_FILE)
+        values["models"] = {
+            name: _model_table(name, table) for name, table in values.get("models", {}).items()
+        }
         return values
+
+
+def _model_table(name: str, table: Any) -> dict[str, Any]:
+    if not isinstance(table, dict) or "target" not in table:
+        raise ConfigurationError(
+            f'[models.{name}] in {CONFIG_FILE} names no target. Add target = "file.py:Name".'
+        )
+    values = _with_underscores(table)
+    _require_known(values, ModelSettings.model_fields, f"[models.{name}] in {CONFIG_FILE}")
+    return values
+
+
+def _require_known(names: Iterable[str], known: Iterable[str], place: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"{place} has {option(name)!r}, which is not a setting there. "
+                f"{_suggestion(option(name), map(option, known))}"
+            )
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
 
 def option(name: str) -> str:
@@ -177,6 +196,7 @@ def load_settings(**flags: Any) -> Settings:
 
     Raises `ConfigurationError`, one sentence, for the first value that is wrong.
     """
+    _require_known_variables()
     try:
         return Settings(**flags)
     except ValidationError as error:
@@ -187,6 +207,16 @@ def load_settings(**flags: Any) -> Settings:
             f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}; "
             f"got {first['input']!r}."
         ) from None
+
+
+def _require_known_variables() -> None:
+    """A typo in a variable must not pass silently; what Kubernetes sets by itself may."""
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for variable in os.environ:
+        if not variable.startswith(ENV_PREFIX) or variable in known:
+            continue
+        if not variable.startswith((f"{ENV_PREFIX}SERVICE_", f"{ENV_PREFIX}PORT_")):
+            raise ConfigurationError(f"{variable} is not a setting. {_suggestion(variable, known)}")
 
 
 def _with_underscores(table: dict[str, Any]) -> dict[str, Any]:

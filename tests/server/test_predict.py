@@ -167,7 +167,7 @@ def test_a_call_that_is_not_done_in_time_becomes_a_202_and_the_same_run_goes_on(
     assert response.status_code == 202
     assert response.headers["Preference-Applied"] == "wait=1"
     assert response.json()["message"] == (
-        "Not finished within 1 seconds. Processing goes on asynchronously."
+        "Not finished within 1 s. Processing goes on asynchronously."
     )
     id = response.json()["prediction_id"]
     assert response.headers["X-Prediction-Id"] == id

@@ -188,8 +188,8 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def crash(self, claims: Sequence[Claim]) -> None:
-        """Report that one process ran all of these together and died.
+    async def crash(self, claims: Sequence[Claim], ending: str) -> None:
+        """Report that one process ran all of these together and died; `ending` says how.
 
         A single one is charged with the crash and, at `max_crashes`, fails as
         `model_crashed`. Several become suspects: queued again uncharged, and next allowed in

@@ -184,10 +184,10 @@ class MemoryBroker(Broker):
         self._give_back(entry, entry.record.released())
         return True
 
-    async def crash(self, claims: Sequence[Claim]) -> None:
+    async def crash(self, claims: Sequence[Claim], ending: str) -> None:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
         for entry in entries:
-            self._crashed(entry, company=len(claims))
+            self._crashed(entry, ending, company=len(claims))
 
     # Upkeep.
 
@@ -200,7 +200,7 @@ class MemoryBroker(Broker):
             if entry.leased_until <= now
         ]
         for entry in late:
-            self._crashed(entry, company=1)
+            self._crashed(entry, "was lost with its worker", company=1)
         return len(late)
 
     async def purge(self) -> int:
@@ -280,9 +280,9 @@ class MemoryBroker(Broker):
             return None
         return entry if entry.record.attempt == claim.attempt else None
 
-    def _crashed(self, entry: Entry, *, company: int) -> None:
+    def _crashed(self, entry: Entry, ending: str, *, company: int) -> None:
         record = entry.record.crashed(
-            self._clock.wall(), company=company, max_crashes=self._limits.max_crashes
+            self._clock.wall(), ending, company=company, max_crashes=self._limits.max_crashes
         )
         if record.status.terminal:
             self._settle(entry, record)

@@ -10,7 +10,8 @@ from zypher.model.annotations import unwrap_alias
 _DEFINITIONS: dict[str, dict[str, Any]] = {
     name: {
         "title": name,
-        "anyOf": [{"type": kind}, {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}],
+        "type": [kind, "array"],
+        "items": {"$ref": f"#/$defs/{name}"},
     }
     for name, kind in (
         ("NestedNumbers", "number"),

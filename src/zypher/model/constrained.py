@@ -38,7 +38,11 @@ class Constrained:
         except pydantic.ValidationError as error:
             raise invalid_input(
                 [
-                    {"loc": ["input", *fault["loc"]], "msg": fault["msg"], "type": fault["type"]}
+                    {
+                        "loc": ["input", *fault["loc"]],
+                        "msg": fault["msg"].removeprefix("Value error, "),
+                        "type": fault["type"],
+                    }
                     for fault in error.errors(
                         include_url=False, include_context=False, include_input=False
                     )

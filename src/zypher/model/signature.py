@@ -174,6 +174,11 @@ class _Reader:
             raise self._undefined(error) from error
 
     def _read_parameters(self) -> tuple[Parameter, ...]:
+        if _lacks_self(self._predict):
+            raise ModelLoadError(
+                f"{self._subject} has no `self`: the first parameter of a method is the object. "
+                "Write `def predict(self, ...)`, or make it a @staticmethod."
+            )
         try:
             return tuple(inspect.signature(self._predict).parameters.values())
         except ValueError as error:
@@ -199,6 +204,14 @@ def _without_item_error(result: Any) -> Any:
 def is_generator(predict: Callable[..., Any]) -> bool:
     """True when `predict` yields the parts of its result, blocking or not."""
     return inspect.isgeneratorfunction(predict) or inspect.isasyncgenfunction(predict)
+
+
+def _lacks_self(predict: Callable[..., Any]) -> bool:
+    """True for a method whose first parameter has a type hint: it was meant for the input."""
+    if not inspect.ismethod(predict):
+        return False
+    first = next(iter(inspect.signature(predict.__func__).parameters.values()), None)
+    return first is not None and first.annotation is not Parameter.empty and first.name != "self"
 
 
 def _function(predict: Callable[..., Any]) -> Callable[..., Any]:

@@ -93,7 +93,7 @@ def _run(run: Callable[[], _T], target: str, module: str = "") -> _T:
                 f"For a file, write `file.py:Name`."
             ) from error
         raise ModelLoadError(
-            f"{target} imports '{missing}', which is not installed here.",
+            f"{target} imports '{missing}', which is not installed in {sys.prefix}.",
             traceback=user_traceback(error),
         ) from error
     except SystemExit as error:

@@ -112,10 +112,10 @@ class Child(asyncio.Protocol):
         self._send(Ready())
 
     async def _run_call(self, call: Call) -> None:
-        self._report([(call.claim, await self._executor.run(call.input))])
+        self._report([(call.claim, await self._executor.run(call))])
 
     async def _run_batch(self, calls: list[Call]) -> None:
-        outcomes = await self._executor.run_batch([call.input for call in calls])
+        outcomes = await self._executor.run_batch(calls)
         self._report([(call.claim, outcome) for call, outcome in zip(calls, outcomes, strict=True)])
 
     def _report(self, outcomes: list[tuple[Claim, Outcome]]) -> None:

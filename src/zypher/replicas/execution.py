@@ -11,6 +11,10 @@ from zypher.model.author import ItemError
 from zypher.model.codec import encode_result
 from zypher.model.loading import Model, user_traceback
 from zypher.prediction import Failure, Outcome
+from zypher.replicas.frames import Call
+
+# What a model may raise: `sys.exit()` and a cancellation of its own making are its errors, too.
+_FAILURES = (Exception, SystemExit, asyncio.CancelledError)
 
 
 class Executor:
@@ -25,37 +29,41 @@ class Executor:
             ThreadPoolExecutor(concurrency) if concurrency > 1 and not model.is_async else None
         )
 
-    async def run(self, input: bytes) -> Outcome:
-        """The outcome of one prediction on `input`, JSON text."""
+    async def run(self, call: Call) -> Outcome:
+        """The outcome of one prediction."""
         try:
-            arguments = self.model.signature.decode(input)
+            arguments = self.model.signature.decode(call.input)
             return self._completed(await self._call(arguments))
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            return _failed(error)
+        except _FAILURES as error:
+            return _failed(error, call)
 
-    async def run_batch(self, inputs: Sequence[bytes]) -> list[Outcome]:
-        """The outcomes of a batch, one per input. What is wrong with one stays with it."""
-        outcomes: dict[int, Outcome] = {}
-        items: dict[int, Any] = {}
-        for index, input in enumerate(inputs):
+    async def run_batch(self, calls: Sequence[Call]) -> list[Outcome]:
+        """The outcomes of a batch, one per call. What is wrong with one stays with it."""
+        outcomes: dict[Call, Outcome] = {}
+        items: dict[Call, Any] = {}
+        for call in calls:
             try:
-                items[index] = self.model.signature.decode(input)
+                items[call] = self.model.signature.decode(call.input)
             except PredictionError as error:
-                outcomes[index] = _failed(error)
-        if items:
-            ran = await self._run_items(list(items.values()))
-            outcomes.update(zip(items, ran, strict=True))
-        return [outcomes[index] for index in range(len(inputs))]
+                outcomes[call] = _failed(error, call)
+        outcomes |= await self._run_items(items)
+        return [outcomes[call] for call in calls]
 
-    async def _run_items(self, items: list[Any]) -> list[Outcome]:
+    async def _run_items(self, items: dict[Call, Any]) -> dict[Call, Outcome]:
         """Run the items together; if that raises, each by itself, so that only the bad fail."""
         try:
-            results = await self._call(items)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            results = await self._call(list(items.values())) if items else []
+            return {
+                call: self._item_completed(result, call)
+                for call, result in zip(items, results, strict=True)
+            }
+        except _FAILURES as error:
             if len(items) == 1:
-                return [_failed(error)]
-            return [outcome for item in items for outcome in await self._run_items([item])]
-        return [self._item_completed(result) for result in results]
+                return {call: _failed(error, call) for call in items}
+        outcomes: dict[Call, Outcome] = {}
+        for call, item in items.items():
+            outcomes |= await self._run_items({call: item})
+        return outcomes
 
     async def _call(self, arguments: Any) -> Any:
         if self.model.is_async:
@@ -65,13 +73,13 @@ class Executor:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.model.run, arguments)
 
-    def _item_completed(self, result: Any) -> Outcome:
+    def _item_completed(self, result: Any, call: Call) -> Outcome:
         if isinstance(result, ItemError | PredictionError):
-            return _failed(result)
+            return _failed(result, call)
         try:
             return self._completed(result)
         except PredictionError as error:
-            return _failed(error)
+            return _failed(error, call)
 
     def _completed(self, result: Any) -> Outcome:
         text = encode_result(result)
@@ -83,13 +91,13 @@ class Executor:
         return Outcome(result=text)
 
 
-def _failed(error: BaseException) -> Outcome:
+def _failed(error: BaseException, call: Call) -> Outcome:
     """The outcome of a run that raised. What the model itself raised goes to its log, too."""
     if isinstance(error, PredictionError):
         return Outcome(failure=Failure(error.code, str(error), error.errors))
     if isinstance(error, ItemError):
         return Outcome(failure=Failure("model_error", str(error) or "The model refused this item."))
-    print(user_traceback(error), file=sys.stderr, flush=True)
     name = type(error).__name__
+    print(f"prediction {call.claim.id}: {user_traceback(error)}", file=sys.stderr, flush=True)
     detail = f"The model raised {name}: {error}" if str(error) else f"The model raised {name}."
     return Outcome(failure=Failure("model_error", detail))

@@ -58,19 +58,18 @@ class Pool:
 
     async def _keep(self, place: int) -> None:
         """Keep one place filled: start a replica, see it through its life, start the next."""
-        deaths = 0  # in a row, without finished work in between
+        deaths = 0  # in a row, for which no prediction can be blamed
         while True:
             await asyncio.sleep(restart_delay(deaths))
             replica = Replica(self.spec)
             try:
                 await self._live(replica)
-            except ReplicaDied as error:
-                log.warning("%s: %s", self.spec.name, error)
             except ModelLoadError as error:
                 await self._fail(place, error)
             except Exception:
                 log.exception("%s: a fault while a replica was attended", self.spec.name)
-            deaths = 0 if replica.finished else deaths + 1
+            blameless = not replica.in_flight and not replica.finished
+            deaths = deaths + 1 if blameless else 0
 
     async def _live(self, replica: Replica) -> None:
         """The life of one replica; the place is empty again when this ends."""
@@ -106,18 +105,18 @@ class Pool:
     async def _fail(self, place: int, error: ModelLoadError) -> None:
         self.failure = error
         self._failed_places.add(place)
-        if len(self._failed_places) == self.size and not self.up.done():
+        if self.up.done():
+            log.error("%s: %s", self.spec.name, error.report)
+        elif len(self._failed_places) == self.size:
             for milestone in (self.described, self.up):
                 if not milestone.done():
                     milestone.set_exception(error)
                     milestone.exception()  # seen: whether anybody waits for it is their affair
-        else:
-            log.error("%s: %s", self.spec.name, error.report)
         await self._changed()
 
 
 def restart_delay(deaths: int) -> float:
-    """Seconds to wait before the next start, after so many deaths without finished work.
+    """Seconds to wait before the next start, after so many deaths that nothing explains.
 
     The first start and the first restart are at once.
     """

@@ -212,7 +212,7 @@ class Replica:
         """The next thing that the process says while it loads."""
         message = await self._loading.get()
         if message is None:
-            raise ReplicaDied(f"The process of {self.spec.target} {self._ending()}.")
+            raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
         if isinstance(message, LoadFailed):
             raise ModelLoadError(message.message, traceback=message.traceback)
         return message
@@ -243,9 +243,11 @@ class Replica:
 
     def _require_alive(self) -> None:
         if self._gone:
-            raise ReplicaDied(f"The process of {self.spec.target} {self._ending()}.")
+            raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
 
-    def _ending(self) -> str:
+    @property
+    def ending(self) -> str:
+        """How the process ended, as the end of a sentence."""
         code = self._process.returncode if self._process else None
         if code is not None and code < 0:
             return f"was killed by {signal.Signals(-code).name}"

@@ -67,7 +67,8 @@ class Door:
             value = msgspec.json.decode(request.input)
         except msgspec.ValidationError as error:
             raise InvalidInput(
-                f"The body is wrong: {error}.", errors=[_error(["body"], error, "body")]
+                f'The body must be {{"input": ...}}, with nothing beside it: {error}.',
+                errors=[_error(["body"], error, "body")],
             ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedJSON(f"The body is not JSON: {error}.") from None
@@ -90,8 +91,9 @@ class Door:
                 break
         first = errors[0]
         where = ".".join(map(str, first["loc"]))
+        more = f" (and {len(errors) - 1} more: see errors)" if len(errors) > 1 else ""
         raise InvalidInput(
-            f"The input does not fit the model {model.name!r}: at {where}, {first['msg']}.",
+            f"The input does not fit the model {model.name!r}: at {where}, {first['msg']}{more}.",
             errors=errors,
         )
 

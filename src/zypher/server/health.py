@@ -44,7 +44,7 @@ def _status(phase: Phase, replicas: Iterable[ReplicaCounts]) -> str:
     if phase in (Phase.DRAINING, Phase.CLOSED):
         return "draining"
     replicas = list(replicas)
-    if any(counts.ready for counts in replicas):
+    if phase is Phase.OPEN and any(counts.ready for counts in replicas):
         return "ready"
     return "failing" if any(counts.failure for counts in replicas) else "starting"
 

@@ -96,8 +96,7 @@ class Predictions:
         message = ACCEPTED
         if patience.seconds:
             message = (
-                f"Not finished within {patience.seconds:g} seconds. "
-                "Processing goes on asynchronously."
+                f"Not finished within {patience.seconds:g} s. Processing goes on asynchronously."
             )
         return Response(
             accepted(prediction, message),

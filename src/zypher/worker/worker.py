@@ -99,7 +99,7 @@ class Worker:
         except asyncio.CancelledError:
             await self._release(replica.in_flight)
             raise
-        await self._crash(replica.in_flight)
+        await self._crash(replica)
 
     async def _feed(self, replica: Replica) -> None:
         """Claim what the replica has room for, and have it run that."""
@@ -159,8 +159,13 @@ class Worker:
         await asyncio.gather(*map(self._broker.release, claims))
         self._let_go(claims)
 
-    async def _crash(self, claims: Sequence[Claim]) -> None:
-        await self._broker.crash(claims)
+    async def _crash(self, replica: Replica) -> None:
+        claims = replica.in_flight
+        log.warning(
+            "%s: its process %s with %d predictions in flight; they run again",
+            *(replica.spec.name, replica.ending, len(claims)),
+        )
+        await self._broker.crash(claims, replica.ending)
         self._let_go(claims)
 
     async def _renew(self) -> None:

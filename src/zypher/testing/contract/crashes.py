@@ -35,7 +35,7 @@ class Crashes(BrokerTests):
         for crashes in range(LIMITS.max_crashes):
             (claimed,) = await self.claim(broker)
             assert claimed.crashes == crashes
-            await broker.crash([claimed.claim])
+            await broker.crash([claimed.claim], "was killed")
         failed = await broker.get(prediction.id)
         assert failed is not None
         assert failed.failure is not None
@@ -45,13 +45,13 @@ class Crashes(BrokerTests):
 
     async def test_who_was_in_a_crash_with_others_is_charged_nothing(self, broker: Broker) -> None:
         await self.submit(broker, 4)
-        await broker.crash([p.claim for p in await self.claim(broker, 4)])
+        await broker.crash([p.claim for p in await self.claim(broker, 4)], "was killed")
         suspects = await self.claim(broker, 4)
         assert [(p.crashes, p.company) for p in suspects] == [(0, 2), (0, 2)]
 
     async def test_suspects_are_never_claimed_together_with_others(self, broker: Broker) -> None:
         await self.submit(broker, 2)
-        await broker.crash([p.claim for p in await self.claim(broker, 2)])
+        await broker.crash([p.claim for p in await self.claim(broker, 2)], "was killed")
         innocent = await self.submit(broker, 2)
         groups = [[p.id for p in await self.claim(broker, 4)] for _ in range(3)]
         assert [len(group) for group in groups] == [1, 1, 2]
@@ -62,8 +62,8 @@ class Crashes(BrokerTests):
     ) -> None:
         await self.submit(broker, 10)
         eight, two = await self.claim(broker, 8), await self.claim(broker, 2)
-        await broker.crash([p.claim for p in eight])
-        await broker.crash([p.claim for p in two])
+        await broker.crash([p.claim for p in eight], "was killed")
+        await broker.crash([p.claim for p in two], "was killed")
         for cleared in (await self.claim(broker, 4))[:2], (await self.claim(broker, 4)):
             for suspect in cleared:
                 await broker.finish(suspect.claim, GOOD)
@@ -83,7 +83,7 @@ class Crashes(BrokerTests):
         while batch := await self.claim(broker, 32):
             if poison in [p.id for p in batch]:
                 crashes += 1
-                await broker.crash([p.claim for p in batch])
+                await broker.crash([p.claim for p in batch], "was killed")
             else:
                 for neighbour in batch:
                     await broker.finish(neighbour.claim, GOOD)

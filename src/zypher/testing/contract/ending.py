@@ -43,7 +43,7 @@ class Ending(BrokerTests):
         claimed = await self.running(broker)
         await broker.finish(claimed.claim, GOOD)
         final = await broker.get(claimed.id)
-        await broker.crash([claimed.claim])
+        await broker.crash([claimed.claim], "was killed")
         await broker.release(claimed.claim)
         clock.advance(LIMITS.lease)
         await broker.reclaim()
