@@ -130,6 +130,82 @@ def batch_raises(values: list[int]) -> list[int]:
     return values
 
 
+class Wicked(BaseException):
+    """As the panics of libraries written in Rust: no `Exception`."""
+
+
+class Unspeakable(Exception):
+    """Its message cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+@dataclass
+class Picky:
+    """Refuses in a way of its own."""
+
+    kind: str
+
+    def __post_init__(self) -> None:
+        if self.kind == "post-init":
+            raise KeyError(self.kind)
+
+
+@dataclass
+class HalfMade:
+    """Has a field that was never set."""
+
+    kind: str
+
+
+def _trouble(kind: str) -> object:
+    """Every way to end a run that a model may come upon."""
+    match kind:
+        case "base-exception":
+            raise Wicked
+        case "surrogate":
+            raise ValueError("caf\udce9")
+        case "unspeakable":
+            raise Unspeakable
+        case "stop-iteration":
+            return next(iter([]))
+        case "exit":
+            raise SystemExit(3)
+        case "cancelled":
+            raise asyncio.CancelledError
+        case "refused":
+            raise zypher.InvalidInput("caf\udce9")
+        case "half-made":
+            return object.__new__(HalfMade)
+        case "nothing-json-has":
+            return object()
+    return kind
+
+
+async def trouble(picky: Picky) -> object:
+    """Ends as its input says."""
+    return _trouble(picky.kind)
+
+
+def trouble_blocking(picky: Picky) -> object:
+    """As `trouble`."""
+    return _trouble(picky.kind)
+
+
+@zypher.batch(max_size=8, max_wait=0.05)
+def trouble_batch(items: list[Picky]) -> list[object]:
+    """As `trouble`, for each."""
+    return [_trouble(item.kind) for item in items]
+
+
+def close_files(after: int) -> str:
+    """Closes all its files, and with them its connection to the server."""
+    os.closerange(after, 4096)
+    time.sleep(60)
+    return "never"
+
+
 class SlowSetup:
     """Takes a while to load."""
 

@@ -86,6 +86,43 @@ def test_of_a_hundred_with_a_poison_among_them_ninety_nine_complete(
                 assert record["output"]["result"] == value.upper()
 
 
+def test_a_replica_that_closes_its_connection_is_one_that_died() -> None:
+    with Server(target("close_files"), "--max-crashes", "2") as server:
+        response = server.predict(3)
+        assert response.json()["code"] == "model_crashed"
+        assert "was killed by SIGKILL" in response.json()["detail"]
+
+
+def test_no_prediction_is_lost_while_replicas_are_killed_again_and_again() -> None:
+    with Server(target("nap"), "--replicas", "3", "--max-crashes", "100") as server:
+        ids: list[str] = []
+        for _ in range(15):
+            ids += [server.submit(0.05) for _ in range(40)]
+            for replica in server.replicas()[:1]:
+                replica.kill()
+        records = [server.poll(id, wait=40).json() for id in ids]
+        assert {record["status"] for record in records} == {"completed"}
+        assert not [line for line in server.lines if "Traceback" in line]
+        assert server.stop() == 0
+
+
+def test_the_death_of_a_replica_is_told_in_the_log() -> None:
+    with Server(target("poison")) as server:
+        response = server.predict("poison")
+        assert "was killed by SIGKILL" in response.json()["detail"]
+        told = [line for line in server.lines if "was killed by SIGKILL with 1 pred" in line]
+        assert len(told) == 3
+
+
+def test_a_log_that_cannot_be_written_costs_no_prediction() -> None:
+    with Server(target("fails")) as server:
+        assert server.predict("once").status_code == 500
+        assert server.process.stderr is not None
+        os.dup2(os.open(os.devnull, os.O_RDONLY), server.process.stderr.fileno())
+        for _ in range(3):  # its standard error is a broken pipe now
+            assert server.predict("again").json()["code"] == "model_error"
+
+
 # A parent dies.
 
 
@@ -205,6 +242,29 @@ def test_ctrl_c_while_a_model_loads_stops_the_start(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "Traceback" not in errors
     wait_gone(replicas)
+
+
+def test_an_upload_that_ends_after_the_server_closed_is_refused() -> None:
+    with Server(target("hold")) as server, holder() as held:
+        server.submit(held.port)
+        run = held.started()  # it keeps the server from ending
+        body = b'{"input": 1}'
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), PATIENCE) as slow:
+            slow.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nAsync-Mode: true\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            )
+            assert server.client.get("/livez").status_code == 200
+            server.process.send_signal(signal.SIGTERM)
+            while server.client.get("/readyz").status_code != 503:
+                pass
+            while server.predict(1).status_code != 503:
+                pass
+            slow.sendall(body)
+            assert slow.recv(4096).startswith(b"HTTP/1.1 503")
+        run.finish()
+        assert server.process.wait(PATIENCE) == 0
 
 
 # While it starts.

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from zypher.brokers import Limits, open_broker
+from zypher.brokers import Broker, Limits, open_broker
 from zypher.clock import SystemClock
 from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.model.loading import default_name
@@ -32,10 +32,10 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        clock = SystemClock()
+        self._clock = SystemClock()
         self._models = [(_spec(name, settings), _size(name, settings)) for name in settings.models]
-        self._broker = open_broker(settings.broker, _limits(settings), clock)
-        self._state = ServerState(self._broker, settings, clock)
+        self._broker = self._open_broker()
+        self._state = ServerState(self._broker, settings, self._clock)
         self._duties: list[asyncio.Task[None]] = []
         self._worker: Worker | None = None
         self.app = build_app(self._state, self._lifespan)
@@ -50,13 +50,19 @@ class Node:
 
         Raises `ModelLoadError`. `setup()` may go on: what is submitted meanwhile waits for it.
         """
-        self._worker = Worker(self._broker, self._models, lease=self.settings.lease)
+        if self._state.phase is not Phase.STARTING:  # a host starts it once more
+            self._state.phase = Phase.STARTING
+            self._state.broker = self._broker = self._open_broker()
+        self._worker = Worker(self._broker, self._models)
         self._duties = [
-            asyncio.create_task(every(self.settings.lease / 2, self._broker.reclaim)),
-            asyncio.create_task(every(_PURGE_INTERVAL, self._broker.purge)),
+            asyncio.create_task(every(self.settings.lease / 3, self._renew_and_reclaim)),
+            asyncio.create_task(every(_PURGE_INTERVAL, self._purge)),
         ]
         await self._worker.start()
         self._state.phase = Phase.OPEN
+
+    def _open_broker(self) -> Broker:
+        return open_broker(self.settings.broker, _limits(self.settings), self._clock)
 
     async def up(self) -> None:
         """Wait until every model has been ready. Raises `ModelLoadError` if one never is."""
@@ -85,6 +91,15 @@ class Node:
         for duty in self._duties:
             duty.cancel()
         await self._broker.aclose()
+
+    async def _renew_and_reclaim(self) -> None:
+        # In this order: after a pause of the whole process, what runs here is still ours.
+        if self._worker is not None:
+            await self._worker.renew()
+        await self._broker.reclaim()
+
+    async def _purge(self) -> None:
+        await self._broker.purge()
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from tests.replicas.test_pool import spec
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import SystemClock
 from zypher.prediction import Prediction, Status
+from zypher.testing import ManualClock
 from zypher.testing.contract.base import LIMITS, new
 from zypher.worker import Worker
 
@@ -25,7 +26,7 @@ async def working(
     """A worker that serves one of the tests' models, and its broker."""
     broker = MemoryBroker(replace(LIMITS, max_queued_bytes=10**9), SystemClock())
     models = [(spec(model, concurrency=concurrency), replicas)]
-    worker = Worker(broker, models, lease=LIMITS.lease)
+    worker = Worker(broker, models)
     try:
         await worker.start()
         await worker.up()
@@ -133,7 +134,7 @@ async def test_work_goes_to_the_replica_that_has_room() -> None:
 
 async def test_work_that_a_stopping_worker_does_not_finish_goes_back_uncharged() -> None:
     broker = MemoryBroker(LIMITS, SystemClock())
-    worker = Worker(broker, [(spec("nap"), 1)], lease=LIMITS.lease)
+    worker = Worker(broker, [(spec("nap"), 1)])
     await worker.start()
     await worker.up()
     running = await broker.submit(new("nap", b"60"), keep=True)
@@ -146,6 +147,24 @@ async def test_work_that_a_stopping_worker_does_not_finish_goes_back_uncharged()
     assert (record.status, record.crashes, record.company) == (Status.QUEUED, 0, None)
     assert await broker.workers() == {}
     await broker.aclose()
+
+
+async def test_after_a_pause_of_the_whole_process_its_work_is_still_its_own() -> None:
+    clock = ManualClock()
+    broker = MemoryBroker(LIMITS, clock)
+    worker = Worker(broker, [(spec("nap"), 1)])
+    await worker.start()
+    await worker.up()
+    running = await broker.submit(new("nap", b"0.2"), keep=True)
+    while (await broker.stats())["nap"].processing == 0:
+        await asyncio.sleep(0)
+    clock.advance(10 * LIMITS.lease)
+    await worker.renew()
+    assert await broker.reclaim() == 0
+    record = await broker.wait(running.id, PATIENCE)
+    assert record is not None
+    assert (record.status, record.attempt) == (Status.COMPLETED, 1)
+    await worker.stop()
 
 
 async def test_a_draining_worker_claims_nothing_more() -> None:

@@ -166,25 +166,25 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[str]:
-        """Extend the leases of these claims, and return the ids whose claim is lost.
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
+        """Extend the leases of these claims, and return the lost ones.
 
         A lost claim was reclaimed, canceled or ended; its outcome would be refused.
         """
 
     @abstractmethod
-    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
-        """Record how a run ended and wake all who wait for it.
+    async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
+        """Record how these runs ended and wake all who wait for them; return the refused.
 
-        False, changing nothing, when the claim is not the latest or the prediction has
-        ended: the outcome came too late.
+        An outcome is refused, and changes nothing, when its claim is not the latest or the
+        prediction has ended: it came too late.
         """
 
     @abstractmethod
-    async def release(self, claim: Claim) -> bool:
-        """Give a prediction back unharmed, to its old place in the queue, charging nothing.
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give predictions back unharmed, to their old places in the queue, charging nothing.
 
-        False when the claim is not the latest.
+        Claims that are not the latest are passed over.
         """
 
     @abstractmethod
@@ -193,7 +193,7 @@ class Broker(ABC):
 
         A single one is charged with the crash and, at `max_crashes`, fails as
         `model_crashed`. Several become suspects: queued again uncharged, and next allowed in
-        company of half as many. Claims that are not the latest are passed over.
+        company of half as many as there were. Claims that are not the latest are left alone.
         """
 
     # Upkeep, for the janitor.

@@ -62,8 +62,8 @@ class MemoryBroker(Broker):
         if entry is None:
             return None
         if not entry.kept:
-            entry.kept = True
-            if entry.lane is not None:
+            before, entry.kept = entry.lane, True
+            if entry.lane is not before:
                 self._queue(entry.record.model).lanes.push(entry)
             elif entry.record.status.terminal:
                 self._expire(entry, self._limits.ttl)
@@ -159,30 +159,32 @@ class MemoryBroker(Broker):
             queue.ring()
         return [entry.record for entry in group]
 
-    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[str]:
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         lost = set()
         for claim in claims:
             entry = self._claimed(claim)
             if entry is None or entry.worker != worker:
-                lost.add(claim.id)
+                lost.add(claim)
             else:
                 entry.leased_until = self._clock.steady() + self._limits.lease
         return lost
 
-    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
-        entry = self._claimed(claim)
-        if entry is None:
-            return False
-        self._queue(entry.record.model).measured(self._clock.steady() - entry.since)
-        self._settle(entry, entry.record.ended(outcome, self._clock.wall()))
-        return True
+    async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
+        now, steady = self._clock.wall(), self._clock.steady()
+        refused = set()
+        for claim, outcome in ended:
+            entry = self._claimed(claim)
+            if entry is None:
+                refused.add(claim)
+            else:
+                self._queue(entry.record.model).measured(steady - entry.since)
+                self._settle(entry, entry.record.ended(outcome, now))
+        return refused
 
-    async def release(self, claim: Claim) -> bool:
-        entry = self._claimed(claim)
-        if entry is None:
-            return False
-        self._give_back(entry, entry.record.released())
-        return True
+    async def release(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            if entry := self._claimed(claim):
+                self._give_back(entry, entry.record.released())
 
     async def crash(self, claims: Sequence[Claim], ending: str) -> None:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]

@@ -39,6 +39,7 @@ ASYNC_CONCURRENCY = 1_000
 MOCK_CONCURRENCY = 10_000
 
 _PR_SET_PDEATHSIG = 1
+_FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
 def main() -> None:
@@ -103,7 +104,7 @@ class Child(asyncio.Protocol):
             self._send(LoadFailed(str(error), error.traceback))
             self._transport.close()
             return
-        except Exception as error:
+        except BaseException as error:
             fault = f"A fault of Zypher while it loaded {order.target}: {error!r}."
             self._send(LoadFailed(fault, traceback.format_exc()))
             self._transport.close()
@@ -125,8 +126,12 @@ class Child(asyncio.Protocol):
         self._outcomes += outcomes
 
     def _flush(self) -> None:
-        self._send(Finished(self._outcomes))
-        self._outcomes = []
+        outcomes, self._outcomes = self._outcomes, []
+        try:
+            self._send(Finished(outcomes))
+        except Exception:
+            traceback.print_exc()
+            os._exit(_FAULT)
 
     def _send(self, message: Message) -> None:
         self._transport.write(encode(message))
@@ -134,14 +139,20 @@ class Child(asyncio.Protocol):
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A fault of ours must be a crash, which is seen and repaired, and never a hang."""
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception():
+            os._exit(_FAULT)
 
 
 async def set_up(model: Model) -> None:
     """Run the model's `setup()`. Raises `ModelLoadError` with the user's traceback."""
     try:
         await model.setup()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ModelLoadError(
             f"setup() of {model.target} raised {type(error).__name__}: {error}",
             traceback=user_traceback(error),

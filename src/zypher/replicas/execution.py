@@ -1,10 +1,13 @@
 """Running a model on inputs: decode, call, encode, and every way in which that can end."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import msgspec
 
 from zypher.errors import PredictionError, ResultTooLarge
 from zypher.model.author import ItemError
@@ -12,9 +15,6 @@ from zypher.model.codec import encode_result
 from zypher.model.loading import Model, user_traceback
 from zypher.prediction import Failure, Outcome
 from zypher.replicas.frames import Call
-
-# What a model may raise: `sys.exit()` and a cancellation of its own making are its errors, too.
-_FAILURES = (Exception, SystemExit, asyncio.CancelledError)
 
 
 class Executor:
@@ -34,7 +34,7 @@ class Executor:
         try:
             arguments = self.model.signature.decode(call.input)
             return self._completed(await self._call(arguments))
-        except _FAILURES as error:
+        except BaseException as error:  # whatever a model raises is its error, and no more
             return _failed(error, call)
 
     async def run_batch(self, calls: Sequence[Call]) -> list[Outcome]:
@@ -44,7 +44,7 @@ class Executor:
         for call in calls:
             try:
                 items[call] = self.model.signature.decode(call.input)
-            except PredictionError as error:
+            except Exception as error:
                 outcomes[call] = _failed(error, call)
         outcomes |= await self._run_items(items)
         return [outcomes[call] for call in calls]
@@ -57,7 +57,7 @@ class Executor:
                 call: self._item_completed(result, call)
                 for call, result in zip(items, results, strict=True)
             }
-        except _FAILURES as error:
+        except BaseException as error:
             if len(items) == 1:
                 return {call: _failed(error, call) for call in items}
         outcomes: dict[Call, Outcome] = {}
@@ -71,14 +71,20 @@ class Executor:
         if self._threads is None:
             return self.model.run(arguments)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self.model.run, arguments)
+        return await loop.run_in_executor(self._threads, self._run_in_thread, arguments)
+
+    def _run_in_thread(self, arguments: Any) -> Any:
+        try:
+            return self.model.run(arguments)
+        except StopIteration as error:  # a future cannot carry it
+            raise RuntimeError("StopIteration") from error
 
     def _item_completed(self, result: Any, call: Call) -> Outcome:
         if isinstance(result, ItemError | PredictionError):
             return _failed(result, call)
         try:
             return self._completed(result)
-        except PredictionError as error:
+        except Exception as error:
             return _failed(error, call)
 
     def _completed(self, result: Any) -> Outcome:
@@ -93,11 +99,30 @@ class Executor:
 
 def _failed(error: BaseException, call: Call) -> Outcome:
     """The outcome of a run that raised. What the model itself raised goes to its log, too."""
+    text = _text(error)
     if isinstance(error, PredictionError):
-        return Outcome(failure=Failure(error.code, str(error), error.errors))
+        return Outcome(failure=Failure(error.code, text, _sendable(error.errors, text)))
     if isinstance(error, ItemError):
-        return Outcome(failure=Failure("model_error", str(error) or "The model refused this item."))
+        return Outcome(failure=Failure("model_error", text or "The model refused this item."))
+    with contextlib.suppress(Exception):  # a log that cannot be written costs no prediction
+        print(f"prediction {call.claim.id}: {user_traceback(error)}", file=sys.stderr, flush=True)
     name = type(error).__name__
-    print(f"prediction {call.claim.id}: {user_traceback(error)}", file=sys.stderr, flush=True)
-    detail = f"The model raised {name}: {error}" if str(error) else f"The model raised {name}."
+    detail = f"The model raised {name}: {text}" if text else f"The model raised {name}."
     return Outcome(failure=Failure("model_error", detail))
+
+
+def _sendable(errors: list[dict[str, Any]] | None, text: str) -> list[dict[str, Any]] | None:
+    """The places that are wrong; where they hold what cannot be sent, the whole input."""
+    try:
+        msgspec.json.encode(errors)
+    except Exception:
+        return [{"loc": ["input"], "msg": text, "type": "invalid"}]
+    return errors
+
+
+def _text(error: BaseException) -> str:
+    """The message of an error, in any case, and as text that can be sent."""
+    try:
+        return str(error).encode(errors="backslashreplace").decode()
+    except Exception:
+        return ""

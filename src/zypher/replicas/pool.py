@@ -44,6 +44,7 @@ class Pool:
         self._attend = attend
         self._changed = changed
         self._failed_places: set[int] = set()
+        self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -52,6 +53,7 @@ class Pool:
 
     async def stop(self) -> None:
         """End all replicas, and wait until their processes are gone."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -59,17 +61,22 @@ class Pool:
     async def _keep(self, place: int) -> None:
         """Keep one place filled: start a replica, see it through its life, start the next."""
         deaths = 0  # in a row, for which no prediction can be blamed
-        while True:
+        # A fault at the moment of a cancellation can take its place: hence the flag.
+        while not self._stopping:
             await asyncio.sleep(restart_delay(deaths))
             replica = Replica(self.spec)
             try:
-                await self._live(replica)
-            except ModelLoadError as error:
-                await self._fail(place, error)
+                await self._live_or_fail(replica, place)
             except Exception:
                 log.exception("%s: a fault while a replica was attended", self.spec.name)
             blameless = not replica.in_flight and not replica.finished
             deaths = deaths + 1 if blameless else 0
+
+    async def _live_or_fail(self, replica: Replica, place: int) -> None:
+        try:
+            await self._live(replica)
+        except ModelLoadError as error:
+            await self._fail(place, error)
 
     async def _live(self, replica: Replica) -> None:
         """The life of one replica; the place is empty again when this ends."""

@@ -121,7 +121,8 @@ class Replica:
     async def stop(self) -> None:
         """End the process and all that it started, and wait until it is gone."""
         if self._process is not None:
-            self._kill(self._process.pid)
+            if not self._watcher.done():
+                self._kill(self._process.pid)
             await self._watcher
 
     @property
@@ -232,7 +233,7 @@ class Replica:
         self._update()
 
     def _kill(self, group: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it is gone already
             os.killpg(group, signal.SIGKILL)
 
     def _update(self) -> None:
@@ -242,7 +243,8 @@ class Replica:
         _set(self._has_outcomes, self._gone or bool(self._outcomes))
 
     def _require_alive(self) -> None:
-        if self._gone:
+        # It can be dead for a moment before `_watch` has seen to it.
+        if self._gone or self.has_ended or self._connection.is_closing:
             raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
 
     @property
@@ -266,6 +268,10 @@ class _Connection(asyncio.Protocol):
 
     def send(self, message: Message) -> None:
         self._transport.write(encode(message))
+
+    @property
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
     def close(self) -> None:
         self._transport.abort()

@@ -9,6 +9,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
+from zypher.brokers.base import Broker
 from zypher.server import openapi
 from zypher.server.health import readiness
 from zypher.server.state import ServerState
@@ -21,7 +22,10 @@ class Information:
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        self._broker = state.broker
+
+    @property
+    def _broker(self) -> Broker:
+        return self._state.broker
 
     def add_to(self, router: APIRouter) -> None:
         """Register the endpoints. `router` is also what `/openapi.json` describes."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from zypher.brokers.base import ModelInfo
+from zypher.brokers.base import Broker, ModelInfo
 from zypher.errors import NotFound, QueueFull
 from zypher.prediction import Prediction, Status, new_id
 from zypher.server import openapi
@@ -24,8 +24,11 @@ class Predictions:
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        self._broker = state.broker
         self._settings = state.settings
+
+    @property
+    def _broker(self) -> Broker:
+        return self._state.broker
 
     def add_to(self, router: APIRouter) -> None:
         """Register the endpoints, also under the paths that older clients know."""
@@ -43,6 +46,7 @@ class Predictions:
         patience = patience_to_predict(request.headers, self._settings.sync_timeout)
         model = await self._state.model(request.path_params.get("name"))
         body = await self._state.door.read(request)
+        self._state.require_open()  # it may have taken a while
         prediction = await self._submit(self._state.door.admit(body, model), model, patience)
         if patience.seconds:
             prediction = await self._outcome(prediction, patience)

@@ -1,7 +1,7 @@
 """The worker: hosts the replicas, and holds the right to what they run.
 
-The story of its work is `_attend`: claim → batch → run → finish, for each replica by itself.
-An idle replica is one whose feeder waits in `claim`, so work goes to whoever has room.
+The story of its work is `_attend` and `_feed`: claim → batch → run → finish, for each replica
+by itself. An idle replica is one whose feeder waits in `claim`, so work goes to whoever has room.
 """
 
 import asyncio
@@ -9,10 +9,9 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
-from zypher.periodic import every
 from zypher.prediction import Claim, Outcome, Prediction, new_id
 from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
@@ -27,17 +26,15 @@ _PATIENCE = 60.0
 class Worker:
     """Runs the predictions of some models.
 
-    `models` says how many replicas of which; `lease` is the broker's, in seconds.
+    `models` says how many replicas of which. Somebody has to call `renew` well within every lease.
     """
 
-    def __init__(
-        self, broker: Broker, models: Sequence[tuple[ReplicaSpec, int]], *, lease: float
-    ) -> None:
+    def __init__(self, broker: Broker, models: Sequence[tuple[ReplicaSpec, int]]) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self.stale_outcomes = 0
         self._broker = broker
-        self._lease = lease
-        self._held: set[Claim] = set()
+        # What was claimed for each replica and has been neither finished nor given back.
+        self._held: dict[Replica, set[Claim]] = {}
         self._holds_nothing = asyncio.Event()
         self._feeders: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -50,7 +47,6 @@ class Worker:
 
         Raises `ModelLoadError` for the first one that cannot be.
         """
-        self._renewing = asyncio.create_task(every(self._lease / 3, self._renew))
         for pool in self._pools:
             pool.start()
         for pool in self._pools:
@@ -83,26 +79,40 @@ class Worker:
         """End all replicas. What they still ran goes back to the queue, charged nothing."""
         self._draining = True
         await asyncio.gather(*(pool.stop() for pool in self._pools))
-        self._renewing.cancel()
         await self._broker.forget_worker(self.id)
+
+    async def renew(self) -> None:
+        """Extend the leases of all that is held here, and let go of what was lost."""
+        everything = [claim for claims in self._held.values() for claim in claims]
+        lost = await self._broker.renew(self.id, everything)
+        if lost:
+            log.warning("%d predictions were taken from this worker while it ran them", len(lost))
+        for replica in list(self._held):
+            self._let_go(replica, lost)
 
     # The work.
 
     async def _attend(self, replica: Replica) -> None:
-        """Claim, batch, run, finish: the work of one replica, for as long as it lives."""
+        """The work of one replica, for as long as it lives: feed it, and finish what it ran."""
+        held = self._held[replica] = set()
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeder = tasks.create_task(self._feed(replica))
-                async for outcomes in replica.outcomes():
-                    await asyncio.gather(*(self._finish(*outcome) for outcome in outcomes))
+                async for ended in replica.outcomes():
+                    await self._finish(replica, ended)
                 feeder.cancel()
-        except asyncio.CancelledError:
-            await self._release(replica.in_flight)
-            raise
-        await self._crash(replica)
+            await self._crash(replica)
+        finally:
+            # What it was never handed; or, on a stop or a fault, all that it has not finished.
+            # Should even that fail, their leases run out.
+            try:
+                await self._release(replica, list(held))
+            finally:
+                del self._held[replica]
+                self._note_if_nothing_held()
 
     async def _feed(self, replica: Replica) -> None:
-        """Claim what the replica has room for, and have it run that."""
+        """Claim what the replica has room for, as a batch if it is batched, and have it run."""
         self._remember(asyncio.current_task())
         batch: list[Prediction] = []
         try:
@@ -119,7 +129,7 @@ class Worker:
         except ReplicaDied:
             pass
         finally:
-            await self._release([prediction.claim for prediction in batch])
+            await self._release(replica, _claims(batch))
 
     async def _gather(self, replica: Replica, batch: list[Prediction]) -> None:
         """Claim into `batch` what may run next: single calls, or a batch as full as it gets.
@@ -127,58 +137,56 @@ class Worker:
         A batch waits `max_wait` for company from the moment that its first member was claimed.
         """
         batching = replica.described.batching
-        model = replica.spec.name
         limit = batching.max_size if batching else replica.room
         while not batch:
-            batch += await self._claim(model, limit, _PATIENCE)
+            batch += await self._claim(replica, limit, _PATIENCE)
         if batching is None or _are_suspects(batch):
             return
         now = asyncio.get_running_loop().time
         full_at = now() + batching.max_wait
         while len(batch) < limit and (left := full_at - now()) > 0:
-            more = await self._claim(model, limit - len(batch), left)
+            more = await self._claim(replica, limit - len(batch), left)
             if _are_suspects(more):
-                await self._release([prediction.claim for prediction in more])
+                await self._release(replica, _claims(more))
                 return
             batch += more
 
     # The claims.
 
-    async def _claim(self, model: str, limit: int, timeout: float) -> Sequence[Prediction]:
+    async def _claim(self, replica: Replica, limit: int, timeout: float) -> Sequence[Prediction]:
+        model = replica.spec.name
         claimed = await self._broker.claim(self.id, model, limit=limit, timeout=timeout)
-        self._held.update(prediction.claim for prediction in claimed)
+        self._held[replica].update(_claims(claimed))
         return claimed
 
-    async def _finish(self, claim: Claim, outcome: Outcome) -> None:
-        if not await self._broker.finish(claim, outcome):
+    async def _finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
+        refused = await self._broker.finish(ended)
+        for claim in refused:
             self.stale_outcomes += 1
             log.warning("the outcome of %s came too late and was refused", claim.id)
-        self._let_go([claim])
+        self._let_go(replica, [claim for claim, _ in ended])
 
-    async def _release(self, claims: Sequence[Claim]) -> None:
-        await asyncio.gather(*map(self._broker.release, claims))
-        self._let_go(claims)
+    async def _release(self, replica: Replica, claims: Sequence[Claim]) -> None:
+        if claims:
+            await self._broker.release(claims)
+        self._let_go(replica, claims)
 
     async def _crash(self, replica: Replica) -> None:
         claims = replica.in_flight
         log.warning(
-            "%s: its process %s with %d predictions in flight; they run again",
-            *(replica.spec.name, replica.ending, len(claims)),
+            "%s: its process %s with %d predictions in flight%s",
+            *(replica.spec.name, replica.ending, len(claims), "; they run again" * bool(claims)),
         )
-        await self._broker.crash(claims, replica.ending)
-        self._let_go(claims)
+        if claims:
+            await self._broker.crash(claims, replica.ending)
+        self._let_go(replica, claims)
 
-    async def _renew(self) -> None:
-        lost = await self._broker.renew(self.id, list(self._held))
-        if lost:
-            log.warning("%d predictions were taken from this worker while it ran them", len(lost))
-
-    def _let_go(self, claims: Sequence[Claim]) -> None:
-        self._held.difference_update(claims)
+    def _let_go(self, replica: Replica, claims: Iterable[Claim]) -> None:
+        self._held[replica].difference_update(claims)
         self._note_if_nothing_held()
 
     def _note_if_nothing_held(self) -> None:
-        if self._draining and not self._held:
+        if self._draining and not any(self._held.values()):
             self._holds_nothing.set()
 
     # What it tells of itself.
@@ -198,6 +206,10 @@ class Worker:
 def _are_suspects(batch: Sequence[Prediction]) -> bool:
     """True for predictions that were in a crash together: none of them is cleared yet."""
     return bool(batch) and batch[0].company is not None
+
+
+def _claims(predictions: Sequence[Prediction]) -> list[Claim]:
+    return [prediction.claim for prediction in predictions]
 
 
 def _counts(pool: Pool) -> ReplicaCounts:

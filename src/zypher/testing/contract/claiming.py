@@ -91,6 +91,14 @@ class Claiming(BrokerTests):
         claimed = await self.claim(broker, 2)
         assert [p.id for p in claimed] == [normal.id, waited_for.id]
 
+    async def test_keeping_a_prediction_that_stays_in_its_lane_queues_it_once(
+        self, broker: Broker
+    ) -> None:
+        prediction = await broker.submit(new(priority=Priority.HIGH), keep=False)
+        await broker.keep(prediction.id)
+        assert [p.id for p in await self.claim(broker, 5)] == [prediction.id]
+        assert (await broker.stats())["m"].queued == 0
+
     async def test_the_position_of_a_queued_prediction_falls_as_others_are_claimed(
         self, broker: Broker
     ) -> None:

@@ -16,16 +16,16 @@ class Crashes(BrokerTests):
     ) -> None:
         first, _ = await self.submit(broker, 2)
         (claimed,) = await self.claim(broker)
-        assert await broker.release(claimed.claim)
+        await broker.release([claimed.claim])
         (again,) = await self.claim(broker)
         assert again.id == first.id
         assert (again.attempt, again.crashes) == (2, 0)
 
     async def test_a_release_by_an_older_attempt_is_refused(self, broker: Broker) -> None:
         stale = await self.running(broker)
-        await broker.release(stale.claim)
+        await broker.release([stale.claim])
         (current,) = await self.claim(broker)
-        assert not await broker.release(stale.claim)
+        await broker.release([stale.claim])
         assert await broker.get(current.id) == current
 
     async def test_a_prediction_that_crashes_alone_fails_after_max_crashes(
@@ -66,9 +66,9 @@ class Crashes(BrokerTests):
         await broker.crash([p.claim for p in two], "was killed")
         for cleared in (await self.claim(broker, 4))[:2], (await self.claim(broker, 4)):
             for suspect in cleared:
-                await broker.finish(suspect.claim, GOOD)
+                await broker.finish([(suspect.claim, GOOD)])
         for claimed in (await broker.list(status=Status.PROCESSING)).predictions:
-            await broker.release(claimed.claim)
+            await broker.release([claimed.claim])
         groups = [await self.claim(broker, 10) for _ in range(3)]
         assert [[p.company for p in group] for group in groups] == [[4, 4], [1], [1]]
 
@@ -86,7 +86,7 @@ class Crashes(BrokerTests):
                 await broker.crash([p.claim for p in batch], "was killed")
             else:
                 for neighbour in batch:
-                    await broker.finish(neighbour.claim, GOOD)
+                    await broker.finish([(neighbour.claim, GOOD)])
         records = [await broker.get(p.id) for p in predictions]
         failed = [r for r in records if r and r.status is Status.FAILED]
         completed = [r for r in records if r and r.status is Status.COMPLETED]
@@ -112,7 +112,7 @@ class Crashes(BrokerTests):
             clock.advance(LIMITS.lease - 1)
             assert await broker.renew("w", [claimed.claim]) == set()
             assert await broker.reclaim() == 0
-        assert await broker.finish(claimed.claim, GOOD)
+        assert not await broker.finish([(claimed.claim, GOOD)])
 
     async def test_a_lease_does_not_notice_when_the_wall_clock_jumps(
         self, broker: Broker, clock: ManualClock
@@ -131,7 +131,7 @@ class Crashes(BrokerTests):
         clock.advance(LIMITS.lease)
         await broker.reclaim()
         (current,) = await self.claim(broker, worker="v")
-        assert await broker.renew("w", [stale.claim]) == {stale.id}
+        assert await broker.renew("w", [stale.claim]) == {stale.claim}
         assert await broker.renew("v", [current.claim]) == set()
 
     async def test_renewing_tells_of_predictions_that_were_canceled_or_ended(
@@ -139,6 +139,6 @@ class Crashes(BrokerTests):
     ) -> None:
         canceled, ended = await self.running(broker), await self.running(broker)
         await broker.cancel(canceled.id)
-        await broker.finish(ended.claim, GOOD)
+        await broker.finish([(ended.claim, GOOD)])
         lost = await broker.renew("w", [canceled.claim, ended.claim])
-        assert lost == {canceled.id, ended.id}
+        assert lost == {canceled.claim, ended.claim}

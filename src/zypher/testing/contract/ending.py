@@ -29,11 +29,11 @@ class Ending(BrokerTests):
         record = await waiting
         assert record is not None
         assert record.status is Status.CANCELED
-        assert not await broker.finish(claimed.claim, GOOD)
+        assert await broker.finish([(claimed.claim, GOOD)]) == {claimed.claim}
 
     async def test_a_prediction_that_has_ended_cannot_be_canceled(self, broker: Broker) -> None:
         claimed = await self.running(broker)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         with pytest.raises(Conflict):
             await broker.cancel(claimed.id)
 
@@ -41,10 +41,10 @@ class Ending(BrokerTests):
         self, broker: Broker, clock: ManualClock
     ) -> None:
         claimed = await self.running(broker)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         final = await broker.get(claimed.id)
         await broker.crash([claimed.claim], "was killed")
-        await broker.release(claimed.claim)
+        await broker.release([claimed.claim])
         clock.advance(LIMITS.lease)
         await broker.reclaim()
         await broker.keep(claimed.id)
@@ -54,7 +54,7 @@ class Ending(BrokerTests):
         self, broker: Broker, clock: ManualClock
     ) -> None:
         claimed = await self.running(broker)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         clock.advance(LIMITS.ttl - 1)
         assert await broker.purge() == 0
         assert await broker.get(claimed.id) is not None
@@ -76,6 +76,6 @@ class Ending(BrokerTests):
         claimed = await self.running(broker)
         with pytest.raises(Conflict):
             await broker.delete(claimed.id)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         assert await broker.delete(claimed.id)
         assert await broker.get(claimed.id) is None

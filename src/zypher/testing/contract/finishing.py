@@ -16,7 +16,7 @@ class Finishing(BrokerTests):
     ) -> None:
         claimed = await self.running(broker)
         clock.advance(2)
-        assert await broker.finish(claimed.claim, GOOD)
+        assert not await broker.finish([(claimed.claim, GOOD)])
         found = await broker.get(claimed.id)
         assert found is not None
         assert (found.status, found.result) == (Status.COMPLETED, b'"good"')
@@ -24,15 +24,15 @@ class Finishing(BrokerTests):
 
     async def test_a_failed_prediction_has_its_failure(self, broker: Broker) -> None:
         claimed = await self.running(broker)
-        await broker.finish(claimed.claim, BAD)
+        await broker.finish([(claimed.claim, BAD)])
         found = await broker.get(claimed.id)
         assert found is not None
         assert (found.status, found.failure) == (Status.FAILED, BAD.failure)
 
     async def test_only_the_first_outcome_of_a_prediction_counts(self, broker: Broker) -> None:
         claimed = await self.running(broker)
-        assert await broker.finish(claimed.claim, GOOD)
-        assert not await broker.finish(claimed.claim, BAD)
+        assert not await broker.finish([(claimed.claim, GOOD)])
+        assert await broker.finish([(claimed.claim, BAD)]) == {claimed.claim}
         found = await broker.get(claimed.id)
         assert found is not None
         assert found.status is Status.COMPLETED
@@ -44,8 +44,8 @@ class Finishing(BrokerTests):
         clock.advance(LIMITS.lease)
         await broker.reclaim()
         (current,) = await self.claim(broker, worker="v")
-        assert not await broker.finish(stale.claim, BAD)
-        assert await broker.finish(current.claim, GOOD)
+        assert await broker.finish([(stale.claim, BAD)]) == {stale.claim}
+        assert not await broker.finish([(current.claim, GOOD)])
         found = await broker.get(stale.id)
         assert found is not None
         assert found.status is Status.COMPLETED
@@ -54,20 +54,20 @@ class Finishing(BrokerTests):
         self, broker: Broker
     ) -> None:
         claimed = await self.running(broker)
-        await broker.release(claimed.claim)
-        assert not await broker.finish(claimed.claim, GOOD)
+        await broker.release([claimed.claim])
+        assert await broker.finish([(claimed.claim, GOOD)]) == {claimed.claim}
 
     async def test_all_who_wait_get_the_final_record(self, broker: Broker) -> None:
         claimed = await self.running(broker)
         waiting = [asyncio.create_task(broker.wait(claimed.id, PATIENCE)) for _ in range(3)]
         await asyncio.sleep(0)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         records = await asyncio.gather(*waiting)
         assert [r.result for r in records if r] == [b'"good"'] * 3
 
     async def test_a_wait_on_a_finished_prediction_returns_at_once(self, broker: Broker) -> None:
         claimed = await self.running(broker)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         record = await broker.wait(claimed.id, PATIENCE)
         assert record is not None
         assert record.status is Status.COMPLETED
@@ -85,7 +85,7 @@ class Finishing(BrokerTests):
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         record = await staying
         assert record is not None
         assert record.status is Status.COMPLETED
@@ -97,7 +97,7 @@ class Finishing(BrokerTests):
         waiting = asyncio.create_task(broker.wait(prediction.id, PATIENCE))
         await asyncio.sleep(0)
         (claimed,) = await self.claim(broker)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         assert await waiting is not None
         assert await broker.get(prediction.id) is None
 
@@ -107,7 +107,7 @@ class Finishing(BrokerTests):
         prediction = await broker.submit(new(), keep=False)
         assert await broker.wait(prediction.id, 0.01) == prediction
         (claimed,) = await self.claim(broker)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         kept = await broker.keep(prediction.id)
         assert kept is not None
         assert kept.status is Status.COMPLETED

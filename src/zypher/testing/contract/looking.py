@@ -19,7 +19,7 @@ class Looking(BrokerTests):
     ) -> None:
         submitted = await self.submit(broker, 3, input=b"12345")
         (claimed,) = await self.claim(broker)
-        await broker.finish(claimed.claim, GOOD)
+        await broker.finish([(claimed.claim, GOOD)])
         page = await broker.list()
         assert [p.id for p in page.predictions] == sorted((p.id for p in submitted), reverse=True)
         assert {(p.input, p.result) for p in page.predictions} == {(b"", None)}
@@ -68,7 +68,7 @@ class Looking(BrokerTests):
         (canceled, *_) = await self.submit(broker, 5)
         await broker.cancel(canceled.id)
         for claimed in await self.claim(broker, 5):
-            await broker.finish(claimed.claim, GOOD)
+            await broker.finish([(claimed.claim, GOOD)])
         stats = (await broker.stats())["m"]
         assert (stats.queued, stats.queued_bytes, stats.processing) == (0, 0, 0)
 
@@ -78,12 +78,12 @@ class Looking(BrokerTests):
         for _ in range(30):
             claimed = await self.running(broker)
             clock.advance(10)
-            await broker.finish(claimed.claim, GOOD)
+            await broker.finish([(claimed.claim, GOOD)])
         assert (await broker.stats())["m"].service_time == pytest.approx(10)
         for _ in range(30):
             claimed = await self.running(broker)
             clock.advance(2)
-            await broker.finish(claimed.claim, GOOD)
+            await broker.finish([(claimed.claim, GOOD)])
         assert (await broker.stats())["m"].service_time == pytest.approx(2, abs=0.1)
 
     async def test_models_are_known_once_registered_the_first_being_the_default(

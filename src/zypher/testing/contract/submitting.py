@@ -37,9 +37,8 @@ class Submitting(BrokerTests):
         assert await broker.position(id) is None
         assert await broker.cancel(id) is None
         assert await broker.delete(id) is False
-        assert await broker.finish(Claim(id, 1), GOOD) is False
-        assert await broker.release(Claim(id, 1)) is False
-        assert await broker.renew("w", [Claim(id, 1)]) == {id}
+        assert await broker.finish([(Claim(id, 1), GOOD)]) == {Claim(id, 1)}
+        assert await broker.renew("w", [Claim(id, 1)]) == {Claim(id, 1)}
 
     async def test_a_full_queue_refuses_and_has_room_again_after_a_claim(
         self, clock: ManualClock
