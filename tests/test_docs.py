@@ -75,6 +75,7 @@ def test_the_model_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
         ("fetch.py:fetch", 0, "done"),
         ("countdown.py:countdown", 3, [3, 2, 1]),
         ("lengths.py:Lengths", "four", 4),
+        ("review.py:judge", {"text": "Nice.", "stars": 5}, "good"),
     ],
 )
 def test_the_models_of_the_how_to_can_be_served_as_they_are(
@@ -106,6 +107,7 @@ def test_every_setting_is_in_the_reference_with_its_default_and_its_sentence() -
     for name, field in Settings.model_fields.items():
         if name == "models":
             continue
+        assert f"`{option(name)}`" in rows, f"docs/settings.md has no row for {option(name)}"
         cells = rows[f"`{option(name)}`"]
         assert cells[3].strip() == field.description
         if isinstance(field.default, int | float):

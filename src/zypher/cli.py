@@ -19,7 +19,7 @@ import uvloop
 from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.node import Node, with_models
 from zypher.server.app import is_loopback
-from zypher.server.openapi import VERSION
+from zypher.server.openapi import PACKAGE_VERSION
 from zypher.settings import Count, Settings, load_settings, option
 
 # How long a client may take, at the end, to receive what it was answered. In seconds.
@@ -120,7 +120,7 @@ def check(settings: Settings, models: list[str]) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(VERSION)
+        typer.echo(PACKAGE_VERSION)
         raise typer.Exit
 
 

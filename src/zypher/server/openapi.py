@@ -12,7 +12,7 @@ from zypher.brokers.base import ModelInfo
 from zypher.prediction import Status
 from zypher.server.problems import STATUS
 
-VERSION = version("zypher")
+PACKAGE_VERSION = version("zypher")
 
 _Schema = dict[str, Any]
 
@@ -173,7 +173,7 @@ def document(router: APIRouter, models: Mapping[str, ModelInfo], prefix: str) ->
     """The OpenAPI document of this router's endpoints, for these models, under this prefix."""
     described = get_openapi(
         title=title(models),
-        version=VERSION,
+        version=PACKAGE_VERSION,
         description=next((model.description for model in models.values()), ""),
         routes=router.routes,
         servers=[{"url": prefix or "/"}],

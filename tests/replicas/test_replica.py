@@ -1,0 +1,27 @@
+"""The handle of a replica: what it takes, it answers for."""
+
+import pytest
+
+from tests.replicas.test_pool import spec
+from zypher.prediction import Claim
+from zypher.replicas.frames import Call
+from zypher.replicas.replica import Replica, ReplicaDied
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("cause", ["its connection closed", "its process ended"])
+async def test_a_replica_takes_nothing_more_from_the_moment_that_it_is_dead(cause: str) -> None:
+    replica = Replica(spec("echo"))
+    await replica.start()
+    await replica.ready()
+    if cause == "its connection closed":
+        replica._connection.close()
+    else:
+        assert replica._process is not None
+        replica._process.kill()
+        await replica._process.wait()
+    with pytest.raises(ReplicaDied):
+        replica.run([Call(Claim("id", 1), b"1")])
+    assert replica.in_flight == []
+    await replica.stop()
