@@ -231,6 +231,16 @@ def untyped(value):  # type: ignore[no-untyped-def]
     return value
 
 
+def numbers(values: list[int]) -> int:
+    """Adds up."""
+    return sum(values)
+
+
+def maybe_numbers(values: list[int] | None) -> int:
+    """Adds up, if there is something."""
+    return sum(values or [])
+
+
 async def nap(seconds: float) -> float:
     """Sleeps, as an async model does."""
     await asyncio.sleep(seconds)

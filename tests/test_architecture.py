@@ -74,6 +74,7 @@ def test_what_create_app_gives_serves_in_a_host_application(tmp_path: Path) -> N
         "    assert found.json()['status'] == 'completed'\n"
         "with TestClient(app) as client:  # as a fixture of the host's own tests does\n"
         "    assert client.post('/ml/predict', json={'input': 1}).status_code == 200\n"
+        "    assert client.get('/ml/openapi.json').json()['servers'] == [{'url': '/ml'}]\n"
         "    bad = client.post('/ml/predict', json={'inputs': 1})\n"
         "    assert bad.headers['content-type'] == 'application/problem+json', bad.text\n"
     )

@@ -80,6 +80,31 @@ def test_a_setup_that_exceeds_its_time_ends_the_server() -> None:
     assert_one_sentence(result, "was not ready within setup-timeout (1 s)", "--setup-timeout")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "class Panic(BaseException): ...\nraise Panic\n",
+        "raise KeyboardInterrupt\n",
+        "raise ValueError('caf\\udce9')\n",
+        "import sys\nsys.exit(0)\n",
+        "def Model(value: 'list['): ...\n",
+        "import functools\nModel = functools.partial(print, end=1)\n",
+        "import re\nfrom typing import Annotated\nfrom pydantic import Field\n"
+        "def Model(value: Annotated[str, Field(pattern='(?<=a+)b')]): ...\n",
+        "from typing import Annotated\nfrom pydantic import Field\n"
+        "def Model(value: Annotated[int, Field(json_schema_extra={'type': 'nonsense'})]): ...\n",
+    ],
+)
+def test_no_mistake_in_a_models_file_hangs_the_start(tmp_path: Path, body: str) -> None:
+    model = tmp_path / "mistake.py"
+    model.write_text(body)
+    result = zypher("check", f"{model}:Model")
+    assert result.returncode == 1
+    assert "fault of Zypher" not in result.stderr
+    assert "zypher/" not in result.stderr.replace(str(tmp_path), "")
+    assert result.stderr.strip().endswith(".")
+
+
 def test_a_process_that_dies_while_it_loads_ends_the_server(tmp_path: Path) -> None:
     model = tmp_path / "dies.py"
     model.write_text("import os\nos._exit(7)\n")
@@ -134,6 +159,11 @@ def test_a_typo_in_a_variable_gets_one_clear_sentence() -> None:
     assert_one_sentence(result, "ZYPHER_PROT", "Did you mean 'ZYPHER_PORT'?")
 
 
+def test_an_empty_variable_is_as_none() -> None:
+    result = zypher("check", ZYPHER_HOST="", ZYPHER_PORT="", ZYPHER_COMPAT="")
+    assert result.returncode == 0, result.stderr
+
+
 def test_what_kubernetes_puts_into_the_environment_is_not_taken_for_a_port() -> None:
     result = zypher(
         "check",
@@ -150,6 +180,7 @@ def test_what_kubernetes_puts_into_the_environment_is_not_taken_for_a_port() -> 
         ("port = ", ("not valid TOML",)),
         ("sync_timout = 5", ("sync-timout", "Did you mean 'sync-timeout'?")),
         ('[models.a]\ntarget = "x.py:y"\nreplica = 2', ("[models.a]", "Did you mean 'replicas'?")),
+        ('[models."a b"]\ntarget = "x.py:y"', ("cannot have the name 'a b'",)),
         ("[models.a]\nreplicas = 2", ("[models.a]", "names no target")),
     ],
 )

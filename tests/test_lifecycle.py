@@ -110,6 +110,7 @@ def test_the_death_of_a_replica_is_told_in_the_log() -> None:
     with Server(target("poison")) as server:
         response = server.predict("poison")
         assert "was killed by SIGKILL" in response.json()["detail"]
+        server.stop()
         told = [line for line in server.lines if "was killed by SIGKILL with 1 pred" in line]
         assert len(told) == 3
 

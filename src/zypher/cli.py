@@ -100,8 +100,9 @@ def _text(default: object) -> str:
 def serve(settings: Settings, models: list[str]) -> None:
     """Serve models over HTTP."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    node = Node(with_models(settings, models))
     listener = listen(settings.host, settings.port)
+    bound = settings.model_copy(update={"host": listener.getsockname()[0]})
+    node = Node(with_models(bound, models))
     uvloop.run(_serve(node, listener))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # what has ended cannot be interrupted any more

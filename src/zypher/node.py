@@ -59,6 +59,8 @@ class Node:
             asyncio.create_task(every(_PURGE_INTERVAL, self._purge)),
         ]
         await self._worker.start()
+        for model in (await self._broker.models()).values():
+            self._state.door.know(model)
         self._state.phase = Phase.OPEN
 
     def _open_broker(self) -> Broker:
@@ -139,10 +141,8 @@ def with_models(settings: Settings, arguments: Sequence[str]) -> Settings:
     """
     if not arguments and not settings.models:
         arguments = ["mock"]
-    if not arguments:
-        return settings
     models: dict[str, ModelSettings] = {}
-    for argument in arguments:
+    for argument in arguments or settings.models:
         name, table = _named(argument, settings)
         if name in models:
             raise ConfigurationError(
@@ -155,10 +155,11 @@ def with_models(settings: Settings, arguments: Sequence[str]) -> Settings:
 def _named(argument: str, settings: Settings) -> tuple[str, ModelSettings]:
     """The name and the table of one model argument."""
     if argument in settings.models:
-        return argument, settings.models[argument]
-    name, separator, target = argument.partition("=")
-    if not separator:
-        name, target = default_name(argument), argument
+        name, target = argument, settings.models[argument].target
+    else:
+        name, separator, target = argument.partition("=")
+        if not separator:
+            name, target = default_name(argument), argument
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"A model cannot have the name {name!r}: "

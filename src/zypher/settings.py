@@ -20,6 +20,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -36,6 +37,8 @@ def _items(value: Any) -> Any:
 
 def _range(value: Any) -> Any:
     """`8-15` as its two ends; a single number as both."""
+    if isinstance(value, int | float):
+        return value, value
     if not isinstance(value, str):
         return value
     low, _, high = value.partition("-")
@@ -49,6 +52,7 @@ def _rising(value: tuple[float, float]) -> tuple[float, float]:
 
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Items = Annotated[list[str], NoDecode, BeforeValidator(_items)]
@@ -65,25 +69,27 @@ class ModelSettings(BaseModel):
     target: str
     replicas: Count | None = None
     concurrency: Count | None = None
-    setup_timeout: Seconds | None = None
+    setup_timeout: PositiveSeconds | None = None
 
 
 class Settings(BaseSettings):
     """The settings of one node."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True
+        env_prefix=ENV_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
     broker: str = Field("memory:", description="Where predictions wait and are recorded.")
-    host: str = Field("127.0.0.1", description="The address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes any.")
     allowed_hosts: Items = Field(
         [],
         description="Names that the Host header may have, separated by commas. "
         "Default: the loopback names while listening on loopback, else any.",
     )
-    root_path: str = Field("", description="The path prefix that a proxy strips.")
+    root_path: str = Field(
+        "", pattern=r"^(/[!-~]*[^/])?$", description="The path prefix that a proxy strips."
+    )
     replicas: Count = Field(1, description="Processes per model.")
     concurrency: Count | None = Field(
         None,
@@ -97,7 +103,7 @@ class Settings(BaseSettings):
     sync_timeout: Seconds = Field(
         50.0, description="After so long a synchronous call becomes a 202, and the run goes on."
     )
-    setup_timeout: Seconds = Field(
+    setup_timeout: PositiveSeconds = Field(
         300.0, description="How long a replica may take to load its model."
     )
     max_queued: Count = Field(10_000, description="Waiting predictions per model.")
@@ -107,7 +113,7 @@ class Settings(BaseSettings):
     max_crashes: Count = Field(
         3, description="A prediction that kills its process so often by itself fails."
     )
-    lease: Annotated[float, Field(ge=1)] = Field(
+    lease: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         30.0, description="How long a claim holds without being renewed."
     )
     ttl: Seconds = Field(3600.0, description="How long a finished prediction is kept.")
@@ -199,6 +205,10 @@ def load_settings(**flags: Any) -> Settings:
     _require_known_variables()
     try:
         return Settings(**flags)
+    except (SettingsError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(
+            f"The settings cannot be read from the environment, .env and {CONFIG_FILE}: {error}."
+        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(option(str(part)) for part in first["loc"])

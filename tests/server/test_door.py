@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import httpx2
+import psutil
 import pytest
 
-from tests.harness import ASYNC, JSON, Server, target
+from tests.harness import ASYNC, JSON, MODELS, Server, target
 
 MODES: list[dict[str, str]] = [{}, ASYNC]
 LIMIT = 20_000
@@ -117,6 +118,30 @@ def test_an_input_that_the_model_does_not_take_is_refused_with_the_place(
     error = response.json()["errors"][0]
     assert error["loc"] == loc
     assert set(error) == {"loc", "msg", "type"}
+
+
+@pytest.mark.parametrize("model", ["numbers", "maybe_numbers", "rows"])
+def test_a_large_wrong_input_is_refused_as_fast_as_a_right_one(model: str) -> None:
+    file = MODELS.with_name("array_models.py") if model == "rows" else MODELS
+    with Server(f"{file}:{model}") as server:
+        memory = psutil.Process(server.process.pid).memory_info().rss
+        body = b'{"input": [' + b",".join([b'""'] * 1_000_000) + b"]}"
+        response = server.client.post("/predict", content=body, headers=JSON, timeout=5)
+        assert_problem(response, 422, "invalid_input")
+        assert len(response.content) < 2_000
+        assert psutil.Process(server.process.pid).memory_info().rss - memory < 300_000_000
+
+
+def test_what_is_wrong_is_told_without_repeating_the_input(server: Server) -> None:
+    response = server.predict("secret" * 100, model="counts")
+    assert "secret" not in response.text
+
+
+def test_a_request_to_upgrade_is_told_that_it_cannot(server: Server) -> None:
+    headers = JSON | {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
+    response = server.client.post("/predict", content=b'{"input": 1}', headers=headers)
+    assert_problem(response, 400, "invalid_header")
+    assert "Upgrade" in response.json()["detail"]
 
 
 def test_good_input_of_every_shape_is_taken(server: Server) -> None:

@@ -122,6 +122,13 @@ def test_the_names_of_this_machine_are_served_on_loopback(server: Server, host: 
     assert server.client.get("/livez", headers={"Host": host}).status_code == 200
 
 
+def test_another_loopback_address_is_served_under_its_own_name() -> None:
+    with Server("--host", "127.0.0.2", "--mock-delay", "0") as server:
+        assert "127.0.0.2" in server.url
+        assert server.client.get("/livez").status_code == 200
+        assert server.client.get("/livez", headers={"Host": "evil.example"}).status_code == 403
+
+
 def test_other_names_can_be_allowed() -> None:
     with Server("--mock-delay", "0", "--allowed-hosts", "api.example, 127.0.0.1") as server:
         assert server.client.get("/livez", headers={"Host": "api.example"}).status_code == 200

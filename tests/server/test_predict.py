@@ -79,6 +79,7 @@ def test_an_unfinished_prediction_says_so_and_when_to_ask_again(
         "detail": "Prediction is still processing.",
     }
     assert int(response.headers["Retry-After"]) >= 1
+    assert response.headers["Location"] == f"/predict/{id}"
     run.finish()
     assert server.poll(id, wait=20).json()["output"]["result"] == "done"
 

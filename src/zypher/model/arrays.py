@@ -29,7 +29,8 @@ def is_array(annotation: Any) -> bool:
     """True for `np.ndarray` and for `npt.NDArray[...]`."""
     numpy: Any = sys.modules.get("numpy")
     annotation = unwrap_alias(annotation)  # as NDArray is one in newer versions
-    return numpy is not None and numpy.ndarray in (annotation, get_origin(annotation))
+    ndarray = getattr(numpy, "ndarray", None)  # a file of the user's may have that name
+    return ndarray is not None and ndarray in (annotation, get_origin(annotation))
 
 
 def array_schema(annotation: Any) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _other(value: Any, place: _Place, depth: int) -> Any:
         return _members(value, place, depth)
     if isinstance(value, (Sequence, Set)):
         return _items(value, place, depth)
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return _members({f.name: getattr(value, f.name) for f in fields}, place, depth)
     numpy: Any = sys.modules.get("numpy")
@@ -135,7 +135,9 @@ def _other(value: Any, place: _Place, depth: int) -> Any:
     pydantic: Any = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return _plain(value.model_dump(by_alias=True), place, depth + 1)
-    if type(value).__module__.startswith("pydantic"):  # URLs, secrets: text by their own rule
+    if type(value).__module__.startswith("pydantic") and not isinstance(
+        value, type
+    ):  # URLs, secrets: text by their own rule
         return str(value)
     raise _refusal(f"an object of type {type(value).__name__}", place)
 

@@ -1,5 +1,6 @@
 """From a target such as `sentiment.py:Sentiment` to a `Model` that can run."""
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable
@@ -114,7 +115,7 @@ def _instance(found: Callable[[], Any], target: str) -> Any:
         pass  # no signature: made of C, so let it say itself
     try:
         return found()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ModelLoadError(
             f"{name}() of {target} raised {describe(error)}.", traceback=user_traceback(error)
         ) from error
@@ -122,7 +123,7 @@ def _instance(found: Callable[[], Any], target: str) -> Any:
 
 def _predict_of(owner: Any, target: str) -> Callable[..., Any]:
     """What to call: the function itself, or the bound predict or __call__ of an instance."""
-    if inspect.isroutine(owner):
+    if inspect.isroutine(owner) or isinstance(owner, functools.partial):
         return owner
     for name in ("predict", "__call__"):
         predict = getattr(owner, name, None)

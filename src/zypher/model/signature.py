@@ -139,6 +139,10 @@ class _Reader:
             ) from error
         except NameError as error:
             raise self._undefined(error) from error
+        except Exception as error:
+            raise ModelLoadError(
+                f"{self._subject} takes {what} of a type that no schema can be made of: {error!r}."
+            ) from error
 
     def _annotation(self, parameter: Parameter) -> Any:
         name = parameter.name
@@ -172,6 +176,10 @@ class _Reader:
             return hints(function)
         except NameError as error:
             raise self._undefined(error) from error
+        except Exception as error:
+            raise ModelLoadError(
+                f"The type hints of {self._subject} cannot be read: {error!r}."
+            ) from error
 
     def _read_parameters(self) -> tuple[Parameter, ...]:
         if _lacks_self(self._predict):

@@ -101,7 +101,7 @@ def _run(run: Callable[[], _T], target: str, module: str = "") -> _T:
             f"Importing {target} ended the program (sys.exit); a model's module must not.",
             traceback=user_traceback(error),
         ) from error
-    except Exception as error:
+    except BaseException as error:
         raise ModelLoadError(
             f"Importing {target} raised {describe(error)}.", traceback=user_traceback(error)
         ) from error

@@ -9,12 +9,15 @@ from typing import Any
 
 import msgspec
 
-from zypher.errors import PredictionError, ResultTooLarge
+from zypher.errors import InvalidInput, InvalidOutput, ResultTooLarge
 from zypher.model.author import ItemError
 from zypher.model.codec import encode_result
 from zypher.model.loading import Model, user_traceback
 from zypher.prediction import Failure, Outcome
 from zypher.replicas.frames import Call
+
+_errors_decoder: msgspec.json.Decoder[list[dict[str, Any]] | None]
+_errors_decoder = msgspec.json.Decoder(list[dict[str, Any]] | None)
 
 
 class Executor:
@@ -80,7 +83,7 @@ class Executor:
             raise RuntimeError("StopIteration") from error
 
     def _item_completed(self, result: Any, call: Call) -> Outcome:
-        if isinstance(result, ItemError | PredictionError):
+        if isinstance(result, ItemError | InvalidInput):
             return _failed(result, call)
         try:
             return self._completed(result)
@@ -100,7 +103,7 @@ class Executor:
 def _failed(error: BaseException, call: Call) -> Outcome:
     """The outcome of a run that raised. What the model itself raised goes to its log, too."""
     text = _text(error)
-    if isinstance(error, PredictionError):
+    if isinstance(error, InvalidInput | InvalidOutput | ResultTooLarge):
         return Outcome(failure=Failure(error.code, text, _sendable(error.errors, text)))
     if isinstance(error, ItemError):
         return Outcome(failure=Failure("model_error", text or "The model refused this item."))
@@ -114,10 +117,9 @@ def _failed(error: BaseException, call: Call) -> Outcome:
 def _sendable(errors: list[dict[str, Any]] | None, text: str) -> list[dict[str, Any]] | None:
     """The places that are wrong; where they hold what cannot be sent, the whole input."""
     try:
-        msgspec.json.encode(errors)
+        return _errors_decoder.decode(msgspec.json.encode(errors))
     except Exception:
         return [{"loc": ["input"], "msg": text, "type": "invalid"}]
-    return errors
 
 
 def _text(error: BaseException) -> str:

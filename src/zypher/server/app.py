@@ -16,7 +16,7 @@ from zypher.server.routes import ProblemRoute
 from zypher.server.state import ServerState
 from zypher.settings import Settings
 
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -57,15 +57,15 @@ class HostGuard:
     """Refuses requests for names that this server does not have.
 
     A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding) and then
-    reads what is served there; its requests still carry that name. `allowed` empty allows all.
+    reads what is served there; its requests still carry that name. `allowed` None allows all.
     """
 
-    def __init__(self, app: ASGIApp, allowed: list[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed: frozenset[str] | None) -> None:
         self._app = app
-        self._allowed = frozenset(name.lower() for name in allowed)
+        self._allowed = allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._allowed:
+        if scope["type"] == "http" and self._allowed is not None:
             host = Headers(scope=scope).get("host", "")
             if hostname(host) not in self._allowed:
                 refusal = problem(
@@ -78,11 +78,12 @@ class HostGuard:
         await self._app(scope, receive, send)
 
 
-def allowed_hosts(settings: Settings) -> list[str]:
+def allowed_hosts(settings: Settings) -> frozenset[str] | None:
     """The host names to serve: as set, else only loopback names while bound to loopback."""
     if settings.allowed_hosts:
-        return [] if "*" in settings.allowed_hosts else settings.allowed_hosts
-    return list(_LOOPBACK_NAMES) if is_loopback(settings.host) else []
+        names = frozenset(name.lower() for name in settings.allowed_hosts)
+        return None if "*" in names else names
+    return _LOOPBACK_NAMES | {settings.host} if is_loopback(settings.host) else None
 
 
 def is_loopback(host: str) -> bool:

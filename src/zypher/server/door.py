@@ -6,15 +6,20 @@ Nothing behind the door meets malformed input: one decoder, one JSON Schema vali
 
 from typing import Any
 
-import jsonschema_rs
 import msgspec
 from fastapi import Request
 
 from zypher.brokers.base import ModelInfo
-from zypher.errors import InvalidInput, MalformedJSON, PayloadTooLarge, UnsupportedMediaType
+from zypher.errors import (
+    InvalidHeader,
+    InvalidInput,
+    MalformedJSON,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
+from zypher.server.validation import Validator, fault
 
 MAX_DEPTH = 100
-_MAX_ERRORS = 20
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,19 +36,24 @@ class Door:
 
     def __init__(self, max_body_size: int) -> None:
         self._max_body_size = max_body_size
-        self._validators: dict[str, tuple[ModelInfo, jsonschema_rs.Validator]] = {}
+        self._validators: dict[str, Validator] = {}
 
     async def read(self, request: Request) -> bytes:
         """The body of a request that declares itself as JSON.
 
-        Raises `UnsupportedMediaType` or `PayloadTooLarge`. To insist on the content type is
-        what keeps other sites' pages from posting here: a browser asks first before it sends
-        JSON across origins.
+        Raises `UnsupportedMediaType`, `InvalidHeader` or `PayloadTooLarge`. To insist on the
+        content type is what keeps other sites' pages from posting here: a browser asks first
+        before it sends JSON across origins.
         """
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise UnsupportedMediaType(
                 "The body must be JSON: send it with the header Content-Type: application/json."
+            )
+        if "upgrade" in request.headers:  # its body is lost in the parser
+            raise InvalidHeader(
+                "This server speaks HTTP/1.1 alone: send the request without an Upgrade header "
+                "(with curl, --http1.1)."
             )
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("The body must be sent without a Content-Encoding.")
@@ -68,7 +78,7 @@ class Door:
         except msgspec.ValidationError as error:
             raise InvalidInput(
                 f'The body must be {{"input": ...}}, with nothing beside it: {error}.',
-                errors=[_error(["body"], error, "body")],
+                errors=[fault(["body"], error, "body")],
             ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedJSON(f"The body is not JSON: {error}.") from None
@@ -76,34 +86,30 @@ class Door:
             raise _too_deep() from None
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
             raise _too_deep()
-        self._check(value, model)
+        validator = self._validator(model)
+        if not validator.takes(value):
+            raise self._refusal(model, validator.errors(value, len(request.input)))
         return bytes(request.input)
 
-    def _check(self, value: Any, model: ModelInfo) -> None:
-        validator = self._validator(model)
-        if validator.is_valid(value):
-            return
-        errors = []
-        for error in validator.iter_errors(value):
-            kind = error.schema_path[-1] if error.schema_path else "schema"
-            errors.append(_error(["input", *error.instance_path], error.message, str(kind)))
-            if len(errors) == _MAX_ERRORS:
-                break
+    def know(self, model: ModelInfo) -> None:
+        """Prepare for a model. Raises `ModelLoadError` if its schema cannot be used."""
+        self._validators[model.name] = Validator(model)
+
+    def _validator(self, model: ModelInfo) -> Validator:
+        """What checks the inputs of a model, prepared again only when the model changes."""
+        known = self._validators.get(model.name)
+        if known is None or known.model is not model:
+            self.know(model)
+        return self._validators[model.name]
+
+    def _refusal(self, model: ModelInfo, errors: list[dict[str, Any]]) -> InvalidInput:
         first = errors[0]
         where = ".".join(map(str, first["loc"]))
         more = f" (and {len(errors) - 1} more: see errors)" if len(errors) > 1 else ""
-        raise InvalidInput(
+        return InvalidInput(
             f"The input does not fit the model {model.name!r}: at {where}, {first['msg']}{more}.",
             errors=errors,
         )
-
-    def _validator(self, model: ModelInfo) -> jsonschema_rs.Validator:
-        """The compiled schema of a model, compiled again only when the model changes."""
-        known = self._validators.get(model.name)
-        if known is None or known[0] is not model:
-            known = model, jsonschema_rs.validator_for(model.input_schema)
-            self._validators[model.name] = known
-        return known[1]
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(
@@ -127,8 +133,4 @@ def is_deeper(value: Any, depth: int) -> bool:
 
 def _too_deep() -> InvalidInput:
     detail = f"nested more than {MAX_DEPTH} deep"
-    return InvalidInput(f"The input is {detail}.", errors=[_error(["input"], detail, "depth")])
-
-
-def _error(loc: list[str | int], message: object, kind: str) -> dict[str, Any]:
-    return {"loc": loc, "msg": str(message), "type": kind}
+    return InvalidInput(f"The input is {detail}.", errors=[fault(["input"], detail, "depth")])

@@ -70,7 +70,7 @@ class Information:
 
     async def openapi(self, request: Request) -> Response:
         """OpenAPI 3.1, with the models' own input types in it."""
-        prefix = request.scope.get("root_path", "")
+        prefix = request.scope["path"].removesuffix("/openapi.json")
         return _json(openapi.document(self._router, await self._broker.models(), prefix))
 
     async def docs(self) -> Response:

@@ -205,16 +205,20 @@ def _model_schemas(model: ModelInfo, suffix: str) -> dict[str, _Schema]:
 def _hoisted(schema: _Schema, name: str) -> tuple[_Schema, dict[str, _Schema]]:
     """A schema without its `$defs`, and those as components of their own."""
 
+    def move(reference: str) -> str:
+        return reference.replace("#/$defs/", f"#/components/schemas/{name}.", 1)
+
     def rename(node: Any) -> Any:
         if isinstance(node, list):
             return [rename(child) for child in node]
         if not isinstance(node, dict):
             return node
         renamed = {key: rename(child) for key, child in node.items()}
-        reference = node.get("$ref")
-        if isinstance(reference, str):
-            local = reference.removeprefix("#/$defs/")
-            renamed["$ref"] = f"#/components/schemas/{name}.{local}"
+        if isinstance(node.get("$ref"), str):
+            renamed["$ref"] = move(node["$ref"])
+        if isinstance(node.get("discriminator"), dict):
+            mapping = node["discriminator"].get("mapping", {})
+            renamed["discriminator"]["mapping"] = {key: move(mapping[key]) for key in mapping}
         return renamed
 
     renamed = rename({key: value for key, value in schema.items() if key != "$defs"})

@@ -64,6 +64,7 @@ class Predictions:
         headers = patience.headers
         if not prediction.status.terminal:
             headers["Retry-After"] = await self._retry_after(prediction)
+            headers["Location"] = request.scope["path"]
         return Response(
             polled(prediction, self._settings.compat),
             status_code=200 if prediction.status.terminal else 202,

@@ -9,12 +9,7 @@ from starlette.datastructures import Headers
 
 from zypher.errors import InvalidHeader
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_VALUE = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
-_PREFERENCE = re.compile(
-    rf"\s*(?P<name>{_TOKEN})\s*(?:=\s*(?P<value>{_VALUE}))?"
-    rf"(?:\s*;\s*{_TOKEN}\s*(?:=\s*{_VALUE})?)*\s*(?:,|$)"
-)
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 class Patience(NamedTuple):
@@ -62,17 +57,24 @@ def _preferred(headers: Headers, longest: float, *, otherwise: float) -> Patienc
     wait = preferences.get("wait") or ""
     if wait.isascii() and wait.isdigit():
         seconds = min(float(wait), longest)
-        applied.append(f"wait={math.floor(seconds)}")
+        applied.append(f"wait={math.ceil(seconds)}")
     return Patience(seconds, ", ".join(applied) or None)
 
 
 def parse_prefer(values: Iterable[str]) -> dict[str, str]:
     """The preferences by lower-case name; of repeated ones the first counts (RFC 7240 §2).
 
-    What does not parse is passed over: preferences are advice, never an error.
+    What makes no sense is passed over: preferences are advice, never an error. The time that
+    this takes grows with the length of the header and no faster.
     """
     preferences: dict[str, str] = {}
     for value in values:
-        for match in _PREFERENCE.finditer(value):
-            preferences.setdefault(match["name"].lower(), (match["value"] or "").strip('"'))
+        for preference in _QUOTED.sub(_without_separators, value).split(","):
+            name, _, argument = preference.partition(";")[0].partition("=")
+            preferences.setdefault(name.strip().lower(), argument.strip(' \t"'))
     return preferences
+
+
+def _without_separators(quoted: re.Match[str]) -> str:
+    """A quoted string in which a comma or a semicolon separates nothing."""
+    return quoted[0].replace(",", " ").replace(";", " ")
