@@ -30,6 +30,13 @@ def target(name: str) -> str:
     return f"{name}={MODELS}:{name}"
 
 
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 class Server:
     """`zypher serve` with these arguments, on a free port, until the `with` block ends."""
 

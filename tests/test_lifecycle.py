@@ -13,7 +13,17 @@ import httpx2
 import psutil
 import pytest
 
-from tests.harness import ASYNC, PATIENCE, ZYPHER, Holder, Server, holder, target, wait_gone
+from tests.harness import (
+    ASYNC,
+    PATIENCE,
+    ZYPHER,
+    Holder,
+    Server,
+    free_port,
+    holder,
+    target,
+    wait_gone,
+)
 
 
 @pytest.fixture
@@ -272,8 +282,7 @@ def test_an_upload_that_ends_after_the_server_closed_is_refused() -> None:
 
 
 def test_a_server_answers_at_once_that_it_is_starting_and_refuses_work_until_then() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [ZYPHER, "serve", "--port", str(port), target("SlowSetup")],
         stderr=subprocess.DEVNULL,
@@ -299,6 +308,30 @@ def test_a_server_answers_at_once_that_it_is_starting_and_refuses_work_until_the
         process.wait()
 
 
+def test_readiness_waits_for_every_models_code(tmp_path: Path, held: Holder) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import socket\n"
+        f"with socket.create_connection(('127.0.0.1', {held.port})) as gate:\n"
+        "    gate.sendall(b'0\\n')\n"
+        "    gate.makefile().read()\n"
+        "def slow(value: int) -> int:\n    return value\n"
+    )
+    server = Server(target("echo"), f"{slow}:slow", "--port", str(port := free_port()))
+    try:
+        importing = held.started()
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            while client.get("/readyz").json()["replicas"].get("echo", {}).get("ready") != 1:
+                pass
+            assert client.get("/readyz").status_code == 503
+            assert client.post("/predict", json={"input": 1}).status_code == 503
+            importing.finish()
+            server.wait_ready()
+            assert client.get("/readyz").status_code == 200
+    finally:
+        server.kill()
+
+
 def test_predictions_accepted_while_setup_runs_are_run_when_it_is_done(
     tmp_path: Path, held: Holder
 ) -> None:
@@ -313,8 +346,7 @@ def test_predictions_accepted_while_setup_runs_are_run_when_it_is_done(
         "    def predict(self, value: int) -> int:\n"
         "        return value + 1\n"
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [ZYPHER, "serve", "--port", str(port), f"{model}:Gated"],
         stderr=subprocess.DEVNULL,

@@ -236,7 +236,7 @@ async def _tell_what_runs(node: Node) -> None:
     """Tell the person who stops this what it waits for."""
     if running := await node.running():
         typer.echo(
-            f"Stopping: {running} predictions still run, for {node.settings.grace:g} s at most. "
+            f"Stopping: waiting {node.settings.grace:g} s at most for what still runs ({running}). "
             "Ctrl-C again ends at once.",
             err=True,
         )

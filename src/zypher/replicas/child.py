@@ -19,7 +19,7 @@ from typing import Any, cast
 from zypher.errors import ModelLoadError
 from zypher.model.loading import MOCK, Model, load, user_traceback
 from zypher.prediction import Claim, Outcome
-from zypher.replicas.execution import Executor
+from zypher.replicas.execution import Executor, sendable
 from zypher.replicas.frames import (
     Batching,
     Call,
@@ -101,16 +101,18 @@ class Child(asyncio.Protocol):
             self._send(_describe(model, concurrency))
             await set_up(model)
         except ModelLoadError as error:
-            self._send(LoadFailed(str(error), error.traceback))
-            self._transport.close()
+            self._give_up(str(error), error.traceback)
             return
         except BaseException as error:
             fault = f"A fault of Zypher while it loaded {order.target}: {error!r}."
-            self._send(LoadFailed(fault, traceback.format_exc()))
-            self._transport.close()
+            self._give_up(fault, traceback.format_exc())
             return
         self._executor = Executor(model, concurrency, order.max_result_size)
         self._send(Ready())
+
+    def _give_up(self, message: str, traceback: str | None) -> None:
+        self._send(LoadFailed(sendable(message), traceback and sendable(traceback)))
+        self._transport.close()
 
     async def _run_call(self, call: Call) -> None:
         self._report([(call.claim, await self._executor.run(call))])

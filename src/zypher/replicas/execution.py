@@ -104,7 +104,7 @@ def _failed(error: BaseException, call: Call) -> Outcome:
     """The outcome of a run that raised. What the model itself raised goes to its log, too."""
     text = _text(error)
     if isinstance(error, InvalidInput | InvalidOutput | ResultTooLarge):
-        return Outcome(failure=Failure(error.code, text, _sendable(error.errors, text)))
+        return Outcome(failure=Failure(error.code, text, _sendable_errors(error.errors, text)))
     if isinstance(error, ItemError):
         return Outcome(failure=Failure("model_error", text or "The model refused this item."))
     with contextlib.suppress(Exception):  # a log that cannot be written costs no prediction
@@ -114,7 +114,7 @@ def _failed(error: BaseException, call: Call) -> Outcome:
     return Outcome(failure=Failure("model_error", detail))
 
 
-def _sendable(errors: list[dict[str, Any]] | None, text: str) -> list[dict[str, Any]] | None:
+def _sendable_errors(errors: list[dict[str, Any]] | None, text: str) -> list[dict[str, Any]] | None:
     """The places that are wrong; where they hold what cannot be sent, the whole input."""
     try:
         return _errors_decoder.decode(msgspec.json.encode(errors))
@@ -125,6 +125,11 @@ def _sendable(errors: list[dict[str, Any]] | None, text: str) -> list[dict[str, 
 def _text(error: BaseException) -> str:
     """The message of an error, in any case, and as text that can be sent."""
     try:
-        return str(error).encode(errors="backslashreplace").decode()
+        return sendable(str(error))
     except Exception:
         return ""
+
+
+def sendable(text: str) -> str:
+    """Text without lone surrogates, which file names have and UTF-8 has not."""
+    return text.encode(errors="backslashreplace").decode()
