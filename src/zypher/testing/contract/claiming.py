@@ -59,7 +59,8 @@ class Claiming(BrokerTests):
         leaving.cancel()
         taken = await asyncio.gather(leaving, return_exceptions=True)
         if isinstance(taken[0], asyncio.CancelledError):
-            assert [p.id for p in await staying] == [submitted.id]
+            async with asyncio.timeout(PATIENCE / 2):  # woken, not out of patience
+                assert [p.id for p in await staying] == [submitted.id]
         else:  # it had it already
             staying.cancel()
 
