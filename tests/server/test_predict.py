@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -173,10 +174,15 @@ def test_a_call_that_is_not_done_in_time_becomes_a_202_and_the_same_run_goes_on(
     id = response.json()["prediction_id"]
     assert response.headers["X-Prediction-Id"] == id
     assert response.headers["Location"] == f"/predict/{id}"
-    held.started().finish("the one run")
-    for _ in range(2):  # it is kept from now on, not only until somebody has seen it
-        finished = server.poll(id, wait=20).json()
-        assert finished["output"]["result"] == "the one run"
+    run = held.started()
+    with ThreadPoolExecutor(1) as threads:
+        polling = threads.submit(server.poll, id, 20)
+        for _ in range(10):
+            server.predict(1)  # the server has turned to the poll by now
+        run.finish("the one run")
+        assert polling.result().json()["output"]["result"] == "the one run"
+    # It is kept from now on, not only until somebody has seen it.
+    assert server.poll(id).json()["output"]["result"] == "the one run"
 
 
 def test_sync_timeout_is_the_longest_that_a_synchronous_call_is_held(held: Holder) -> None:
