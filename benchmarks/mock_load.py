@@ -176,7 +176,8 @@ async def measure(title: str, work: Callable[[int, int], Awaitable[None]], count
         text=True,
     )
     assert server.stderr is not None
-    address = re.search(r":(\d+) ", server.stderr.readline())
+    line = next(line for line in server.stderr if line.startswith("Serving"))
+    address = re.search(r":(\d+) ", line)
     assert address is not None
     ready = time.perf_counter() - started
     port = int(address[1])
