@@ -180,6 +180,7 @@ def test_what_kubernetes_puts_into_the_environment_is_not_taken_for_a_port() -> 
         ("port = ", ("not valid TOML",)),
         ("sync_timout = 5", ("sync-timout", "Did you mean 'sync-timeout'?")),
         ('[models.a]\ntarget = "x.py:y"\nreplica = 2', ("[models.a]", "Did you mean 'replicas'?")),
+        ("models = 1", ("[models.NAME]",)),
         ('[models."a b"]\ntarget = "x.py:y"', ("cannot have the name 'a b'",)),
         ("[models.a]\nreplicas = 2", ("[models.a]", "names no target")),
     ],

@@ -161,9 +161,12 @@ class _ConfigFile(TomlConfigSettingsSource):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{CONFIG_FILE} is not valid TOML: {error}.") from None
         _require_known(values, Settings.model_fields, CONFIG_FILE)
-        values["models"] = {
-            name: _model_table(name, table) for name, table in values.get("models", {}).items()
-        }
+        models = values.get("models", {})
+        if not isinstance(models, dict):
+            raise ConfigurationError(
+                f"{CONFIG_FILE} has a value 'models'; write tables [models.NAME]."
+            )
+        values["models"] = {name: _model_table(name, table) for name, table in models.items()}
         return values
 
 
