@@ -119,10 +119,12 @@ def test_no_prediction_is_lost_while_replicas_are_killed_again_and_again() -> No
 def test_the_death_of_a_replica_is_told_in_the_log() -> None:
     with Server(target("poison")) as server:
         response = server.predict("poison")
+        id = response.headers["X-Prediction-Id"]
         assert "was killed by SIGKILL" in response.json()["detail"]
         server.stop()
-        told = [line for line in server.lines if "was killed by SIGKILL with 1 pred" in line]
+        told = [line for line in server.lines if "was killed by SIGKILL with 1 in flight" in line]
         assert len(told) == 3
+        assert all(id in line for line in told)
 
 
 def test_a_log_that_cannot_be_written_costs_no_prediction() -> None:
@@ -237,6 +239,19 @@ def test_a_drain_delay_keeps_serving_while_readiness_sends_callers_elsewhere() -
             pass
         assert server.predict(1).status_code == 200
         assert server.process.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_before_the_program_has_loaded_ends_it_without_a_traceback() -> None:
+    process = subprocess.Popen(
+        [ZYPHER, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    program = psutil.Process(process.pid)
+    while not any("pydantic_core" in file.path for file in program.memory_maps()):
+        pass  # it has begun to load
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode in (0, -signal.SIGINT)
+    assert "Traceback" not in errors
 
 
 def test_ctrl_c_while_a_model_loads_stops_the_start(tmp_path: Path) -> None:

@@ -1,5 +1,15 @@
-"""`python -m zypher` is the command line."""
+"""`zypher` and `python -m zypher`: the command line."""
 
-from zypher.cli import main
+import signal
 
-main()
+
+def main() -> None:
+    """Run it. Ctrl-C while it still loads ends it without a word; then `cli` decides."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from zypher import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -51,8 +51,6 @@ def main() -> None:
         sys.exit(error.report)
     except ConfigurationError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
 
 
 def with_settings(command: Callable[[Settings, list[str]], None]) -> Callable[..., None]:
@@ -144,10 +142,13 @@ async def _serve(node: Node, listener: socket.socket) -> None:
         if await _unless(stopping, node.start()) and await _unless(stopping, node.up()):
             _announce(node, listener)
             await stopping.wait()
-        await _tell_what_runs(node)
+        await _tell_what_is_unfinished(node)
         await node.drain()
     finally:
+        running, waiting = await node.unfinished()
         await node.stop()
+        if running or waiting:
+            typer.echo(f"Stopped with {running + waiting} unfinished. {node.guarantee}", err=True)
         server.should_exit = True
         await serving
 
@@ -232,12 +233,13 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
     return True
 
 
-async def _tell_what_runs(node: Node) -> None:
-    """Tell the person who stops this what it waits for."""
-    if running := await node.running():
+async def _tell_what_is_unfinished(node: Node) -> None:
+    """Tell the person who stops this what it waits for, and what not."""
+    running, waiting = await node.unfinished()
+    if running:
         typer.echo(
-            f"Stopping: waiting {node.settings.grace:g} s at most for what still runs ({running}). "
-            "Ctrl-C again ends at once.",
+            f"Stopping: waiting {node.settings.grace:g} s at most for what runs ({running}), not "
+            f"for what still waits ({waiting}). Ctrl-C again ends at once.",
             err=True,
         )
 

@@ -71,9 +71,10 @@ class Node:
         assert self._worker is not None
         await self._worker.up()
 
-    async def running(self) -> int:
-        """How many predictions run now."""
-        return sum(stats.processing for stats in (await self._broker.stats()).values())
+    async def unfinished(self) -> tuple[int, int]:
+        """How many predictions run now, and how many wait."""
+        stats = (await self._broker.stats()).values()
+        return sum(s.processing for s in stats), sum(s.queued for s in stats)
 
     async def drain(self) -> None:
         """Take nothing new in, and let what runs finish, while the server still answers."""

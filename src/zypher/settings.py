@@ -101,17 +101,21 @@ class Settings(BaseSettings):
         None, description="Answer GET /predict/{id} as older clients expect it."
     )
     sync_timeout: Seconds = Field(
-        50.0, description="After so long a synchronous call becomes a 202, and the run goes on."
+        50.0, description="A synchronous call that takes longer becomes a 202, and the run goes on."
     )
     setup_timeout: PositiveSeconds = Field(
         300.0, description="How long a replica may take to load its model."
     )
-    max_queued: Count = Field(10_000, description="Waiting predictions per model.")
-    max_queued_bytes: Size = Field(1_000_000_000, description="Waiting inputs of all models.")
-    max_body_size: Size = Field(16_000_000, description="The largest request body.")
-    max_result_size: Size = Field(64_000_000, description="The largest result.")
+    max_queued: Count = Field(
+        10_000, description="Waiting predictions per model; a tenth is for callers who wait."
+    )
+    max_queued_bytes: Size = Field(
+        1_000_000_000, description="Bytes of waiting input, all models together."
+    )
+    max_body_size: Size = Field(16_000_000, description="The largest request body, in bytes.")
+    max_result_size: Size = Field(64_000_000, description="The largest result, in bytes.")
     max_crashes: Count = Field(
-        3, description="A prediction that kills its process so often by itself fails."
+        3, description="A prediction that kills its process this often by itself fails."
     )
     lease: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         30.0, description="How long a claim holds without being renewed."
@@ -214,7 +218,7 @@ def load_settings(**flags: Any) -> Settings:
         ) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(option(str(part)) for part in first["loc"])
+        where = ".".join(option(part) for part in first["loc"] if isinstance(part, str))
         problem = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(
             f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}; "

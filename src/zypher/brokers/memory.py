@@ -263,16 +263,17 @@ class MemoryBroker(Broker):
     def _admit(self, prediction: Prediction, keep: bool) -> None:
         """Raise `QueueFull` if the prediction does not fit."""
         share = 1.0 - self._limits.waiting_share if keep else 1.0
+        reserve = f", less {self._limits.waiting_share:.0%} for callers who wait" if keep else ""
         if self._queue(prediction.model).queued >= self._limits.max_queued * share:
             raise QueueFull(
                 f"The queue of {prediction.model!r} is full: as many predictions wait as "
-                f"max-queued ({self._limits.max_queued}) allows."
+                f"max-queued ({self._limits.max_queued}) allows{reserve}."
             )
         waiting = sum(queue.queued_bytes for queue in self._queues.values())
         if waiting + prediction.size > self._limits.max_queued_bytes * share:
             raise QueueFull(
                 "The queue is full: as many bytes wait as "
-                f"max-queued-bytes ({self._limits.max_queued_bytes}) allows."
+                f"max-queued-bytes ({self._limits.max_queued_bytes}) allows{reserve}."
             )
 
     def _claimed(self, claim: Claim) -> Entry | None:

@@ -93,7 +93,8 @@ def _run(run: Callable[[], _T], target: str, module: str = "") -> _T:
                 f"For a file, write `file.py:Name`."
             ) from error
         raise ModelLoadError(
-            f"{target} imports '{missing}', which is not installed in {sys.prefix}.",
+            f"{target} imports '{missing}', which is not installed in {sys.prefix}: install its "
+            f"package there (from a clone of Zypher, `./run pip install PACKAGE`).",
             traceback=user_traceback(error),
         ) from error
     except SystemExit as error:

@@ -174,8 +174,9 @@ class Worker:
     async def _crash(self, replica: Replica) -> None:
         claims = replica.in_flight
         log.warning(
-            "%s: its process %s with %d predictions in flight%s",
-            *(replica.spec.name, replica.ending, len(claims), "; they run again" * bool(claims)),
+            "%s: its process %s with %d in flight: %s",
+            *(replica.spec.name, replica.ending, len(claims)),
+            ", ".join(claim.id for claim in claims[:3]) + ", ..." * (len(claims) > 3) or "none",
         )
         if claims:
             await self._broker.crash(claims, replica.ending)
