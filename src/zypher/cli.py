@@ -237,9 +237,10 @@ async def _tell_what_is_unfinished(node: Node) -> None:
     """Tell the person who stops this what it waits for, and what not."""
     running, waiting = await node.unfinished()
     if running:
+        others = f", not for what still waits ({waiting})" if waiting else ""
         typer.echo(
-            f"Stopping: waiting {node.settings.grace:g} s at most for what runs ({running}), not "
-            f"for what still waits ({waiting}). Ctrl-C again ends at once.",
+            f"Stopping: waiting {node.settings.grace:g} s at most for what runs ({running}){others}. "
+            "Ctrl-C again ends at once.",
             err=True,
         )
 
