@@ -239,8 +239,8 @@ async def _tell_what_is_unfinished(node: Node) -> None:
     if running:
         others = f", not for what still waits ({waiting})" if waiting else ""
         typer.echo(
-            f"Stopping: waiting {node.settings.grace:g} s at most for what runs ({running}){others}. "
-            "Ctrl-C again ends at once.",
+            f"Stopping: waiting {node.settings.grace:g} s at most for what runs ({running})"
+            f"{others}. Ctrl-C again ends at once.",
             err=True,
         )
 
