@@ -78,8 +78,9 @@ class Node:
 
     async def drain(self) -> None:
         """Take nothing new in, and let what runs finish, while the server still answers."""
-        self._state.phase = Phase.DRAINING
-        await asyncio.sleep(self.settings.drain_delay)
+        if self._state.phase is Phase.OPEN:
+            self._state.phase = Phase.DRAINING
+            await asyncio.sleep(self.settings.drain_delay)
         self._state.phase = Phase.CLOSED
         if self._worker is not None:
             await self._worker.drain(self.settings.grace)

@@ -23,8 +23,8 @@ from zypher.clock import Clock
 from zypher.errors import Conflict, QueueFull, Unavailable
 from zypher.prediction import Claim, Outcome, Prediction, Status
 
-# How long the outcome of an unkept prediction is held when nobody was there to take it: long
-# enough for a waiter that is between two waits.
+# How long the outcome of an unkept prediction is held when nobody was there to take it: its
+# waiter may have run out of patience in this very turn, and be about to keep it.
 _LINGER = 60.0
 
 
@@ -187,9 +187,9 @@ class MemoryBroker(Broker):
                 self._give_back(entry, entry.record.released())
 
     async def crash(self, claims: Sequence[Claim], ending: str) -> None:
-        entries = [entry for claim in claims if (entry := self._claimed(claim))]
-        for entry in entries:
-            self._crashed(entry, ending, company=len(claims))
+        for claim in claims:
+            if entry := self._claimed(claim):
+                self._crashed(entry, ending, company=len(claims))
 
     # Upkeep.
 

@@ -32,7 +32,6 @@ _PRIVATE = ("ZYPHER_", "REDIS_")
 # How long the connection of a dead process may stay open: a process that it forked can hold it.
 _LAST_WORDS = 0.5
 
-
 # A replica that holds so many bytes of input takes no more until some of it is done: however
 # many small predictions may be in flight, large ones wait in the queue, whose bytes are bounded.
 _MOST_BYTES = 256_000_000
@@ -124,12 +123,6 @@ class Replica:
             if not self._watcher.done():
                 self._kill(self._process.pid)
             await self._watcher
-
-    @property
-    def pid(self) -> int:
-        """The process id of the child."""
-        assert self._process is not None
-        return self._process.pid
 
     @property
     def has_ended(self) -> bool:

@@ -73,12 +73,12 @@ class Door:
         Raises `MalformedJSON` or `InvalidInput`.
         """
         try:
-            request = _decoder.decode(body)
+            request = _request(body)
             value = msgspec.json.decode(request.input)
         except msgspec.ValidationError as error:
             raise InvalidInput(
-                f'The body must be {{"input": ...}}, with nothing beside it: {error}.',
-                errors=[fault(["body"], error, "body")],
+                f"The input has a value out of bounds: {error}.",
+                errors=[fault(["input"], error, "bounds")],
             ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedJSON(f"The body is not JSON: {error}.") from None
@@ -115,6 +115,17 @@ class Door:
         return PayloadTooLarge(
             f"The body is larger than max-body-size ({self._max_body_size} bytes) allows."
         )
+
+
+def _request(body: bytes) -> Body:
+    """The members of a body."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(
+            f'The body must be {{"input": ...}}, with nothing beside it: {error}.',
+            errors=[fault(["body"], error, "body")],
+        ) from None
 
 
 def is_deeper(value: Any, depth: int) -> bool:
