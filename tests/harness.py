@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -38,19 +38,30 @@ def free_port() -> int:
 
 
 class Server:
-    """`zypher serve` with these arguments, on a free port, until the `with` block ends."""
+    """`zypher serve` with these arguments, on a free port, until the `with` block ends.
 
-    def __init__(self, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
+    `prefix` goes before the command, and must end by executing it: the pid stays the same.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+        **environment: str,
+    ) -> None:
         self.lines: list[str] = []
         self.url = ""
         self._ready = threading.Event()
         self.process = subprocess.Popen(
-            [ZYPHER, "serve", "--port", "0", *arguments],
+            [*prefix, ZYPHER, "serve", "--port", "0", *arguments],
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
             env=os.environ | environment,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
