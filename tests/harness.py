@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -42,20 +42,29 @@ class Server:
     """`zypher serve` with these arguments, on a free port, until the `with` block ends.
 
     It runs in `cwd`, where its queue is, or in a directory of its own.
+    `prefix` goes before the command, and must end by executing it: the pid stays the same.
     """
 
-    def __init__(self, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+        **environment: str,
+    ) -> None:
         self.lines: list[str] = []
         self.url = ""
         self._ready = threading.Event()
         self._directory = tempfile.TemporaryDirectory()
         self.process = subprocess.Popen(
-            [ZYPHER, "serve", "--port", "0", *arguments],
+            [*prefix, ZYPHER, "serve", "--port", "0", *arguments],
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd or self._directory.name,
             env=os.environ | environment,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

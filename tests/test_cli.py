@@ -249,8 +249,13 @@ def test_a_replica_does_not_inherit_the_servers_settings_and_secrets(tmp_path: P
         "import os\ndef names(prefix: str) -> list[str]:\n"
         "    return [name for name in os.environ if name.startswith(prefix)]\n"
     )
-    secrets = {"ZYPHER_GRACE": "5", "REDIS_HOST": "secret", "MY_MODEL_TOKEN": "1"}
-    with Server("model.py:names", cwd=tmp_path, **secrets) as server:
+    with Server(
+        "model.py:names",
+        cwd=tmp_path,
+        ZYPHER_GRACE="5",
+        REDIS_HOST="secret",
+        MY_MODEL_TOKEN="1",
+    ) as server:
         assert server.predict("ZYPHER_").json()["result"] == []
         assert server.predict("REDIS_").json()["result"] == []
         assert server.predict("MY_").json()["result"] == ["MY_MODEL_TOKEN"]

@@ -39,13 +39,11 @@ class Commands:
 
 @contextmanager
 def serving(models: list[str], directory: Path) -> Iterator[httpx2.Client]:
-    """A client of a real server of its own, as started in that directory; its queue is elsewhere."""
+    """A client of a real server of its own, as started there; its queue is elsewhere."""
     queue = tempfile.TemporaryDirectory()
     process = subprocess.Popen(
-        [
-            *(Path(sys.executable).with_name("zypher"), "serve", *models),
-            *("--port", "0", "--broker", f"sqlite:///{queue.name}/zypher.db"),
-        ],
+        [str(Path(sys.executable).with_name("zypher")), "serve", *models, "--port", "0"]
+        + ["--broker", f"sqlite:///{queue.name}/zypher.db"],
         cwd=directory,
         env={k: v for k, v in os.environ.items() if not k.startswith("ZYPHER_")},
         stderr=subprocess.PIPE,
