@@ -41,9 +41,10 @@ class Commands:
 def serving(models: list[str], directory: Path) -> Iterator[httpx2.Client]:
     """A client of a real server of its own, as started there; its queue is elsewhere."""
     queue = tempfile.TemporaryDirectory()
+    program = str(Path(sys.executable).with_name("zypher"))
+    broker = f"sqlite:///{queue.name}/zypher.db"
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("zypher")), "serve", *models, "--port", "0"]
-        + ["--broker", f"sqlite:///{queue.name}/zypher.db"],
+        [program, "serve", *models, "--port", "0", "--broker", broker],
         cwd=directory,
         env={k: v for k, v in os.environ.items() if not k.startswith("ZYPHER_")},
         stderr=subprocess.PIPE,
