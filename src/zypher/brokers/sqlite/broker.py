@@ -101,11 +101,12 @@ class SqliteBroker(Engine):
     async def purge(self) -> int:
         now = self._clock.wall()
         count = await super().purge()
-        while self._journal.trouble is None:
-            some = await self._journal.ask(lambda store: store.purge(now), follows=True)
-            if not some:
-                break
-            count += some
+        if self._journal.trouble is None:
+            # In steps, between which others are served.
+            while some := await self._journal.ask(lambda store: store.purge(now), follows=True):
+                count += some
+            while await self._journal.ask(Store.shrink, follows=True):
+                pass
         return count
 
     def guarantee(self) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zypher.brokers.sqlite.store import migrate
+from zypher.brokers.sqlite.store import migrate, schema
 
 # How many places are read at a time.
 _STEP = 1024
@@ -29,7 +29,8 @@ def salvage(path: Path) -> str:
             closing(sqlite3.connect(working, isolation_level=None)) as source,
             closing(sqlite3.connect(path, isolation_level=None)) as target,
         ):
-            migrate(target, path)
+            migrate(target, path, schema())
+            source.execute("PRAGMA writable_schema = ON")  # read a file also if it is cut off
             saved, lost = _Reader(source).copy_to(target)
     finally:
         for part in _parts(working):

@@ -26,7 +26,6 @@ _APPLICATION_ID = 0x5A595048
 _NEEDED = (3, 37)
 
 _PRAGMAS = (
-    "locking_mode = EXCLUSIVE",  # before the first access, so that no shared memory is needed
     "journal_mode = WAL",
     "synchronous = FULL",  # a commit has reached the disk, not only the kernel
     "fullfsync = 1",  # macOS: fsync alone does not empty the disk's own cache
@@ -82,19 +81,11 @@ class Store:
                 raise
 
     def _open(self, left_wal: bool) -> None:
-        empty = not self._value("SELECT count(*) FROM sqlite_schema")
-        if empty:
-            # These two are decided with the first page of the file.
-            self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        elif self._value("PRAGMA application_id") != _APPLICATION_ID:
-            raise ConfigurationError(
-                f"{self._path} is the database of another program. "
-                "Give the queue a file of its own: --broker sqlite:///OTHER.db"
-            )
+        # Before the first access, so that the log needs no memory that is shared with others.
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        migrate(self._connection, self._path, schema())
         for pragma in _PRAGMAS:
             self._connection.execute(f"PRAGMA {pragma}")
-        migrate(self._connection, self._path)
         if not self._value("SELECT clean FROM file"):
             self._check(left_wal)
         self._connection.execute("UPDATE file SET boots = boots + 1, clean = 0")
@@ -129,18 +120,22 @@ class Store:
                 self._connection.execute(f"DELETE FROM {table} WHERE seq = ?", (place,))
 
     def purge(self, now: float) -> int:
-        """Forget some of what has expired, and give its pages back; how many records.
-
-        To be repeated until there are none.
-        """
+        """Forget some of what has expired; how many. To be repeated until there are none."""
         expired = f"SELECT seq FROM prediction WHERE expires <= ? ORDER BY expires LIMIT {_PURGED}"
         with self.transaction():
             for table in ("input", "result", "prediction"):
                 cursor = self._connection.execute(
                     f"DELETE FROM {table} WHERE seq IN ({expired})", (now,)
                 )
-        self._shrink()
         return cursor.rowcount
+
+    def shrink(self) -> bool:
+        """Give some free pages back if there are many; True if it did. To be repeated as well."""
+        free, pages = self._value("PRAGMA freelist_count"), self._value("PRAGMA page_count")
+        if free * 4 <= pages:
+            return False
+        self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES})").fetchall()
+        return True
 
     def beat(self) -> None:
         """Write something that means nothing, to see whether the disk takes it."""
@@ -255,11 +250,6 @@ class Store:
         finally:
             self._connection.close()
 
-    def _shrink(self) -> None:
-        free, pages = self._value("PRAGMA freelist_count"), self._value("PRAGMA page_count")
-        if free * 4 > pages:
-            self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES})").fetchall()
-
     def _checkpoint(self, mode: str) -> None:
         self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
 
@@ -285,18 +275,35 @@ def copy_database(
     unfinished.rename(target)
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date. Raises `ConfigurationError` for one from the future."""
+Script = tuple[int, str]
+
+
+def schema() -> list[Script]:
+    """The scripts that make the schema, each with the version that it leads to."""
+    directory = resources.files(__package__).joinpath("schema")
+    scripts = [script for script in directory.iterdir() if script.name.endswith(".sql")]
+    return sorted((int(script.name.removesuffix(".sql")), script.read_text()) for script in scripts)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, scripts: Sequence[Script]) -> None:
+    """Make the schema in a new file, or bring an older one up to date.
+
+    Raises `ConfigurationError` for a file from the future, and for one of another program.
+    """
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    elif connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        raise ConfigurationError(
+            f"{path} is the database of another program. "
+            "Give the queue a file of its own: --broker sqlite:///OTHER.db"
+        )
     found = connection.execute("PRAGMA user_version").fetchone()[0]
-    scripts = sorted(
-        (int(script.name.removesuffix(".sql")), script.read_text())
-        for script in resources.files(__package__).joinpath("schema").iterdir()
-    )
     newest = scripts[-1][0]
     if found > newest:
         raise ConfigurationError(
-            f"{path} was made by a newer version of Zypher (its schema is {found}, this one knows "
-            f"{newest}). Use that version, or another file."
+            f"{path} was made by a newer version of Zypher: its schema is {found}, this version "
+            f"knows {newest}. Use the newer one, or another file: --broker sqlite:///OTHER.db"
         )
     for version, script in scripts:
         if version > found:

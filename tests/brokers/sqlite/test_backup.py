@@ -1,0 +1,85 @@
+"""A backup is a whole queue, whatever happens while it is made."""
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.brokers.sqlite.conftest import Queue, drain, submit
+from zypher.brokers.sqlite.backup import back_up
+from zypher.errors import ConfigurationError
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_backup_of_a_queue_in_use_is_whole_and_has_what_was_accepted_before(
+    queue: Queue, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    async with queue.opened() as broker:
+        before = await submit(broker, 3_000, b'"' + b"x" * 1_000 + b'"')
+        copying = asyncio.create_task(asyncio.to_thread(back_up, queue.path, copy))
+        meanwhile = []
+        while not copying.done():
+            meanwhile += await submit(broker, 10)
+        await copying
+        assert len(meanwhile) > 10  # it held up nobody
+        assert await drain(broker, limit=1_000) == [p.id for p in [*before, *meanwhile]]
+    file = sqlite3.connect(copy)
+    assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    file.close()
+    async with Queue(copy).opened() as broker:
+        assert not broker.degraded()
+        ids = await drain(broker, limit=1_000)
+        assert ids == [p.id for p in [*before, *meanwhile]][: len(ids)]
+        assert len(ids) >= len(before)
+
+
+async def test_a_queue_that_nobody_uses_can_be_backed_up(queue: Queue, tmp_path: Path) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 3)
+    back_up(queue.path, tmp_path / "copy.db")
+    async with Queue(tmp_path / "copy.db").opened() as broker:
+        assert await drain(broker) == [p.id for p in submitted]
+
+
+async def test_a_backup_is_made_also_where_paths_are_long(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 100) / ("e" * 100)
+    directory.mkdir(parents=True)
+    queue = Queue(directory / "queue.db")
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        await asyncio.to_thread(back_up, queue.path, tmp_path / "copy.db")
+    assert (tmp_path / "copy.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [("there.db", "exists already"), ("no/where.db", "no directory")]
+)
+async def test_a_backup_overwrites_nothing_and_says_what_is_wrong(
+    queue: Queue, tmp_path: Path, target: str, why: str
+) -> None:
+    (tmp_path / "there.db").write_text("precious")
+    async with queue.opened():
+        with pytest.raises(ConfigurationError, match=why):
+            await asyncio.to_thread(back_up, queue.path, tmp_path / target)
+    assert (tmp_path / "there.db").read_text() == "precious"
+
+
+def test_there_is_nothing_to_back_up_where_no_queue_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no queue"):
+        back_up(tmp_path / "nothing.db", tmp_path / "copy.db")
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_server_that_was_killed_does_not_keep_the_next_from_taking_backups(
+    queue: Queue, tmp_path: Path
+) -> None:
+    async with queue.opened():
+        left = queue.path.with_name("queue.db.sock")
+        shutil.move(left, tmp_path / "left")
+    shutil.move(tmp_path / "left", left)
+    async with queue.opened():
+        await asyncio.to_thread(back_up, queue.path, tmp_path / "copy.db")

@@ -1,0 +1,150 @@
+"""A damaged file: it is left as it is, and what can be read of it can be saved."""
+
+import asyncio
+import random
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
+from zypher.errors import Unavailable
+from zypher.prediction import Status
+
+pytestmark = pytest.mark.anyio
+
+PAGE = 4096
+COUNT = 1_000
+Damage = Callable[[Queue], None]
+
+
+async def left_by_a_killed_server(queue: Queue) -> tuple[Queue, dict[str, Status]]:
+    """A queue in use is copied as it is, all of it in the file; and what it had accepted."""
+    async with queue.opened() as broker:
+        await submit(broker, COUNT, b'"' + b"x" * 500 + b'"')
+        claimed = await broker.claim("w", "m", limit=COUNT // 4, timeout=0)
+        await broker.finish([(p.claim, GOOD) for p in claimed])
+        await broker._journal.ask(lambda store: store.rest(), follows=True)
+        copy = Queue(queue.path.with_name("copy.db"))
+        shutil.copy(queue.path, copy.path)
+        shutil.copy(queue.wal, copy.wal)
+        page = await broker.list(limit=COUNT)
+        return copy, {p.id: p.status for p in page.predictions}
+
+
+def bytes_of(path: Path | str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def overwrite_a_page_in_the_middle(queue: Queue) -> None:
+    with queue.path.open("r+b") as file:
+        file.seek(queue.path.stat().st_size // PAGE // 2 * PAGE)
+        file.write(random.Random(1).randbytes(PAGE))
+
+
+def overwrite_many_pages(queue: Queue) -> None:
+    with queue.path.open("r+b") as file:
+        for page in range(3, queue.path.stat().st_size // PAGE, 7):
+            file.seek(page * PAGE)
+            file.write(random.Random(page).randbytes(PAGE))
+
+
+def cut_off_the_end(queue: Queue) -> None:
+    with queue.path.open("r+b") as file:
+        file.truncate(queue.path.stat().st_size // PAGE * 2 // 3 * PAGE)
+
+
+def overwrite_the_first_page(queue: Queue) -> None:
+    with queue.path.open("r+b") as file:
+        file.write(b"\xff" * PAGE)
+
+
+def remove_the_log(queue: Queue) -> None:
+    queue.wal.unlink()
+
+
+ALL = [
+    overwrite_a_page_in_the_middle,
+    overwrite_many_pages,
+    cut_off_the_end,
+    overwrite_the_first_page,
+    remove_the_log,
+]
+
+
+@pytest.mark.parametrize("damage", ALL)
+async def test_a_damaged_file_is_left_alone_and_those_who_wait_are_served(
+    queue: Queue, damage: Damage
+) -> None:
+    damaged, _ = await left_by_a_killed_server(queue)
+    damage(damaged)
+    before = bytes_of(damaged.path)
+    async with damaged.opened() as broker:
+        (complaint,) = broker.degraded()
+        assert "is damaged" in complaint
+        assert "--on-corrupt salvage" in complaint
+        with pytest.raises(Unavailable, match="is damaged"):
+            await submit(broker, 1)
+        with pytest.raises(Unavailable, match="is damaged"):
+            await broker.get(new().id)  # whether it is known cannot be told
+        prediction = await broker.submit(new(), keep=False)
+        waiting = asyncio.create_task(broker.wait(prediction.id, 10.0))
+        assert await drain(broker) == [prediction.id]
+        assert await waiting is not None
+    assert bytes_of(damaged.path) == before
+
+
+@pytest.mark.parametrize("damage", ALL)
+async def test_what_can_be_read_of_a_damaged_file_is_saved_and_the_rest_is_counted(
+    queue: Queue, damage: Damage
+) -> None:
+    damaged, accepted = await left_by_a_killed_server(queue)
+    damage(damaged)
+    before = bytes_of(damaged.path)
+    async with damaged.opened(salvage=True) as broker:
+        (report,) = broker.degraded()
+        saved, lost = re.findall(r": (\d+|it is not known how many)[;.]", report)
+        page = await broker.list(limit=COUNT + 1)
+        assert {p.id: p.status for p in page.predictions}.items() <= accepted.items()
+        assert len(page.predictions) == int(saved)
+        if damage is overwrite_the_first_page:
+            assert (saved, lost) == ("0", "it is not known how many")
+        else:
+            assert int(saved) + int(lost) == COUNT
+            assert int(saved) > 0
+        for record in page.predictions:
+            found = await broker.get(record.id)
+            assert found is not None
+            assert found.input == b'"' + b"x" * 500 + b'"'
+            assert (found.result is None) is (found.status is Status.QUEUED)
+        waiting = [id for id, status in accepted.items() if status is Status.QUEUED]
+        assert set(await drain(broker)) <= set(waiting)
+        await submit(broker, 1)
+    assert bytes_of(re.findall(r"kept as (.+)\.$", report)[0]) == before
+    async with damaged.opened() as broker:
+        assert not broker.degraded()
+
+
+async def test_a_file_that_its_server_closed_in_order_needs_no_log(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+    assert not queue.wal.exists()
+    async with queue.opened() as broker:
+        assert not broker.degraded()
+
+
+async def test_damage_that_shows_only_in_use_ends_what_is_asynchronous_and_is_told(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, COUNT, b'"' + b"x" * 500 + b'"')
+    overwrite_many_pages(queue)
+    async with queue.opened() as broker:
+        with pytest.raises(Unavailable, match="is damaged"):
+            await asyncio.gather(*(broker.get(prediction.id) for prediction in submitted))
+        assert "is damaged" in broker.degraded()[0]
+        with pytest.raises(Unavailable, match="is damaged"):
+            await submit(broker, 1)
+        assert await broker.submit(new(), keep=False)

@@ -1,0 +1,139 @@
+"""A disk that fails: nothing accepted is lost, nothing new is accepted, nobody is lied to."""
+
+import asyncio
+
+import pytest
+
+from tests.brokers.sqlite.conftest import GOOD, Queue, drain, failing_disk, new, submit
+from zypher.brokers.sqlite import SqliteBroker
+from zypher.brokers.sqlite.backlog import WINDOW
+from zypher.errors import Unavailable
+from zypher.prediction import Status
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 10.0
+
+
+async def recovered(broker: SqliteBroker) -> None:
+    """Wait until a new prediction is accepted again; it is taken out at once."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                probe = await broker.submit(new(model="probe"), keep=True)
+            except Unavailable:
+                await asyncio.sleep(0.01)
+            else:
+                await broker.cancel(probe.id)
+                return
+
+
+async def test_a_prediction_that_cannot_be_written_is_refused_and_never_runs(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        prediction = new()
+        with (
+            failing_disk(),
+            pytest.raises(Unavailable, match=r"cannot be written .*queue\.db|queue"),
+        ):
+            await broker.submit(prediction, keep=True)
+        assert (await broker.stats())["m"].queued == 0
+        await recovered(broker)
+        assert await broker.get(prediction.id) is None
+        assert not await drain(broker)
+
+
+async def test_while_the_disk_fails_those_who_wait_are_served(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        with failing_disk():
+            with pytest.raises(Unavailable):
+                await submit(broker, 1)
+            (complaint,) = broker.degraded()
+            assert "cannot be written" in complaint
+            prediction = await broker.submit(new(), keep=False)
+            waiting = asyncio.create_task(broker.wait(prediction.id, PATIENCE))
+            assert await drain(broker) == [prediction.id]
+            record = await waiting
+            assert record is not None
+            assert record.result == GOOD.result
+        await recovered(broker)
+        assert not broker.degraded()
+
+
+async def test_an_outcome_that_cannot_be_written_is_held_and_shown_once_it_is(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        (claimed,) = await broker.claim("w", "m", limit=1, timeout=0)
+        waiting = asyncio.create_task(broker.wait(claimed.id, PATIENCE))
+        with failing_disk():
+            assert not await broker.finish([(claimed.claim, GOOD)])
+            assert await broker.get(claimed.id) == claimed
+            assert await broker.finish([(claimed.claim, GOOD)]) == {claimed.claim}
+        record = await waiting
+        assert record is not None
+        assert (record.status, record.result) == (Status.COMPLETED, GOOD.result)
+    async with queue.opened() as broker:
+        assert await broker.get(claimed.id) == record
+
+
+async def test_what_waits_is_not_handed_out_while_its_claim_cannot_be_written(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 3)
+        with failing_disk():
+            assert not await broker.claim("w", "m", limit=1, timeout=0)
+            assert not await broker.claim("w", "m", limit=1, timeout=0)
+            assert (await broker.stats())["m"].queued == 3
+        await recovered(broker)
+        assert await drain(broker) == [p.id for p in submitted]
+        found = await broker.get(submitted[0].id)
+        assert found is not None
+        assert found.crashes == 0
+
+
+async def test_a_long_queue_goes_on_in_order_after_the_disk_has_failed(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 2 * WINDOW)
+        with failing_disk():
+            assert not await broker.claim("w", "m", limit=WINDOW, timeout=0)
+        await recovered(broker)
+        assert await drain(broker, limit=300) == [p.id for p in submitted]
+
+
+async def test_a_worker_that_waits_is_woken_when_the_disk_has_recovered(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        (submitted,) = await submit(broker, 1)
+        with failing_disk():
+            assert not await broker.claim("w", "m", limit=1, timeout=0)
+            claiming = asyncio.create_task(broker.claim("w", "m", limit=1, timeout=PATIENCE))
+            await asyncio.sleep(0)
+        (claimed,) = await claiming
+        assert claimed.id == submitted.id
+
+
+async def test_what_cannot_be_kept_or_canceled_now_is_told_so(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        (queued,) = await submit(broker, 1)
+        waited_for = await broker.submit(new(), keep=False)
+        with failing_disk():
+            with pytest.raises(Unavailable):
+                await broker.keep(waited_for.id)
+            with pytest.raises(Unavailable):
+                await broker.cancel(queued.id)
+            assert (await broker.get(queued.id)) == queued
+
+
+async def test_a_broker_closes_while_the_disk_fails_and_what_was_accepted_is_there_later(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 5)
+        await broker.claim("w", "m", limit=2, timeout=0)
+        with failing_disk():
+            with pytest.raises(Unavailable):
+                await submit(broker, 1)
+            await broker.aclose()
+    async with queue.opened() as broker:
+        assert sorted(await drain(broker)) == sorted(p.id for p in submitted)

@@ -1,0 +1,70 @@
+"""Where a queue may lie."""
+
+from pathlib import Path
+
+import pytest
+
+from zypher.brokers.sqlite.files import path_of, prepare
+from zypher.errors import ConfigurationError
+
+MOUNTS = """\
+/dev/vda / ext4 rw 0 0
+server:/export /mnt/share nfs4 rw 0 0
+/dev/vdb /mnt/share/local xfs rw 0 0
+host /mnt/with\\040space virtiofs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///zypher.db", Path.cwd() / "zypher.db"),
+        ("sqlite:///data/zypher.db", Path.cwd() / "data" / "zypher.db"),
+        ("sqlite:////var/lib/zypher.db", Path("/var/lib/zypher.db")),
+        ("sqlite:////var/my%20lib/z.db", Path("/var/my lib/z.db")),
+    ],
+)
+def test_three_slashes_are_a_relative_path_and_four_an_absolute_one(url: str, path: Path) -> None:
+    assert path_of(url) == path
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("sqlite:", "sqlite://", "sqlite:///", "sqlite://zypher.db", "sqlite:///:memory:"),
+        *("sqlite:///x.db?mode=ro", "sqlite:///directory/"),
+    ],
+)
+def test_a_url_that_names_no_file_is_told_how_to(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"write sqlite:///zypher\.db"):
+        path_of(url)
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind"), [("/mnt/share", "nfs4"), ("/mnt/with space", "virtiofs")]
+)
+def test_a_network_file_system_is_refused_by_its_name(
+    directory: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda _: True)
+    with pytest.raises(ConfigurationError, match=rf"network file system \({kind}\)"):
+        prepare(Path(directory) / "zypher.db", MOUNTS)
+
+
+def test_a_local_disk_is_taken_also_below_a_network_file_system(tmp_path: Path) -> None:
+    mounts = f"server:/x {tmp_path} nfs4 rw 0 0\n/dev/vdb {tmp_path}/local ext4 rw 0 0\n"
+    (tmp_path / "local").mkdir()
+    prepare(tmp_path / "local" / "zypher.db", mounts)
+    with pytest.raises(ConfigurationError, match="nfs4"):
+        prepare(tmp_path / "zypher.db", mounts)
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no directory .*/nowhere"):
+        prepare(tmp_path / "nowhere" / "zypher.db")
+
+
+def test_a_path_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    (tmp_path / "zypher.db").mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be opened: Is a directory"):
+        prepare(tmp_path / "zypher.db")

@@ -1,0 +1,111 @@
+"""A long queue waits on the disk; memory holds a window of it."""
+
+import asyncio
+
+import pytest
+
+from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
+from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES
+from zypher.prediction import Priority, Status
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_queue_longer_than_the_window_is_claimed_in_order(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 3 * WINDOW)
+        assert await drain(broker) == [p.id for p in submitted]
+
+
+async def test_what_is_submitted_while_others_wait_on_the_disk_comes_after_them(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, WINDOW + 10)
+        claimed = await broker.claim("w", "m", limit=WINDOW - 10, timeout=0)
+        submitted += await submit(broker, 10)
+        ids = [p.id for p in claimed] + await drain(broker)
+        assert ids == [p.id for p in submitted]
+
+
+async def test_memory_holds_no_more_of_a_long_queue_than_the_window(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 5 * WINDOW)
+        assert len(broker._entries) <= WINDOW
+        await broker.claim("w", "m", limit=WINDOW, timeout=0)
+        await broker.claim("w", "m", limit=WINDOW, timeout=0)
+        assert len(broker._entries) <= 2 * WINDOW + WINDOW
+        assert (await broker.stats())["m"].queued == 5 * WINDOW - 2 * WINDOW + WINDOW // 2
+
+
+async def test_memory_holds_no_more_bytes_of_a_long_queue_than_the_window_has(
+    queue: Queue,
+) -> None:
+    large = b'"' + b"x" * 1_000_000 + b'"'
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 40, large)
+        held = [entry.record.size for entry in broker._entries.values()]
+        assert sum(held) <= WINDOW_BYTES + len(large)
+        assert await drain(broker, limit=5) == [p.id for p in submitted]
+
+
+async def test_one_input_larger_than_the_window_is_claimed(queue: Queue) -> None:
+    huge = b'"' + b"x" * (WINDOW_BYTES + 1) + b'"'
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 3, huge)
+        assert await drain(broker) == [p.id for p in submitted]
+
+
+async def test_a_high_priority_goes_ahead_of_a_long_queue(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 2 * WINDOW)
+        urgent = await broker.submit(new(priority=Priority.HIGH), keep=True)
+        (claimed,) = await broker.claim("w", "m", limit=1, timeout=0)
+        assert claimed.id == urgent.id
+
+
+async def test_what_waits_on_the_disk_can_be_found_awaited_and_canceled(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 2 * WINDOW)
+        last = submitted[-1]
+        assert last.id not in broker._entries
+        assert await broker.get(last.id) == last
+        assert await broker.position(last.id) == 2 * WINDOW - 1
+        waiting = asyncio.create_task(broker.wait(last.id, 10.0))
+        canceled = await broker.cancel(last.id)
+        assert canceled is not None
+        assert await waiting == canceled
+        assert canceled.status is Status.CANCELED
+        assert await drain(broker) == [p.id for p in submitted[:-1]]
+
+
+async def test_who_waits_for_what_is_on_the_disk_gets_its_outcome(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 2 * WINDOW)
+        waiting = asyncio.create_task(broker.wait(submitted[-1].id, 10.0))
+        await drain(broker)
+        record = await waiting
+        assert record is not None
+        assert record.result == GOOD.result
+
+
+async def test_a_prediction_that_becomes_kept_behind_a_long_queue_waits_its_turn(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        before = await submit(broker, WINDOW + 10)
+        waited_for = await broker.submit(new(), keep=False)
+        after = await submit(broker, 10)
+        kept = await broker.keep(waited_for.id)
+        assert kept is not None
+        assert await drain(broker) == [p.id for p in [*before, waited_for, *after]]
+
+
+async def test_canceled_predictions_behind_a_live_one_do_not_pile_up_in_memory(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        for prediction in await submit(broker, 500):
+            await broker.cancel(prediction.id)
+        assert broker._queues["m"].lanes.count(Priority.NORMAL) < 100
