@@ -1,32 +1,31 @@
 """What the durable queue takes, and what it costs to have a long one.
 
-    .venv/bin/python benchmarks/durable_queue.py [--waiting 1000000] [--directory .]
+    .venv/bin/python benchmarks/durable_queue.py
 
-All numbers are of this machine and this disk, whose own fsync is printed first; medians of three
-rounds. `memory` is the same engine without a disk. Every prediction has 100 bytes of input and of
-result; 64 callers, each of which makes its next call when the last one was answered:
+The disk's own fsync is printed first: all else depends on it. Every prediction has 100 bytes of
+input and of result. 64 callers at once, each making its next call when the last one was answered;
+medians of three rounds:
 
-- submit: durable submissions.
-- life: submit, claim, finish of one prediction.
-- step: submit one, claim one; on an empty queue, and with many waiting.
+- submit: durable submissions. `memory` is the same engine without a disk, in the same round.
+- life: submit, claim and finish of one prediction.
+- step: submit one and claim one; on an empty queue, and in the same round on a long one.
 
-Then the real server: from its start to ready, with nothing, 100,000 and `--waiting` predictions
-waiting in a file that a killed server has left, and its resident memory after that.
+Then the real server on a file that was in use when its server was killed, with nothing, 100,000
+and 1,000,000 predictions waiting: from the start of the process until it is ready, and its
+resident memory when it is.
 """
 
-import argparse
 import asyncio
 import os
-import re
-import signal
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from itertools import repeat
 from pathlib import Path
 
@@ -38,10 +37,12 @@ from zypher.clock import SystemClock
 from zypher.prediction import Outcome, Prediction, new_id
 
 ZYPHER = Path(sys.executable).with_name("zypher")
+ECHO = Path(__file__).with_name("echo.py")
 LIMITS = Limits(max_queued=10_000_000, max_queued_bytes=10_000_000_000)
+ROUNDS = 3
 CALLERS = 64
+WAITING = (0, 100_000, 1_000_000)
 BODY = b'"' + b"x" * 98 + b'"'
-GOOD = Outcome(result=BODY)
 
 Call = Callable[[Broker], Awaitable[None]]
 
@@ -58,8 +59,8 @@ async def step(broker: Broker) -> None:
 
 async def life(broker: Broker) -> None:
     await submit(broker)
-    for claimed in await broker.claim("worker", "echo", limit=1, timeout=10):
-        await broker.finish([(claimed.claim, GOOD)])
+    (claimed,) = await broker.claim("worker", "echo", limit=1, timeout=10)
+    await broker.finish([(claimed.claim, Outcome(result=BODY))])
 
 
 async def rate(broker: Broker, call: Call, count: int) -> float:
@@ -85,42 +86,59 @@ async def opened(url: str) -> AsyncIterator[Broker]:
         await broker.aclose()
 
 
-async def throughput(directory: Path) -> None:
-    """Submissions and lives, on the disk and in memory, side by side."""
-    rates: dict[tuple[str, str], list[float]] = {}
-    for number in range(3):
-        for call, count in ((submit, 60_000), (life, 30_000)):
-            for url in (f"sqlite:///{directory}/{call.__name__}{number}.db", "memory:"):
-                async with opened(url) as broker:
-                    measured = await rate(broker, call, count)
-                    rates.setdefault((call.__name__, url.partition(":")[0]), []).append(measured)
-    for name in ("submit", "life"):
-        disk, memory = (statistics.median(rates[name, kind]) for kind in ("sqlite", "memory"))
-        print(f"{name}: {disk:,.0f}/s on the disk, {disk / memory:.2f} of memory ({memory:,.0f}/s)")
+def fsync(directory: Path) -> None:
+    """How long this disk takes to make 4 KB durable."""
+    times = []
+    with (directory / "fsync").open("wb", buffering=0) as file:
+        for _ in range(500):
+            file.write(b"x" * 4096)
+            started = time.perf_counter()
+            os.fsync(file)
+            times.append(1e3 * (time.perf_counter() - started))
+    p50, p99 = statistics.median(times), statistics.quantiles(times, n=100)[-1]
+    print(f"fsync of 4 KB on this disk: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
 
 
-async def long_queue(directory: Path, waiting: int) -> Path:
-    """The rate of steps on an empty queue and with many waiting; returns the long queue."""
-    path = directory / "long.db"
-    async with opened(f"sqlite:///{directory}/short.db") as short, opened(f"sqlite:///{path}") as long:
-        await rate(long, submit, waiting)
-        rates: dict[Broker, list[float]] = {short: [], long: []}
-        for _ in range(3):
-            for broker, measured in rates.items():
-                measured.append(await rate(broker, step, 30_000))
-        empty, full = (statistics.median(measured) for measured in rates.values())
-    print(f"step: {empty:,.0f}/s on an empty queue, {full / empty:.2f} of that with {waiting:,} waiting")
-    return path
+async def throughput(directory: Path, call: Call, count: int) -> None:
+    """A call on the disk and in memory, side by side."""
+    rates = defaultdict(list)
+    for number in range(ROUNDS):
+        for url in (f"sqlite:///{directory}/{call.__name__}-{number}.db", "memory:"):
+            async with opened(url) as broker:
+                rates[url.partition(":")[0]].append(await rate(broker, call, count))
+    disk, memory = (statistics.median(rates[kind]) for kind in ("sqlite", "memory"))
+    print(f"{call.__name__}: {disk:,.0f}/s on the disk, {disk / memory:.2f} of memory")
+
+
+async def long_queue(directory: Path, waiting: int) -> None:
+    """Steps with many waiting, against steps on an empty queue."""
+    rates = defaultdict(list)
+    queue = f"sqlite:///{directory}"
+    async with opened(f"{queue}/empty.db") as empty, opened(f"{queue}/full.db") as full:
+        await rate(full, submit, waiting)
+        for _ in range(ROUNDS):
+            rates["empty"].append(await rate(empty, step, 30_000))
+            rates["full"].append(await rate(full, step, 30_000))
+    short, long = (statistics.median(rates[kind]) for kind in ("empty", "full"))
+    print(f"step: {short:,.0f}/s on an empty queue, {long / short:.2f} of that with {waiting:,}")
+
+
+async def killed(directory: Path, waiting: int) -> Path:
+    """The files of a queue as they are while it is in use, all of it waiting."""
+    path, copy = directory / f"{waiting}.db", directory / f"killed-{waiting}.db"
+    async with opened(f"sqlite:///{path}") as broker:
+        await rate(broker, submit, waiting)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    path.unlink()
+    return copy
 
 
 def start(path: Path, waiting: int) -> None:
     """A real server on this queue: how soon it is ready, and its memory."""
     started = time.perf_counter()
     with subprocess.Popen(
-        [
-            *(ZYPHER, "serve", f"echo={Path(__file__).with_name('echo.py')}:echo", "--port", "0"),
-            *("--broker", f"sqlite:///{path}", "--max-queued", "10000000"),
-        ],
+        [ZYPHER, "serve", f"echo={ECHO}:echo", "--port", "0", "--broker", f"sqlite:///{path}"],
         stderr=subprocess.PIPE,
         text=True,
     ) as server:
@@ -129,4 +147,19 @@ def start(path: Path, waiting: int) -> None:
         ready = time.perf_counter() - started
         resident = psutil.Process(server.pid).memory_info().rss
         server.kill()
-    print(f"start with {waiting:,} waiting: ready in {ready:.2f} s, {resident / 1e6:.0f} MB")
+    print(f"{waiting:,} waiting: ready in {ready:.2f} s, {resident / 1e6:.0f} MB resident")
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        directory = Path(name)
+        fsync(directory)
+        await throughput(directory, submit, 60_000)
+        await throughput(directory, life, 30_000)
+        await long_queue(directory, max(WAITING))
+        for waiting in WAITING:
+            start(await killed(directory, waiting), waiting)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
