@@ -1,0 +1,126 @@
+"""Clients that submit, and watch what becomes of it, whatever happens to the server."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx2
+
+from tests.faults.history import History, Seen, Submit
+from tests.harness import ASYNC, PATIENCE
+
+# How long clients wait before they ask a server again that is not there.
+_PAUSE = 0.02
+# How long one long-poll lasts.
+_LONG_POLL = {"Prefer": "wait=5"}
+
+Outcome = Literal["ok", "fail", "unknown"]
+
+
+class Load:
+    """Clients that submit without pause until the `async with` block ends.
+
+    `work` makes the input for a token. Every id that gets a 202 is watched by long-polls until
+    it has ended; at the end of the block all of them are, and each is looked at once more.
+    """
+
+    def __init__(
+        self, url: str, history: History, work: Callable[[str], Any], *, clients: int = 8
+    ) -> None:
+        self._history = history
+        self._work = work
+        self._tokens = (f"t{number}" for number in itertools.count())
+        self._client = httpx2.AsyncClient(
+            base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
+        )
+        self._clients = clients
+        self._going_on = True
+        self._submitters: list[asyncio.Task[None]] = []
+        self._watchers: dict[str, asyncio.Task[Seen]] = {}
+        self._answered = asyncio.Condition()
+
+    async def __aenter__(self) -> Self:
+        self._submitters = [asyncio.create_task(self._submit()) for _ in range(self._clients)]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._going_on = False
+        await asyncio.gather(*self._submitters)
+        if error is None:
+            await self._settle()
+        for watcher in self._watchers.values():
+            watcher.cancel()
+        await self._client.aclose()
+
+    async def accepts(self, more: int) -> None:
+        """Wait until so many more submits have been accepted."""
+        goal = len(self._watchers) + more
+        async with asyncio.timeout(PATIENCE), self._answered:
+            await self._answered.wait_for(lambda: len(self._watchers) >= goal)
+
+    async def submit(self, token: str, work: Any) -> Submit:
+        """Submit once, and watch it if it was accepted."""
+        asked = time.monotonic()
+        outcome: Outcome = "unknown"
+        id = ""
+        try:
+            response = await self._client.post("/predict", json={"input": work}, headers=ASYNC)
+            outcome = "ok" if response.status_code == 202 else "fail"
+            id = response.json().get("prediction_id", "")
+        except httpx2.ConnectError:
+            outcome = "fail"  # it never arrived
+        except httpx2.TransportError:
+            pass
+        submit = Submit(token, asked, time.monotonic(), outcome, id)
+        self._history.submits.append(submit)
+        if outcome == "ok":
+            await self._watch(id)
+        return submit
+
+    async def _submit(self) -> None:
+        while self._going_on:
+            token = next(self._tokens)
+            submit = await self.submit(token, self._work(token))
+            if submit.outcome != "ok":
+                await asyncio.sleep(_PAUSE)
+
+    async def _watch(self, id: str) -> None:
+        self._watchers[id] = asyncio.create_task(self._until_final(id))
+        async with self._answered:
+            self._answered.notify_all()
+
+    async def _until_final(self, id: str) -> Seen:
+        while True:
+            seen = await self._look(id, _LONG_POLL)
+            if seen and (seen.final or seen.status == "missing"):
+                return seen
+            if seen is None:
+                await asyncio.sleep(_PAUSE)
+
+    async def _look(self, id: str, headers: dict[str, str]) -> Seen | None:
+        """One poll; None if it told nothing."""
+        asked = time.monotonic()
+        try:
+            response = await self._client.get(f"/predict/{id}", headers=headers)
+        except httpx2.TransportError:
+            return None
+        return self._history.saw(id, asked, response.status_code, response.json())
+
+    async def _settle(self) -> None:
+        """Wait until all that was accepted has ended, then look at each once more.
+
+        What has not ended by then is found by those who read the history.
+        """
+        if self._watchers:
+            await asyncio.wait(self._watchers.values(), timeout=PATIENCE)
+        for id, watcher in self._watchers.items():
+            if watcher.done():
+                await self._look(id, {})
