@@ -1,20 +1,18 @@
 """A disk that is full for a while."""
 
-import asyncio
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 
 from tests.faults.disk import Disk, small_disk
-from tests.faults.history import History
+from tests.faults.files import damage
 from tests.faults.load import Load
-from tests.faults.report import Report, Size, percentile
+from tests.faults.report import Report, Size
 from tests.faults.rig import Rig
-from tests.harness import PATIENCE
+from tests.harness import ASYNC, PATIENCE
+from zypher.prediction import new_id
 
 # Seconds within which a submit is refused, and within which they are accepted again.
 _REFUSED = 1.0
@@ -28,30 +26,48 @@ async def full_disk(size: Size, directory: Path) -> Report:
         async with Rig(directory, "work", "--broker", broker, prefix=disk.prefix) as rig:
             wrong: list[str] = []
             async with rig.load() as load:
-                for _ in range(size.of(1, 10)):
-                    await load.accepts(size.of(100, 100))
-                    wrong += await _fill_for_a_while(rig, load, disk)
+                for _ in range(size.of(2, 20)):
+                    await load.accepts(50)
+                    wrong += [sentence async for sentence in _fill_for_a_while(rig, load, disk)]
                 # What was accepted has to be in the file, and not only in the server.
                 await rig.kill()
+                wrong += damage(disk.outside / "zypher.db")
                 await rig.start()
-            if code := await rig.stop():
-                wrong.append(f"The server ended with exit code {code}.")
-            wrong += _wrong_in_file(disk.outside / "zypher.db")
-            await rig.start()
             return await rig.report("the disk is full for a while", *wrong)
 
 
-async def _fill_for_a_while(rig: Rig, load: Load, disk: Disk) -> list[str]:
-    """Fill the disk until submits are refused, and free it again; what went wrong."""
+async def _fill_for_a_while(rig: Rig, load: Load, disk: Disk) -> AsyncIterator[str]:
+    """Fill the disk until submits are refused, and free it again; what is wrong meanwhile."""
     filled = time.monotonic()
     rig.history.note("the disk is full")
     disk.fill()
-    await load.refuses(503)
-    wrong = [*await _wrong_synchronous(rig)]
+    await load.refuses()
+    async for sentence in _wrong_answers(rig):
+        yield sentence
     freed = time.monotonic()
+    rig.history.note("the disk has room")
     disk.free()
-    rig.history.note("the disk has room again")
     await load.accepts(1)
-    if (seconds := time.monotonic() - freed) > _BACK:
-        wrong.append(f"Submits were accepted {seconds:.1f} s after the disk had room.")
-    return [*wrong, *_slow_refusals(rig.history, filled)]
+    seconds = time.monotonic() - freed
+    rig.history.recoveries.append(seconds)
+    if seconds > _BACK:
+        yield f"It took {seconds:.1f} s after the disk had room until a submit was accepted."
+    for submit in rig.history.submits:
+        if filled < submit.asked < freed and submit.answered - submit.asked > _REFUSED:
+            yield f"A submit was answered after {submit.answered - submit.asked:.1f} s."
+
+
+async def _wrong_answers(rig: Rig) -> AsyncIterator[str]:
+    """What is wrong with the answers of a server whose disk is full."""
+    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+        for _ in range(10):
+            work = rig.work(new_id())
+            response = await client.post("/predict", json={"input": work})
+            if response.status_code != 200:
+                yield f"A synchronous prediction was answered {response.status_code}."
+        ready = await client.get("/readyz")
+        if ready.status_code != 200 or not ready.json()["degraded"]:
+            yield f"/readyz does not tell that the disk is full: {ready.text}"
+        refused = await client.post("/predict", json={"input": work}, headers=ASYNC)
+        if (refused.status_code, refused.json().get("code")) != (503, "storage_full"):
+            yield f"A submit on a full disk was answered: {refused.text}"

@@ -22,6 +22,7 @@ class Submit:
     answered: float
     outcome: Literal["ok", "fail", "unknown"]
     id: str = ""
+    status: int | None = None  # of the answer, if there was one
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Fault:
-    """What was done to the system, and to which process if it was one."""
+    """What was done to the system; `pid` is the process that it ended, if it ended one."""
 
     at: float
     what: str
-    pid: int = 0
+    pid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,14 @@ class History:
     finishes: list[Finish] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)  # when a server's process was started
+    recoveries: list[float] = field(default_factory=list)  # seconds, where no start shows them
 
     @property
     def accepted(self) -> dict[str, Submit]:
         """The submits that were promised to be kept, by id."""
         return {submit.id: submit for submit in self.submits if submit.outcome == "ok"}
 
-    def note(self, what: str, pid: int = 0) -> None:
+    def note(self, what: str, pid: int | None = None) -> None:
         """A fault is injected now."""
         self.faults.append(Fault(time.monotonic(), what, pid))
 

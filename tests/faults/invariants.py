@@ -52,14 +52,15 @@ def visible_twice(history: History) -> list[str]:
 
 
 def recoveries(history: History) -> list[float]:
-    """Seconds from every restart to the next 202, and from every kill to the next run.
+    """Seconds from every restart to the next 202, and from every killed run to the next.
 
     The first start is no recovery.
     """
     accepted = sorted(submit.answered for submit in history.accepted.values())
     return [
+        *history.recoveries,
         *_delays(history.starts[1:], accepted),
-        *(delay for fault in history.faults if fault.pid for delay in _taken_over(history, fault)),
+        *(delay for fault in history.faults for delay in _taken_over(history, fault)),
     ]
 
 
@@ -195,8 +196,8 @@ def _without_cause(history: History, run: Run, again: Run) -> bool:
 
 
 def _hit(fault: Fault, run: Run) -> bool:
-    """True for what was done to the process of this run, to its server, or to all."""
-    return fault.pid in (0, run.pid, run.server)
+    """True for what ended the process of this run, or its server."""
+    return fault.pid in (run.pid, run.server)
 
 
 def _fault_between(history: History, start: float, end: float) -> bool:

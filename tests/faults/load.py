@@ -40,7 +40,7 @@ class Load:
         self._going_on = True
         self._submitters: list[asyncio.Task[None]] = []
         self._watchers: dict[str, asyncio.Task[Seen]] = {}
-        self._answered = asyncio.Condition()
+        self._news = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
         self._submitters = [asyncio.create_task(self._submit()) for _ in range(self._clients)]
@@ -63,27 +63,26 @@ class Load:
     async def accepts(self, more: int) -> None:
         """Wait until so many more submits have been accepted."""
         goal = len(self._watchers) + more
-        async with asyncio.timeout(PATIENCE), self._answered:
-            await self._answered.wait_for(lambda: len(self._watchers) >= goal)
+        await self._until(lambda: len(self._watchers) >= goal)
+
+    async def refuses(self) -> None:
+        """Wait until a submit from now on has been refused with a 503."""
+        answered = len(self._history.submits)
+        await self._until(lambda: any(s.status == 503 for s in self._history.submits[answered:]))
 
     async def submit(self, token: str, work: Any) -> Submit:
         """Submit once, and watch it if it was accepted."""
-        asked = time.monotonic()
-        outcome: Outcome = "unknown"
-        id = ""
-        try:
-            response = await self._client.post("/predict", json={"input": work}, headers=ASYNC)
-            outcome = "ok" if response.status_code == 202 else "fail"
-            id = response.json().get("prediction_id", "")
-        except httpx2.ConnectError:
-            outcome = "fail"  # it never arrived
-        except httpx2.TransportError:
-            pass
-        submit = Submit(token, asked, time.monotonic(), outcome, id)
+        submit = await self._ask(token, work)
         self._history.submits.append(submit)
-        if outcome == "ok":
-            await self._watch(id)
+        if submit.outcome == "ok":
+            self._watchers[submit.id] = asyncio.create_task(self._until_final(submit.id))
+        async with self._news:
+            self._news.notify_all()
         return submit
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE), self._news:
+            await self._news.wait_for(condition)
 
     async def _submit(self) -> None:
         while self._going_on:
@@ -92,10 +91,17 @@ class Load:
             if submit.outcome != "ok":
                 await asyncio.sleep(_PAUSE)
 
-    async def _watch(self, id: str) -> None:
-        self._watchers[id] = asyncio.create_task(self._until_final(id))
-        async with self._answered:
-            self._answered.notify_all()
+    async def _ask(self, token: str, work: Any) -> Submit:
+        asked = time.monotonic()
+        try:
+            response = await self._client.post("/predict", json={"input": work}, headers=ASYNC)
+        except httpx2.ConnectError:  # it never arrived
+            return Submit(token, asked, time.monotonic(), "fail")
+        except httpx2.TransportError:
+            return Submit(token, asked, time.monotonic(), "unknown")
+        outcome: Outcome = "ok" if response.status_code == 202 else "fail"
+        id = response.json().get("prediction_id", "")
+        return Submit(token, asked, time.monotonic(), outcome, id, response.status_code)
 
     async def _until_final(self, id: str) -> Seen:
         while True:
