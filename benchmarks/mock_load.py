@@ -18,6 +18,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -170,10 +171,12 @@ async def synchronous(port: int, count: int) -> None:
 async def measure(title: str, work: Callable[[int, int], Awaitable[None]], count: int) -> None:
     """One server, one kind of load."""
     started = time.perf_counter()
+    directory = tempfile.TemporaryDirectory()
     server = subprocess.Popen(
         [ZYPHER, "serve", "mock", f"echo={ECHO}:echo", "--port", "0"],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=directory.name,
     )
     assert server.stderr is not None
     line = next(line for line in server.stderr if line.startswith("Serving"))
@@ -190,6 +193,7 @@ async def measure(title: str, work: Callable[[int, int], Awaitable[None]], count
         server.terminate()
         server.wait()
         server.stderr.close()
+        directory.cleanup()
 
 
 async def main() -> None:

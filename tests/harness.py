@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ def free_port() -> int:
 class Server:
     """`zypher serve` with these arguments, on a free port, until the `with` block ends.
 
+    It runs in `cwd`, where its queue is, or in a directory of its own.
     `prefix` goes before the command, and must end by executing it: the pid stays the same.
     """
 
@@ -54,11 +56,12 @@ class Server:
         self.lines: list[str] = []
         self.url = ""
         self._ready = threading.Event()
+        self._directory = tempfile.TemporaryDirectory()
         self.process = subprocess.Popen(
             [*prefix, ZYPHER, "serve", "--port", "0", *arguments],
             stderr=subprocess.PIPE,
             text=True,
-            cwd=cwd,
+            cwd=cwd or self._directory.name,
             env=os.environ | environment,
             start_new_session=True,
             pass_fds=pass_fds,
@@ -94,6 +97,7 @@ class Server:
         self._reader.join(PATIENCE)
         assert self.process.stderr is not None
         self.process.stderr.close()
+        self._directory.cleanup()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop, and return its exit code."""

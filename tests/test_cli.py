@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,17 @@ from tests.harness import MODELS, PATIENCE, ZYPHER, Server, target
 def zypher(
     *arguments: str, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [ZYPHER, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        cwd=cwd,
-        env=os.environ | environment,
-        check=False,
-    )
+    """Run a command to its end, in `cwd` or in an empty directory."""
+    with tempfile.TemporaryDirectory() as empty:
+        return subprocess.run(
+            [ZYPHER, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=cwd or empty,
+            env=os.environ | environment,
+            check=False,
+        )
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess[str], *parts: str) -> None:
@@ -127,7 +129,7 @@ def test_two_models_of_one_name_are_refused() -> None:
         (("--port", "70000"), ("port", "65535")),
         (("--mock-delay", "15-8"), ("mock-delay",)),
         (("--compat", "modern"), ("compat", "'streams' or 'background'")),
-        (("--broker", "rabbit://here"), ("rabbit://here", "memory:")),
+        (("--broker", "rabbit://here"), ("rabbit://here", "sqlite:///zypher.db", "memory:")),
         (("--sync-timeout", "-1"), ("sync-timeout",)),
     ],
 )

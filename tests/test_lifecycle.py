@@ -241,9 +241,13 @@ def test_a_drain_delay_keeps_serving_while_readiness_sends_callers_elsewhere() -
         assert server.process.wait(PATIENCE) == 0
 
 
-def test_ctrl_c_before_the_program_has_loaded_ends_it_without_a_traceback() -> None:
+def test_ctrl_c_before_the_program_has_loaded_ends_it_without_a_traceback(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [ZYPHER, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [ZYPHER, "serve", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        start_new_session=True,
     )
     program = psutil.Process(process.pid)
     while not any("pydantic_core" in file.path for file in program.memory_maps()):
@@ -259,6 +263,7 @@ def test_ctrl_c_while_a_model_loads_stops_the_start(tmp_path: Path) -> None:
         [ZYPHER, "serve", "--port", "0", target("SlowSetup")],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=tmp_path,
     )
     parent = psutil.Process(process.pid)
     while not (replicas := parent.children()):
@@ -296,11 +301,14 @@ def test_an_upload_that_ends_after_the_server_closed_is_refused() -> None:
 # While it starts.
 
 
-def test_a_server_answers_at_once_that_it_is_starting_and_refuses_work_until_then() -> None:
+def test_a_server_answers_at_once_that_it_is_starting_and_refuses_work_until_then(
+    tmp_path: Path,
+) -> None:
     port = free_port()
     process = subprocess.Popen(
         [ZYPHER, "serve", "--port", str(port), target("SlowSetup")],
         stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
         start_new_session=True,
     )
     try:
@@ -365,6 +373,7 @@ def test_predictions_accepted_while_setup_runs_are_run_when_it_is_done(
     process = subprocess.Popen(
         [ZYPHER, "serve", "--port", str(port), f"{model}:Gated"],
         stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
         start_new_session=True,
     )
     try:

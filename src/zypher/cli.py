@@ -111,7 +111,8 @@ def serve(settings: Settings, models: list[str]) -> None:
 def check(settings: Settings, models: list[str]) -> None:
     """Say whether `serve` would start with these settings and models, without serving."""
     settings = with_models(settings, models)
-    uvloop.run(_check(Node(settings)))
+    # Not with the broker itself: a server may be using it.
+    uvloop.run(_check(Node(settings.model_copy(update={"broker": "memory:"}))))
     for name, table in settings.models.items():
         typer.echo(f"{name}: {table.target} loads.")
     typer.echo("The settings are right.")

@@ -20,6 +20,7 @@
         ├── InvalidOutput             invalid_output
         ├── ResultTooLarge            result_too_large
         ├── Unavailable               unavailable
+        ├── StorageFull               storage_full
         └── Internal                  internal
 
 The message of an error is one sentence for a person: what happened and what to do.
@@ -175,6 +176,12 @@ class Unavailable(PredictionError):
     """The server cannot take or finish this now: it starts, it stops or it lost its broker."""
 
     code = "unavailable"
+
+
+class StorageFull(PredictionError):
+    """The disk under the queue is full: nothing can be accepted asynchronously."""
+
+    code = "storage_full"
 
 
 class Internal(PredictionError):

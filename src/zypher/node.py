@@ -46,13 +46,15 @@ class Node:
         return self._broker.guarantee()
 
     async def start(self) -> None:
-        """Start the replicas and the janitor; returns once every model's code is loaded.
+        """Open the broker, start the replicas and the janitor.
 
-        Raises `ModelLoadError`. `setup()` may go on: what is submitted meanwhile waits for it.
+        Returns once every model's code is loaded; `setup()` may go on: what is submitted
+        meanwhile waits for it. Raises `ConfigurationError`.
         """
         if self._state.phase is not Phase.STARTING:  # a host starts it once more
             self._state.phase = Phase.STARTING
             self._state.broker = self._broker = self._open_broker()
+        await self._broker.start()
         self._worker = Worker(self._broker, self._models)
         self._duties = [
             asyncio.create_task(every(self.settings.lease / 3, self._renew_and_reclaim)),
@@ -64,7 +66,12 @@ class Node:
         self._state.phase = Phase.OPEN
 
     def _open_broker(self) -> Broker:
-        return open_broker(self.settings.broker, _limits(self.settings), self._clock)
+        return open_broker(
+            self.settings.broker,
+            _limits(self.settings),
+            self._clock,
+            salvage_damaged=self.settings.on_corrupt == "salvage",
+        )
 
     async def up(self) -> None:
         """Wait until every model has been ready. Raises `ModelLoadError` if one never is."""

@@ -79,7 +79,16 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    broker: str = Field("memory:", description="Where predictions wait and are recorded.")
+    broker: str = Field(
+        "sqlite:///zypher.db",
+        description="Where predictions wait and are recorded: sqlite:///FILE (four slashes: an "
+        "absolute path), or memory:, which forgets all at its end.",
+    )
+    on_corrupt: Literal["degrade", "salvage"] = Field(
+        "degrade",
+        description="What to do at the start if the queue's file is damaged: touch nothing and "
+        "serve synchronously only, or set it aside and go on with what can be read.",
+    )
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes any.")
     allowed_hosts: Items = Field(

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,9 +39,12 @@ class Commands:
 
 @contextmanager
 def serving(models: list[str], directory: Path) -> Iterator[httpx2.Client]:
-    """A client of a real server of its own, as started in that directory."""
+    """A client of a real server of its own, as started there; its queue is elsewhere."""
+    queue = tempfile.TemporaryDirectory()
+    program = str(Path(sys.executable).with_name("zypher"))
+    broker = f"sqlite:///{queue.name}/zypher.db"
     process = subprocess.Popen(
-        [Path(sys.executable).with_name("zypher"), "serve", *models, "--port", "0"],
+        [program, "serve", *models, "--port", "0", "--broker", broker],
         cwd=directory,
         env={k: v for k, v in os.environ.items() if not k.startswith("ZYPHER_")},
         stderr=subprocess.PIPE,
@@ -63,6 +67,7 @@ def serving(models: list[str], directory: Path) -> Iterator[httpx2.Client]:
             _, rest = process.communicate(timeout=60)
         finally:
             process.kill()  # where it did not end by itself
+            queue.cleanup()
     assert process.returncode == 0, rest
 
 

@@ -86,6 +86,10 @@ class Page(NamedTuple):
 class Broker(ABC):
     """Where predictions wait and are recorded."""
 
+    @abstractmethod
+    async def start(self) -> None:
+        """Make it ready; no other verb comes before. Raises `ConfigurationError` if that fails."""
+
     # The life of a prediction, for servers.
 
     @abstractmethod
@@ -235,6 +239,10 @@ class Broker(ABC):
     @abstractmethod
     def guarantee(self) -> str:
         """One sentence: what survives what, with this broker as it is set up now."""
+
+    def degraded(self) -> Sequence[str]:
+        """What it cannot do at the moment, a sentence each; nothing when all is well."""
+        return ()
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -8,7 +8,12 @@ from zypher.prediction import Priority
 
 
 class Waiting(Protocol):
-    """Something that waits: `place` orders it, `lane` is where it waits now, or None."""
+    """Something that waits. `place` orders it, `lane` is where it belongs now, or None.
+
+    `queued_in` is where its entry is; only lanes write it.
+    """
+
+    queued_in: Priority | None
 
     @property
     def place(self) -> int: ...
@@ -26,22 +31,44 @@ _ROUND = (
     *(_HIGH, _NORMAL, _HIGH, _HIGH, _NORMAL, _HIGH),
 )
 
+# So many dead entries are not worth a sweep.
+_FEW = 64
+
 
 class Lanes(Generic[Item]):
     """Three queues by priority, claimed 8:4:1 while all have work.
 
-    What leaves the queue by another way than `pop` only has to change its `lane`: its old
-    entry is passed over when it comes up.
+    What leaves the queue by another way than `pop` changes its `lane`: its old entry is dead,
+    and is passed over when it comes up or swept out with others (`left`).
     """
 
     def __init__(self) -> None:
         self._heaps: dict[Priority, list[tuple[int, Item]]] = {lane: [] for lane in Priority}
+        self._dead = dict.fromkeys(Priority, 0)
         self._turn = 0
 
     def push(self, item: Item) -> None:
-        """Queue an item in its lane, at its place."""
+        """Queue an item in its lane, at its place, unless it is there already."""
         assert item.lane is not None
-        heapq.heappush(self._heaps[item.lane], (item.place, item))
+        if item.queued_in is not item.lane:
+            item.queued_in = item.lane
+            heapq.heappush(self._heaps[item.lane], (item.place, item))
+
+    def left(self, item: Item) -> None:
+        """An item is about to leave by another way than `pop`."""
+        if (lane := item.queued_in) is None:
+            return
+        item.queued_in = None
+        self._dead[lane] += 1
+        heap = self._heaps[lane]
+        if self._dead[lane] > max(_FEW, len(heap) // 2):
+            heap[:] = [entry for entry in heap if self._is_live(entry[1], lane)]
+            heapq.heapify(heap)
+            self._dead[lane] = 0
+
+    def count(self, lane: Priority) -> int:
+        """How many items are in a lane, dead ones included."""
+        return len(self._heaps[lane])
 
     def peek(self) -> Item | None:
         """The item that `pop` would take."""
@@ -52,7 +79,8 @@ class Lanes(Generic[Item]):
         """Take the item that `peek` shows."""
         lane = self._next_lane()
         assert lane is not None
-        heapq.heappop(self._heaps[lane])
+        _, item = heapq.heappop(self._heaps[lane])
+        item.queued_in = None
         self._turn = (self._turn + 1) % len(_ROUND)
 
     def oldest(self) -> Item | None:
@@ -73,6 +101,15 @@ class Lanes(Generic[Item]):
 
     def _head(self, lane: Priority) -> Item | None:
         heap = self._heaps[lane]
-        while heap and heap[0][1].lane is not lane:
+        while heap and not self._is_live(heap[0][1], lane):
             heapq.heappop(heap)
+            self._dead[lane] = max(0, self._dead[lane] - 1)
         return heap[0][1] if heap else None
+
+    def _is_live(self, item: Item, lane: Priority) -> bool:
+        """False for what has left; its mark is taken off, so that it can be queued again."""
+        if item.lane is lane and item.queued_in is lane:
+            return True
+        if item.queued_in is lane:
+            item.queued_in = None
+        return False

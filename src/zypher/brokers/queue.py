@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from zypher.brokers.base import ModelStats
 from zypher.brokers.lanes import Lanes
@@ -16,50 +16,77 @@ _SMOOTHING = 0.2
 
 
 class Entry:
-    """A record and what only this process knows of it."""
+    """A prediction in memory: its record, and what only this process knows of it.
 
-    __slots__ = ("kept", "leased_until", "place", "record", "since", "waiters", "worker")
+    `record` is what was decided, `shown` what everybody may see: a broker that keeps records on
+    disk shows a move once it is written.
+    """
+
+    __slots__ = (
+        "kept",
+        "leased_until",
+        "place",
+        "queued_in",
+        "record",
+        "shown",
+        "since",
+        "stalled",
+        "worker",
+    )
 
     def __init__(self, record: Prediction, *, place: int, kept: bool, since: float) -> None:
         self.record = record
+        self.shown: Prediction | None = None
         self.place = place
         self.kept = kept
         self.since = since  # steady time of the last move
-        self.waiters: list[asyncio.Future[Prediction | None]] = []
+        self.queued_in: Priority | None = None
+        self.stalled = False  # its next move could not be recorded now
         self.worker = ""
         self.leased_until = 0.0
 
     @property
     def lane(self) -> Priority | None:
-        """Where it waits, if it does. A caller who waits goes ahead."""
-        if self.record.status is not Status.QUEUED:
+        """Where it waits to be claimed, if it does. A caller who waits goes ahead."""
+        if self.record.status is not Status.QUEUED or self.stalled:
             return None
         return self.record.priority if self.kept else Priority.HIGH
+
+
+class Move(NamedTuple):
+    """A decided change of a record; `before` is None for a record that is new."""
+
+    entry: Entry
+    before: Prediction | None
+    after: Prediction
 
 
 class ModelQueue:
     """One model's waiting and running predictions."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self.model = model
         self.lanes: Lanes[Entry] = Lanes()
         self.queued = 0
         self.queued_bytes = 0
         self.running: dict[str, Entry] = {}
-        self.submitted = 0
         self.service_time: float | None = None
         self.claimers: deque[asyncio.Future[bool]] = deque()
 
-    def push(self, entry: Entry) -> None:
-        """A record is queued, for the first time or again."""
+    def enter(self, record: Prediction) -> None:
+        """A record is queued, for the first time or again; it counts from now on."""
         self.queued += 1
-        self.queued_bytes += entry.record.size
-        self.lanes.push(entry)
-        self.ring()
+        self.queued_bytes += record.size
 
-    def left(self, record: Prediction) -> None:
+    def leave(self, record: Prediction) -> None:
         """A queued record is no longer queued."""
         self.queued -= 1
         self.queued_bytes -= record.size
+
+    def push(self, entry: Entry) -> None:
+        """A queued entry can be claimed from now on."""
+        self.lanes.push(entry)
+        self.ring()
 
     def ring(self) -> None:
         """Wake one worker that waits for something to claim."""

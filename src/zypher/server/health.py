@@ -32,7 +32,10 @@ async def readiness(broker: Broker, phase: Phase) -> Readiness:
     stats = (await broker.stats()).values()
     return Readiness(
         status=_status(phase, replicas.values()),
-        degraded=[_complaint(name, counts) for name, counts in replicas.items() if counts.starting],
+        degraded=[
+            *broker.degraded(),
+            *(_complaint(name, counts) for name, counts in replicas.items() if counts.starting),
+        ],
         jobs=Jobs(sum(s.queued for s in stats), sum(s.processing for s in stats)),
         replicas=replicas,
         oldest_queued_age=round(max((s.oldest_queued_age for s in stats), default=0.0), 3),

@@ -26,6 +26,7 @@ STATUS = {
     "result_too_large": 500,
     "internal": 500,
     "unavailable": 503,
+    "storage_full": 503,
 }
 
 

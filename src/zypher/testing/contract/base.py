@@ -29,7 +29,7 @@ class BrokerTests(ABC):
 
     @abstractmethod
     async def open(self, limits: Limits, clock: ManualClock) -> Broker:
-        """A new, empty broker."""
+        """A new, empty broker that is not started yet."""
 
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -44,6 +44,7 @@ class BrokerTests(ABC):
     async def opened(self, limits: Limits, clock: ManualClock) -> AsyncIterator[Broker]:
         broker = await self.open(limits, clock)
         try:
+            await broker.start()
             yield broker
         finally:
             await broker.aclose()

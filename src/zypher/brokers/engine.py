@@ -1,0 +1,390 @@
+"""The engine of the brokers that live in one process: order, leases, waiters, decisions.
+
+Everything happens on one event loop, and no verb yields between reading and deciding, so every
+transition is a compare-and-set without a lock. A decided move goes to `_record`, which a broker
+fills in: memory shows it at once, sqlite writes it down and shows it then. Nobody sees a move,
+and nothing follows from it outside of this process, before it is recorded.
+"""
+
+import asyncio
+import heapq
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from zypher.brokers.base import Broker, Limits, ModelInfo, ModelStats, WorkerInfo
+from zypher.brokers.queue import Entry, ModelQueue, Move, resolve
+from zypher.clock import Clock
+from zypher.errors import Conflict, QueueFull, Unavailable
+from zypher.prediction import Claim, Outcome, Prediction, Status
+
+# How long the outcome of an unkept prediction is held when nobody was there to take it: its
+# waiter may have run out of patience in this very turn, and be about to keep it.
+_LINGER = 60.0
+
+# How a run ended whose worker was not heard of any more.
+LOST = "was lost with its worker"
+
+
+class Engine(Broker):
+    """What the brokers in one process have in common."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._queues: dict[str, ModelQueue] = {}
+        self._waiters: dict[str, list[asyncio.Future[Prediction | None]]] = {}
+        self._expiring: list[tuple[float, str]] = []
+        self._models: dict[str, ModelInfo] = {}
+        self._workers: dict[str, WorkerInfo] = {}
+        self._places = 0
+        self._closed = False
+
+    # What a broker fills in.
+
+    @abstractmethod
+    def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
+        """See to it that `_show` is called for these moves, those of one entry in their order.
+
+        None says that it was. The future is True once it was, and False when it will be, but
+        nobody knows when; it raises for new predictions that will never be recorded.
+        """
+
+    @abstractmethod
+    async def _find(self, id: str) -> Entry | None:
+        """The entry of an id, wherever it is."""
+
+    @abstractmethod
+    def _retain(self, entry: Entry) -> None:
+        """A kept prediction has ended: hold on to it until it expires."""
+
+    @abstractmethod
+    async def _erase(self, entry: Entry) -> None:
+        """Forget a kept prediction that has ended."""
+
+    async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
+        """Wait until something may be there to claim; False if `deadline` comes."""
+        return await queue.arrival(deadline)
+
+    # The life of a prediction.
+
+    async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+        self._require_open()
+        known = self._entries.get(prediction.id)
+        if known is not None and known.shown is not None:
+            return known.shown
+        queue = self._queue(prediction.model)
+        self._admit(queue, prediction, keep)
+        self._places += 1
+        entry = Entry(prediction, place=self._places, kept=keep, since=self._clock.steady())
+        self._entries[prediction.id] = entry
+        queue.enter(prediction)
+        await self._recorded([Move(entry, None, prediction)])
+        return prediction
+
+    async def keep(self, id: str) -> Prediction | None:
+        self._require_open()
+        entry = await self._find(id)
+        if entry is None:
+            return None
+        if not entry.kept:
+            entry.kept = True
+            if entry.record.status.terminal:
+                entry.record = self._with_expiry(entry.record)
+            if not await self._recorded([Move(entry, None, entry.record)]):
+                raise Unavailable("The prediction goes on, but cannot be recorded now.")
+        return entry.shown
+
+    async def get(self, id: str) -> Prediction | None:
+        entry = await self._find(id)
+        if entry is None or entry.shown is None or self._expired(entry.shown):
+            return None
+        return entry.shown
+
+    async def wait(self, id: str, timeout: float) -> Prediction | None:
+        self._require_open()
+        if timeout <= 0:
+            return await self.get(id)
+        with self._waiting(id) as waiter:
+            record = await self.get(id)
+            if record is None or record.status.terminal:
+                return record
+            alarm = asyncio.get_running_loop().call_later(timeout, resolve, waiter, None)
+            try:
+                return await waiter or await self.get(id)
+            finally:
+                alarm.cancel()
+
+    async def position(self, id: str) -> int | None:
+        entry = await self._find(id)
+        if entry is None or entry.lane is None:
+            return None
+        queue = self._queue(entry.record.model)
+        oldest = queue.lanes.oldest()
+        return min(entry.place - oldest.place, queue.queued - 1) if oldest else 0
+
+    async def cancel(self, id: str) -> Prediction | None:
+        self._require_open()
+        entry = await self._find(id)
+        if entry is None:
+            return None
+        if entry.record.status.terminal:
+            raise Conflict(f"The prediction has ended already: it is {entry.record.status}.")
+        self._leave_queue(entry)
+        canceled = self._end(entry, entry.record.canceled(self._clock.wall()))
+        if not await self._recorded([canceled]):
+            raise Unavailable("The prediction is canceled, but that cannot be recorded now.")
+        return canceled.after
+
+    async def delete(self, id: str) -> bool:
+        self._require_open()
+        entry = await self._find(id)
+        if entry is None:
+            return False
+        if not entry.record.status.terminal:
+            raise Conflict("The prediction has not ended yet: cancel it first.")
+        if entry.kept:
+            await self._erase(entry)
+        self._entries.pop(id, None)
+        return True
+
+    # Runs.
+
+    async def claim(
+        self, worker: str, model: str, *, limit: int, timeout: float
+    ) -> Sequence[Prediction]:
+        queue = self._queue(model)
+        deadline = asyncio.get_running_loop().time() + timeout
+        while not (group := queue.next_group(limit)) and await self._arrival(queue, deadline):
+            pass  # another worker may have been quicker
+        moves = [self._claim(queue, entry, worker) for entry in group]
+        if queue.lanes.peek() is not None:
+            queue.ring()
+        claimed = [move.after for move in moves]
+        recorded = False
+        try:
+            recorded = await self._recorded(moves)
+        finally:
+            if not recorded:  # nobody takes them now
+                self._record(self._released([record.claim for record in claimed]))
+        return claimed if recorded else []
+
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
+        lost = set()
+        for claim in claims:
+            entry = self._claimed(claim)
+            if entry is None or entry.worker != worker:
+                lost.add(claim)
+            else:
+                entry.leased_until = self._clock.steady() + self._limits.lease
+        return lost
+
+    async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
+        now, steady = self._clock.wall(), self._clock.steady()
+        refused, moves = set(), []
+        for claim, outcome in ended:
+            entry = self._claimed(claim)
+            if entry is None:
+                refused.add(claim)
+            else:
+                self._queue(entry.record.model).measured(steady - entry.since)
+                moves.append(self._end(entry, entry.record.ended(outcome, now)))
+        await self._recorded(moves)
+        return refused
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        await self._recorded(self._released(claims))
+
+    async def crash(self, claims: Sequence[Claim], ending: str) -> None:
+        entries = [entry for claim in claims if (entry := self._claimed(claim))]
+        moves = [self._crash(entry, ending, company=len(claims)) for entry in entries]
+        await self._recorded(moves)
+
+    # Upkeep.
+
+    async def reclaim(self) -> int:
+        now = self._clock.steady()
+        late = [
+            entry
+            for queue in self._queues.values()
+            for entry in queue.running.values()
+            if entry.leased_until <= now
+        ]
+        await self._recorded([self._crash(entry, LOST, company=1) for entry in late])
+        return len(late)
+
+    async def purge(self) -> int:
+        count = 0
+        now = self._clock.wall()
+        while self._expiring and self._expiring[0][0] <= now:
+            _, id = heapq.heappop(self._expiring)
+            entry = self._entries.get(id)
+            if entry is not None and self._expired(entry.record):
+                del self._entries[id]
+                count += 1
+        return count
+
+    # The registry.
+
+    async def register_model(self, model: ModelInfo) -> None:
+        self._models[model.name] = model
+
+    async def models(self) -> dict[str, ModelInfo]:
+        return self._models
+
+    async def register_worker(self, worker: WorkerInfo) -> None:
+        self._workers[worker.id] = worker
+
+    async def forget_worker(self, id: str) -> None:
+        self._workers.pop(id, None)
+
+    async def workers(self) -> dict[str, WorkerInfo]:
+        return self._workers
+
+    async def stats(self) -> dict[str, ModelStats]:
+        names = dict.fromkeys([*self._models, *self._queues])
+        now = self._clock.steady()
+        return {name: self._queue(name).stats(now) for name in names}
+
+    async def aclose(self) -> None:
+        self._closed = True
+        for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
+            if not waiter.done():
+                waiter.set_exception(Unavailable("The server is shutting down."))
+
+    # What follows once a move is recorded.
+
+    def _show(self, move: Move) -> None:
+        """Everybody may see this move now."""
+        entry = move.entry
+        entry.shown = move.after
+        if entry.record is not move.after:
+            return  # it has moved on; that will be shown in its turn
+        if entry.record.status is Status.QUEUED:
+            self._line_up(entry)
+        elif entry.record.status.terminal:
+            self._deliver(entry)
+
+    def _line_up(self, entry: Entry) -> None:
+        """A queued entry can be claimed from now on."""
+        self._queue(entry.record.model).push(entry)
+
+    def _deliver(self, entry: Entry) -> None:
+        """Hand a final record to all who wait for it."""
+        waiters = self._waiters.get(entry.record.id, ())
+        delivered = sum([resolve(waiter, entry.record) for waiter in waiters])
+        if entry.kept:
+            self._retain(entry)
+        elif delivered:
+            del self._entries[entry.record.id]
+        else:
+            entry.record = replace(entry.record, expires=self._clock.wall() + _LINGER)
+            entry.shown = entry.record
+            self._expire(entry)
+
+    # What the verbs are made of.
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The server is shutting down.")
+
+    def _queue(self, model: str) -> ModelQueue:
+        queue = self._queues.get(model)
+        if queue is None:
+            queue = self._queues[model] = ModelQueue(model)
+        return queue
+
+    def _admit(self, queue: ModelQueue, prediction: Prediction, keep: bool) -> None:
+        """Raise `QueueFull` if the prediction does not fit."""
+        share = 1.0 - self._limits.waiting_share if keep else 1.0
+        reserve = f", less {self._limits.waiting_share:.0%} for callers who wait" if keep else ""
+        if queue.queued >= self._limits.max_queued * share:
+            raise QueueFull(
+                f"The queue of {prediction.model!r} is full: as many predictions wait as "
+                f"max-queued ({self._limits.max_queued}) allows{reserve}."
+            )
+        waiting = sum(queue.queued_bytes for queue in self._queues.values())
+        if waiting + prediction.size > self._limits.max_queued_bytes * share:
+            raise QueueFull(
+                "The queue is full: as many bytes wait as "
+                f"max-queued-bytes ({self._limits.max_queued_bytes}) allows{reserve}."
+            )
+
+    async def _recorded(self, moves: Sequence[Move]) -> bool:
+        """Record moves, and wait for it; False if that takes longer than anybody knows."""
+        recording = self._record(moves) if moves else None
+        return recording is None or await recording
+
+    @contextmanager
+    def _waiting(self, id: str) -> Iterator[asyncio.Future[Prediction | None]]:
+        """A future that `_deliver` resolves with the final record of this id."""
+        waiter: asyncio.Future[Prediction | None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(id, [])
+        waiters.append(waiter)
+        try:
+            yield waiter
+        finally:
+            waiters.remove(waiter)
+            if not waiters:
+                self._waiters.pop(id, None)
+
+    def _claimed(self, claim: Claim) -> Entry | None:
+        """The entry that this claim still holds."""
+        entry = self._entries.get(claim.id)
+        if entry is None or entry.record.status is not Status.PROCESSING:
+            return None
+        return entry if entry.record.attempt == claim.attempt else None
+
+    def _claim(self, queue: ModelQueue, entry: Entry, worker: str) -> Move:
+        queue.leave(entry.record)
+        queue.running[entry.record.id] = entry
+        entry.worker = worker
+        entry.leased_until = self._clock.steady() + self._limits.lease
+        return self._decide(entry, entry.record.claimed(self._clock.wall()))
+
+    def _crash(self, entry: Entry, ending: str, *, company: int) -> Move:
+        record = entry.record.crashed(
+            self._clock.wall(), ending, company=company, max_crashes=self._limits.max_crashes
+        )
+        return (self._end if record.status.terminal else self._give_back)(entry, record)
+
+    def _released(self, claims: Sequence[Claim]) -> list[Move]:
+        entries = [entry for claim in claims if (entry := self._claimed(claim))]
+        return [self._give_back(entry, entry.record.released()) for entry in entries]
+
+    def _give_back(self, entry: Entry, record: Prediction) -> Move:
+        queue = self._queue(record.model)
+        queue.running.pop(record.id)
+        queue.enter(record)
+        return self._decide(entry, record)
+
+    def _leave_queue(self, entry: Entry) -> None:
+        """An entry that may wait is about to end without having been claimed."""
+        if entry.record.status is Status.QUEUED:
+            queue = self._queue(entry.record.model)
+            queue.leave(entry.record)
+            queue.lanes.left(entry)
+
+    def _end(self, entry: Entry, record: Prediction) -> Move:
+        self._queue(record.model).running.pop(record.id, None)
+        return self._decide(entry, self._with_expiry(record) if entry.kept else record)
+
+    def _decide(self, entry: Entry, record: Prediction) -> Move:
+        move = Move(entry, entry.record, record)
+        entry.record = record
+        entry.since = self._clock.steady()
+        return move
+
+    def _with_expiry(self, record: Prediction) -> Prediction:
+        return replace(record, expires=self._clock.wall() + self._limits.ttl)
+
+    def _expire(self, entry: Entry) -> None:
+        """Have `purge` forget an entry in memory when its time has come."""
+        assert entry.record.expires is not None
+        heapq.heappush(self._expiring, (entry.record.expires, entry.record.id))
+
+    def _expired(self, record: Prediction) -> bool:
+        return record.expires is not None and record.expires <= self._clock.wall()

@@ -1,0 +1,65 @@
+"""What of a long queue is in memory, and what waits on the disk alone."""
+
+from collections.abc import Iterator
+
+from zypher.brokers.queue import Entry, ModelQueue
+from zypher.prediction import Prediction, Priority
+
+# How much of a lane is in memory, to be claimed. It is filled up once half of it is gone.
+WINDOW = 1_000
+WINDOW_BYTES = 16_000_000
+
+
+class Backlog:
+    """The part of one lane that is on the disk alone: all that is queued behind `loaded`."""
+
+    def __init__(self) -> None:
+        self.loaded = 0  # the highest place that has been in memory
+        self.queued = 0
+        self.queued_bytes = 0
+        self.is_loading = False
+
+    def add(self, queued: int, queued_bytes: int) -> None:
+        """So many more wait on the disk alone."""
+        self.queued += queued
+        self.queued_bytes += queued_bytes
+
+    def take(self, record: Prediction) -> None:
+        """One does no more."""
+        self.queued -= 1
+        self.queued_bytes -= record.size
+
+
+class Backlogs:
+    """The backlogs of one model's lanes."""
+
+    def __init__(self, queue: ModelQueue) -> None:
+        self._queue = queue
+        self._lanes = {lane: Backlog() for lane in Priority}
+
+    def __getitem__(self, lane: Priority) -> Backlog:
+        return self._lanes[lane]
+
+    def keep_out(self, entry: Entry) -> bool:
+        """True if a queued entry has to wait on the disk: memory is full, or others are first."""
+        backlog = self._lanes[entry.record.priority]
+        if entry.place <= backlog.loaded:
+            return False
+        if backlog.queued or self._is_full(entry.record.priority, part=1):
+            backlog.add(1, entry.record.size)
+            return True
+        backlog.loaded = entry.place
+        return False
+
+    def to_load(self) -> Iterator[Priority]:
+        """The lanes that should be filled up now."""
+        for lane, backlog in self._lanes.items():
+            if backlog.queued and not backlog.is_loading and not self._is_full(lane, part=2):
+                yield lane
+
+    def _is_full(self, lane: Priority, *, part: int) -> bool:
+        """True if as much of a lane is in memory as may be, or a part of that. One always may."""
+        count = self._queue.lanes.count(lane)
+        on_disk = sum(backlog.queued_bytes for backlog in self._lanes.values())
+        in_memory = self._queue.queued_bytes - on_disk
+        return count > 0 and (count >= WINDOW // part or in_memory >= WINDOW_BYTES // part)

@@ -1,0 +1,267 @@
+"""The sqlite broker: the engine with a journal.
+
+Every move of a kept prediction is on the disk before anybody sees it. What nobody kept, the
+synchronous predictions, never touches the disk. Of a long queue only a window is in memory.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from zypher.brokers.base import Limits, Page
+from zypher.brokers.engine import Engine
+from zypher.brokers.queue import Entry, ModelQueue, Move
+from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
+from zypher.brokers.sqlite.files import Lock, prepare
+from zypher.brokers.sqlite.journal import Journal, KnownId
+from zypher.brokers.sqlite.salvage import salvage
+from zypher.brokers.sqlite.store import Damaged, LaneCount, Store
+from zypher.clock import Clock
+from zypher.prediction import Prediction, Priority, Status
+
+
+class Found(NamedTuple):
+    """What was in the file when it was opened; `salvaged` tells of a damaged one before it."""
+
+    queued: list[LaneCount]
+    last_place: int
+    salvaged: str | None
+
+
+class SqliteBroker(Engine):
+    """Predictions in a file, used by this process alone."""
+
+    def __init__(
+        self, path: Path, limits: Limits, clock: Clock, *, salvage_damaged: bool = False
+    ) -> None:
+        super().__init__(limits, clock)
+        self._path = path
+        self._salvage_damaged = salvage_damaged
+        self._lock: Lock | None = None
+        self._journal = Journal(path, self._open, self)
+        self._backlogs: dict[str, Backlogs] = {}
+        self._loading: set[asyncio.Task[None]] = set()
+        self._salvaged: str | None = None
+
+    async def start(self) -> None:
+        prepare(self._path)
+        self._lock = Lock(self._path)
+        await self._journal.start()
+
+    # The verbs, where the disk makes a difference.
+
+    async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+        if keep:
+            self._journal.require_health()
+        known = self._entries.get(prediction.id)
+        if known is not None and known.shown is None:  # on its way to the disk
+            await self._journal.ask(lambda _: None, follows=True)
+        try:
+            return await super().submit(prediction, keep=keep)
+        except KnownId:
+            entry = await self._find(prediction.id)
+            assert entry is not None
+            assert entry.shown is not None
+            return entry.shown
+
+    async def keep(self, id: str) -> Prediction | None:
+        self._journal.require_health()
+        return await super().keep(id)
+
+    async def cancel(self, id: str) -> Prediction | None:
+        self._journal.require_health()
+        entry = await self._find(id)
+        if entry is not None and entry.lane is not None and id not in self._entries:
+            self._entries[id] = entry  # into memory, where it is canceled in the same turn
+            self._backlogs[entry.record.model][entry.lane].take(entry.record)
+        return await super().cancel(id)
+
+    async def delete(self, id: str) -> bool:
+        self._journal.require_health()
+        return await super().delete(id)
+
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        model: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        now = self._clock.wall()
+        rows = await self._journal.ask(
+            lambda store: store.page(status, model, cursor, now, limit + 1)
+        )
+        return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+
+    async def purge(self) -> int:
+        now = self._clock.wall()
+        count = await super().purge()
+        while self._journal.trouble is None:
+            some = await self._journal.ask(lambda store: store.purge(now), follows=True)
+            if not some:
+                break
+            count += some
+        return count
+
+    async def backup(self, target: Path) -> None:
+        """Write a whole, consistent copy of the queue to a new file, while it is in use."""
+        await self._journal.ask(lambda store: store.backup(target), follows=True)
+
+    def guarantee(self) -> str:
+        if self._journal.trouble is not None:
+            return "Nothing is accepted asynchronously now; what was accepted stays in its file."
+        return (
+            f"Accepted predictions are on the disk in {self._path} before their 202: they survive "
+            "a kill of any process and a power cut, but not the loss of that disk."
+        )
+
+    def degraded(self) -> Sequence[str]:
+        trouble = self._journal.trouble
+        return [
+            *([trouble.sentence] if trouble is not None else []),
+            *([self._salvaged] if self._salvaged is not None else []),
+        ]
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for loading in self._loading:
+            loading.cancel()
+        await self._journal.stop()
+        if self._lock is not None:
+            self._lock.release()
+
+    # What the engine leaves open.
+
+    def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
+        for move in moves:
+            if not move.entry.kept:
+                self._show(move)
+        kept = [move for move in moves if move.entry.kept]
+        if not kept:
+            return None
+        is_new = kept[0].before is None and kept[0].entry.shown is None
+        written = self._journal.write(kept, refusable=is_new)
+        self._fill_up(kept[0].after.model)
+        return written
+
+    async def _find(self, id: str) -> Entry | None:
+        entry = self._entries.get(id)
+        if entry is None:
+            stored = await self._journal.ask(lambda store: store.find(id))
+            entry = self._entries.get(id) or (stored and self._entry(*stored))
+        return entry
+
+    def _retain(self, entry: Entry) -> None:
+        self._entries.pop(entry.record.id, None)  # the disk has it
+
+    async def _erase(self, entry: Entry) -> None:
+        await self._journal.ask(lambda store: store.erase(entry.place), follows=True)
+
+    def _line_up(self, entry: Entry) -> None:
+        is_in_line = entry.queued_in is entry.lane
+        if entry.kept and not is_in_line and self._backlogs_of(entry.record).keep_out(entry):
+            del self._entries[entry.record.id]
+            self._fill_up(entry.record.model)
+        else:
+            super()._line_up(entry)
+
+    async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
+        self._fill_up(queue.model)
+        if self._loading:
+            await asyncio.wait(self._loading, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        return await super()._arrival(queue, deadline)
+
+    # What the journal tells.
+
+    def opened(self, found: Found) -> None:
+        self._salvaged = found.salvaged
+        for lane in found.queued:
+            queue = self._queue(lane.model)
+            queue.queued += lane.queued
+            queue.queued_bytes += lane.queued_bytes
+            self._backlogs_of(lane)[lane.priority].add(lane.queued, lane.queued_bytes)
+        self._places += found.last_place
+        for entry in self._entries.values():  # of callers who did not wait for the file
+            entry.place += found.last_place
+
+    def written(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self._show(move)
+
+    def refused(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            if move.before is None:
+                del self._entries[move.after.id]
+                self._queue(move.after.model).leave(move.after)
+
+    def stalled(self) -> None:
+        for entry in self._entries.values():
+            entry.stalled = entry.kept
+
+    def resumed(self) -> None:
+        for entry in self._entries.values():
+            entry.stalled = False
+            if entry.lane is not None and entry.shown is entry.record:
+                self._queue(entry.record.model).push(entry)
+        for model in self._backlogs:
+            self._fill_up(model)
+
+    # The window of a long queue.
+
+    def _backlogs_of(self, record: Prediction | LaneCount) -> Backlogs:
+        backlogs = self._backlogs.get(record.model)
+        if backlogs is None:
+            backlogs = self._backlogs[record.model] = Backlogs(self._queue(record.model))
+        return backlogs
+
+    def _fill_up(self, model: str) -> None:
+        """Begin to load what should be in memory and is not."""
+        if model in self._backlogs and self._journal.trouble is None:
+            for lane in self._backlogs[model].to_load():
+                self._backlogs[model][lane].is_loading = True
+                loading = asyncio.create_task(self._load(model, lane))
+                self._loading.add(loading)
+                loading.add_done_callback(self._loading.discard)
+
+    async def _load(self, model: str, lane: Priority) -> None:
+        backlog = self._backlogs[model][lane]
+        try:
+            rows = await self._journal.ask(
+                lambda store: store.queued(
+                    model, lane, backlog.loaded, WINDOW // 2, WINDOW_BYTES // 2
+                )
+            )
+        finally:
+            backlog.is_loading = False
+        for record, place in rows:
+            backlog.loaded = place
+            if record.id not in self._entries:
+                backlog.take(record)
+                entry = self._entries[record.id] = self._entry(record, place)
+                entry.stalled = self._journal.trouble is not None
+                if not entry.stalled:
+                    self._queue(model).push(entry)
+        self._fill_up(model)
+
+    def _entry(self, record: Prediction, place: int) -> Entry:
+        """The entry of a record from the disk."""
+        age = max(0.0, self._clock.wall() - record.created)
+        entry = Entry(record, place=place, kept=True, since=self._clock.steady() - age)
+        entry.shown = record
+        return entry
+
+    def _open(self) -> tuple[Store, Found]:
+        """Open the file, on the journal's thread."""
+        salvaged = None
+        try:
+            store = Store(self._path)
+        except Damaged:
+            if not self._salvage_damaged:
+                raise
+            salvaged = salvage(self._path)
+            store = Store(self._path)
+        store.give_back(self._clock.wall(), self._limits)
+        return store, Found(store.queued_by_lane(), store.last_place(), salvaged)

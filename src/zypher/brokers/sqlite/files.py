@@ -1,0 +1,106 @@
+"""The files of a queue: where they may lie, and who holds them."""
+
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+
+from zypher.errors import ConfigurationError
+
+# File systems across a network or a hypervisor, whose locks and flushes SQLite cannot rely on
+# (https://sqlite.org/howtocorrupt.html, 2).
+_REMOTE = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "lustre"),
+    *("glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "vboxsf", "prl_fs"),
+}
+
+
+def path_of(url: str) -> Path:
+    """The file that `sqlite:///relative.db` or `sqlite:////absolute.db` names.
+
+    Raises `ConfigurationError` when it names none.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path.removeprefix("/"))
+    if parts.netloc or parts.query or path in ("", ":memory:") or path.endswith("/"):
+        raise ConfigurationError(
+            f"The broker {url!r} names no file: write sqlite:///zypher.db for one in the current "
+            "directory, sqlite:////var/lib/zypher.db for another, memory: for none."
+        )
+    return Path(path).absolute()
+
+
+def prepare(path: Path, mounts: str | None = None) -> None:
+    """Make sure that a queue can lie at `path`, and that only its owner reads it.
+
+    `mounts` is the text of /proc/self/mounts. Raises `ConfigurationError`.
+    """
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"There is no directory {path.parent} for the queue's file.")
+    kind = _file_system(path.parent.resolve(), _mounts() if mounts is None else mounts)
+    if kind in _REMOTE:
+        raise ConfigurationError(
+            f"{path} is on a network file system ({kind}), where a queue would be damaged sooner "
+            "or later. Put it on a local disk: --broker sqlite:////PATH"
+        )
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The queue's file {path} cannot be opened: {error.strerror}. "
+            "Choose another with --broker sqlite:///PATH"
+        ) from None
+
+
+class Lock:
+    """The right to use a queue's file, held by one process until `release` or its end.
+
+    A file of its own, because closing any descriptor of the database would drop SQLite's locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises `ConfigurationError` when another process has it."""
+        self._file: IO[str] = path.with_name(path.name + ".lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = self._holder()
+            self._file.close()
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise ConfigurationError(
+                f"{path} is in use by {holder}. Stop it, or give this server another file: "
+                "--broker sqlite:///OTHER.db"
+            ) from None
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        self._file.close()
+
+    def _holder(self) -> str:
+        self._file.seek(0)
+        pid, _, host = self._file.read().strip().partition(" ")
+        here = "" if host == socket.gethostname() else f" on {host}"
+        return f"process {pid}{here}" if pid else "another process"
+
+
+def _mounts() -> str:
+    mounts = Path("/proc/self/mounts")  # Linux; elsewhere nothing is known
+    return mounts.read_text() if mounts.exists() else ""
+
+
+def _file_system(directory: Path, mounts: str) -> str | None:
+    """The type of the file system that a directory is on."""
+    found: tuple[int, str] | None = None
+    for line in mounts.splitlines():
+        _, point, kind, *_ = line.split(" ")
+        mount = Path(point.encode().decode("unicode_escape"))
+        if directory.is_relative_to(mount) and (found is None or len(mount.parts) >= found[0]):
+            found = len(mount.parts), kind
+    return found and found[1]

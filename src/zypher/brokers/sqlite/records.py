@@ -1,0 +1,176 @@
+"""Predictions as rows, and moves as statements that take many at once.
+
+One statement for many rows, because sqlite3 gives up Python's lock at every step of a
+statement, and a busy event loop may take its time to give it back.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from zypher.brokers.queue import Move
+from zypher.prediction import Failure, Prediction, Priority, Status
+
+T = TypeVar("T")
+
+_COLUMNS = (
+    *("seq", "id", "model", "priority", "status", "attempt", "crashes", "company", "size"),
+    *("created", "started", "finished", "expires", "failure", "owner", "options"),
+    *("traceparent", "retry_of", "idempotency_key", "fingerprint"),
+)
+
+# A record without its input and result; `FULL` has them behind its other columns.
+BARE = f"SELECT {', '.join(_COLUMNS)} FROM prediction"
+FULL = (
+    f"SELECT {', '.join(f'prediction.{column}' for column in _COLUMNS)}, input.body, result.body "
+    "FROM prediction JOIN input USING (seq) LEFT JOIN result USING (seq)"
+)
+
+_INSERT = "INSERT INTO prediction VALUES {} ON CONFLICT (id) DO NOTHING"
+_UPDATE = """
+    UPDATE prediction SET status = column4, attempt = column5, crashes = column6,
+        company = column7, started = column8, finished = column9, expires = column10,
+        failure = column11
+    FROM (VALUES {})
+    WHERE seq = column1 AND status = column2 AND attempt = column3
+"""
+_INSERT_BODY = {table: f"INSERT INTO {table} VALUES {{}}" for table in ("input", "result")}
+
+# Statements are made for these numbers of rows, so that few different ones have to be parsed.
+_SIZES = (64, 16, 4, 1)
+
+
+class Stored(NamedTuple):
+    """A record from the disk, and its place in the queue."""
+
+    record: Prediction
+    place: int
+
+
+class LostUpdate(Exception):
+    """A row was not as this process had left it."""
+
+
+def insert(connection: sqlite3.Connection, moves: Sequence[Move]) -> set[int]:
+    """Write new records; returns the places of those whose id is known already.
+
+    These change nothing.
+    """
+    written = 0
+    for chunk in _chunks(moves):
+        rows = [value for move in chunk for value in _row(move)]
+        cursor = connection.execute(_statement(_INSERT, len(chunk), len(_COLUMNS)), rows)
+        written += cursor.rowcount
+    known = set() if written == len(moves) else _unwritten(connection, moves)
+    new = [move for move in moves if move.entry.place not in known]
+    _insert_bodies(connection, "input", [(m.entry.place, m.after.input) for m in new])
+    _insert_results(connection, new)
+    return known
+
+
+def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
+    """Write moves of known records, each of another one: compare-and-set.
+
+    Raises `LostUpdate` if one is not in the state from which it was moved.
+    """
+    for chunk in _chunks(moves):
+        rows = [value for move in chunk for value in _change(move)]
+        cursor = connection.execute(_statement(_UPDATE, len(chunk), 11), rows)
+        if cursor.rowcount != len(chunk):
+            raise LostUpdate
+    _insert_results(connection, moves)
+
+
+def stored(row: Sequence[Any]) -> Stored:
+    """The record of a row of `FULL` or `BARE`."""
+    (seq, id, model, priority, status, attempt, crashes, company, _size, *rest) = row
+    (created, started, finished, expires, failure, owner, options, *rest) = rest
+    (traceparent, retry_of, idempotency_key, fingerprint, *bodies) = rest
+    input, result = bodies or (b"", None)
+    record = Prediction(
+        id=id,
+        model=model,
+        input=input,
+        created=created,
+        owner=owner,
+        options=options,
+        status=Status(status),
+        result=result,
+        failure=failure and msgspec.json.decode(failure, type=Failure),
+        attempt=attempt,
+        crashes=crashes,
+        company=company,
+        started=started,
+        finished=finished,
+        expires=expires,
+        priority=Priority(priority),
+        traceparent=traceparent,
+        retry_of=retry_of,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+    )
+    return Stored(record, seq)
+
+
+def _row(move: Move) -> tuple[Any, ...]:
+    record = move.after
+    return (
+        *(move.entry.place, record.id, record.model, int(record.priority), record.status.value),
+        *(record.attempt, record.crashes, record.company, record.size, record.created),
+        *(record.started, record.finished, record.expires, _failure(record), record.owner),
+        *(record.options, record.traceparent, record.retry_of, record.idempotency_key),
+        record.fingerprint,
+    )
+
+
+def _change(move: Move) -> tuple[Any, ...]:
+    before, after = move.before, move.after
+    assert before is not None
+    return (
+        *(move.entry.place, before.status.value, before.attempt),
+        *(after.status.value, after.attempt, after.crashes, after.company),
+        *(after.started, after.finished, after.expires, _failure(after)),
+    )
+
+
+def _failure(record: Prediction) -> str | None:
+    return None if record.failure is None else msgspec.json.encode(record.failure).decode()
+
+
+def _insert_results(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
+    results = [(m.entry.place, m.after.result) for m in moves if m.after.result is not None]
+    _insert_bodies(connection, "result", results)
+
+
+def _insert_bodies(
+    connection: sqlite3.Connection, table: str, bodies: Sequence[tuple[int, bytes | None]]
+) -> None:
+    for chunk in _chunks(bodies):
+        rows = [value for body in chunk for value in body]
+        connection.execute(_statement(_INSERT_BODY[table], len(chunk), 2), rows)
+
+
+def _unwritten(connection: sqlite3.Connection, moves: Iterable[Move]) -> set[int]:
+    """The places of those whose id belongs to another row."""
+    query = "SELECT 1 FROM prediction WHERE seq = ? AND id = ?"
+    places = {move.entry.place: move.after.id for move in moves}
+    return {
+        seq for seq, id in places.items() if not connection.execute(query, (seq, id)).fetchone()
+    }
+
+
+@cache
+def _statement(template: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return template.format(", ".join([row] * rows))
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    start = 0
+    for size in _SIZES:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size

@@ -1,0 +1,53 @@
+-- The queue's file, version 1. A new file is made by running these scripts in order, an older
+-- one is brought up to date by those that it has not seen; PRAGMA user_version tells which.
+--
+-- To look into a file that no server has open:
+--   sqlite3 -readonly zypher.db "SELECT status, count(*) FROM prediction GROUP BY status"
+
+-- One row for each prediction that is kept, from its acceptance until it expires.
+CREATE TABLE prediction (
+    seq             INTEGER PRIMARY KEY,        -- its place in the queue: order of acceptance
+    id              TEXT NOT NULL UNIQUE,       -- UUID version 7, what clients know it by
+    model           TEXT NOT NULL,
+    priority        INTEGER NOT NULL,           -- its lane: 0 high, 1 normal, 2 low
+    status          TEXT NOT NULL
+                    CHECK (status IN ('queued', 'processing', 'completed', 'failed', 'canceled')),
+    attempt         INTEGER NOT NULL,           -- the fencing token: grows with every claim
+    crashes         INTEGER NOT NULL,           -- runs that died with their process
+    company         INTEGER,                    -- a suspect's bound on those it may run with
+    size            INTEGER NOT NULL,           -- bytes of input and options
+    created         REAL NOT NULL,              -- all times: seconds since the epoch
+    started         REAL,
+    finished        REAL,
+    expires         REAL,                       -- when it may be forgotten; set at its end
+    failure         TEXT,                       -- JSON: code, detail, errors
+    owner           TEXT,
+    options         BLOB NOT NULL,              -- JSON
+    traceparent     TEXT,
+    retry_of        TEXT,
+    idempotency_key TEXT,
+    fingerprint     BLOB
+) STRICT;
+
+-- What waits, in the order in which it is claimed; covers what the start has to count.
+CREATE INDEX prediction_queued ON prediction (model, priority, seq, size)
+    WHERE status = 'queued';
+
+-- What the start after a crash has to give back.
+CREATE INDEX prediction_processing ON prediction (seq) WHERE status = 'processing';
+
+-- What the janitor forgets next.
+CREATE INDEX prediction_expires ON prediction (expires) WHERE expires IS NOT NULL;
+
+-- The large values live apart: updating a row rewrites all of it.
+CREATE TABLE input (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+CREATE TABLE result (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+
+-- What is true of the file as a whole: one row.
+CREATE TABLE file (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    boots INTEGER NOT NULL,                     -- how often a server has opened it
+    clean INTEGER NOT NULL,                     -- 1 if the last one closed it in order
+    beats INTEGER NOT NULL                      -- counts writes that only try the disk
+) STRICT;
+INSERT INTO file VALUES (1, 0, 1, 0);

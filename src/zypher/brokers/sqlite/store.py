@@ -1,0 +1,322 @@
+"""The file: one connection, used by one thread, and what is asked of it."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from zypher.brokers.base import Limits
+from zypher.brokers.engine import LOST
+from zypher.brokers.queue import Entry, Move
+from zypher.brokers.sqlite import records
+from zypher.brokers.sqlite.records import Stored
+from zypher.errors import ConfigurationError
+from zypher.prediction import Prediction, Priority, Status
+
+# "ZYPH": marks the file as ours.
+_APPLICATION_ID = 0x5A595048
+
+# STRICT tables are the newest thing that is needed.
+_NEEDED = (3, 37)
+
+_PRAGMAS = (
+    "locking_mode = EXCLUSIVE",  # before the first access, so that no shared memory is needed
+    "journal_mode = WAL",
+    "synchronous = FULL",  # a commit has reached the disk, not only the kernel
+    "fullfsync = 1",  # macOS: fsync alone does not empty the disk's own cache
+    "wal_autocheckpoint = 0",  # `checkpoint` decides when
+    "journal_size_limit = 67108864",
+    "mmap_size = 0",
+    "cache_size = -65536",
+    "temp_store = MEMORY",
+    "trusted_schema = OFF",
+)
+
+# A check of a larger file would hold up the start for longer than it is worth.
+_CHECKED_BYTES = 1_000_000_000
+
+# The log is written back when it has grown to this, which bounds the time of a recovery.
+_WAL_BYTES = 8_000_000
+
+# How much one step of upkeep takes, so that it does not hold up a commit.
+_PURGED = 500
+_VACUUMED_PAGES = 256
+
+
+class Damaged(Exception):
+    """The file is not what was written to it; the message says in what way."""
+
+
+class LaneCount(NamedTuple):
+    """How much waits in one lane of one model."""
+
+    model: str
+    priority: Priority
+    queued: int
+    queued_bytes: int
+
+
+class Store:
+    """An open queue file. Raises `ConfigurationError` or `Damaged` when it cannot be opened.
+
+    All methods raise `sqlite3.Error` when the disk or the file fails them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wal = path.with_name(path.name + "-wal")
+        _require_version()
+        left_wal = self._wal.exists()
+        with _damage_told():
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, cached_statements=256, check_same_thread=False
+            )
+            try:
+                self._open(left_wal)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _open(self, left_wal: bool) -> None:
+        empty = not self._value("SELECT count(*) FROM sqlite_schema")
+        if empty:
+            # These two are decided with the first page of the file.
+            self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        elif self._value("PRAGMA application_id") != _APPLICATION_ID:
+            raise ConfigurationError(
+                f"{self._path} is the database of another program. "
+                "Give the queue a file of its own: --broker sqlite:///OTHER.db"
+            )
+        for pragma in _PRAGMAS:
+            self._connection.execute(f"PRAGMA {pragma}")
+        migrate(self._connection, self._path)
+        if not self._value("SELECT clean FROM file"):
+            self._check(left_wal)
+        self._connection.execute("UPDATE file SET boots = boots + 1, clean = 0")
+        self._checkpoint("TRUNCATE")  # from here on, a missing log can be told from an empty one
+
+    def _check(self, left_wal: bool) -> None:
+        if not left_wal:
+            raise Damaged("its write-ahead log is missing, and with it what was written last")
+        if self._path.stat().st_size <= _CHECKED_BYTES:
+            finding = self._value("PRAGMA quick_check(1)")
+            if finding != "ok":
+                raise Damaged(str(finding).partition("\n")[2] or str(finding))
+
+    # Writing.
+
+    def write(self, moves: Sequence[Move]) -> set[int]:
+        """Write moves in one transaction; returns the places of new ones whose id is known.
+
+        Raises `LostUpdate` when a row is not in the state from which it was moved.
+        """
+        known: set[int] = set()
+        with self.transaction():
+            for group in _independent(moves):
+                known |= records.insert(self._connection, [m for m in group if m.before is None])
+                records.update(self._connection, [m for m in group if m.before is not None])
+        return known
+
+    def erase(self, place: int) -> None:
+        """Forget a record."""
+        with self.transaction():
+            for table in ("input", "result", "prediction"):
+                self._connection.execute(f"DELETE FROM {table} WHERE seq = ?", (place,))
+
+    def purge(self, now: float) -> int:
+        """Forget some of what has expired, and give its pages back; how many records.
+
+        To be repeated until there are none.
+        """
+        expired = f"SELECT seq FROM prediction WHERE expires <= ? ORDER BY expires LIMIT {_PURGED}"
+        with self.transaction():
+            for table in ("input", "result", "prediction"):
+                cursor = self._connection.execute(
+                    f"DELETE FROM {table} WHERE seq IN ({expired})", (now,)
+                )
+        self._shrink()
+        return cursor.rowcount
+
+    def beat(self) -> None:
+        """Write something that means nothing, to see whether the disk takes it."""
+        with self.transaction():
+            self._connection.execute("UPDATE file SET beats = beats + 1")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written within, or nothing; on the disk once it ends."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    # Reading.
+
+    def find(self, id: str) -> Stored | None:
+        """The record of an id."""
+        row = self._connection.execute(f"{records.FULL} WHERE id = ?", (id,)).fetchone()
+        return row and records.stored(row)
+
+    def queued(self, model: str, lane: Priority, after: int, limit: int, size: int) -> list[Stored]:
+        """The next queued records of a lane behind a place, in order.
+
+        Up to `limit`, and no more once their inputs reach `size` bytes; at least one if any.
+        """
+        rows = self._connection.execute(
+            f"{records.FULL} WHERE model = ? AND priority = ? AND seq > ? AND status = 'queued' "
+            "ORDER BY prediction.seq LIMIT ?",
+            (model, int(lane), after, limit),
+        )
+        found: list[Stored] = []
+        for row in rows:
+            found.append(records.stored(row))
+            size -= found[-1].record.size
+            if size <= 0:
+                break
+        rows.close()
+        return found
+
+    def page(
+        self, status: Status | None, model: str | None, before: str | None, now: float, limit: int
+    ) -> list[Prediction]:
+        """Records without input and result, newest first, from before an id on."""
+        wanted = {"status = ?": status and status.value, "model = ?": model, "id < ?": before}
+        given = {term: value for term, value in wanted.items() if value is not None}
+        given["(expires IS NULL OR expires > ?)"] = now  # type: ignore[assignment]
+        rows = self._connection.execute(
+            f"{records.BARE} WHERE {' AND '.join(given)} ORDER BY id DESC LIMIT ?",
+            (*given.values(), limit),
+        )
+        return [records.stored(row).record for row in rows]
+
+    def queued_by_lane(self) -> list[LaneCount]:
+        """How much waits, by model and lane."""
+        rows = self._connection.execute(
+            "SELECT model, priority, count(*), sum(size) FROM prediction "
+            "WHERE status = 'queued' GROUP BY model, priority"
+        )
+        return [LaneCount(model, Priority(lane), *counts) for model, lane, *counts in rows]
+
+    def last_place(self) -> int:
+        """The highest place that is taken."""
+        return int(self._value("SELECT ifnull(max(seq), 0) FROM prediction"))
+
+    # Start and end.
+
+    def give_back(self, now: float, limits: Limits) -> None:
+        """Queue again what was running when the last server died.
+
+        It died with all of them: as if one process had run all those of a model, as far as
+        the company allows that each was in.
+        """
+        rows = self._connection.execute(f"{records.BARE} WHERE status = 'processing'")
+        running = [records.stored(row) for row in rows]
+        together = Counter(record.model for record, _ in running)
+        moves = []
+        for record, place in running:
+            company = min(record.company or together[record.model], together[record.model])
+            after = record.crashed(now, LOST, company=company, max_crashes=limits.max_crashes)
+            if after.status.terminal:
+                after = replace(after, expires=now + limits.ttl)
+            entry = Entry(after, place=place, kept=True, since=0.0)
+            moves.append(Move(entry, record, after))
+        self.write(moves)
+
+    def tidy(self) -> None:
+        """Write the log back into the file if it has grown; between commits."""
+        if self._wal_size() > _WAL_BYTES:
+            self._checkpoint("PASSIVE")
+
+    def rest(self) -> None:
+        """Write all of the log back while there is nothing else to do."""
+        if self._wal_size():
+            self._checkpoint("TRUNCATE")
+
+    def backup(self, target: Path) -> None:
+        """Write a whole, consistent copy to a new file."""
+        self._connection.execute("VACUUM INTO ?", (str(target),))
+
+    def close(self, *, clean: bool) -> None:
+        """Close the file; `clean` says that nothing is missing from it."""
+        try:
+            if clean:
+                self._connection.execute("UPDATE file SET clean = 1")
+        finally:
+            self._connection.close()
+
+    def _shrink(self) -> None:
+        free, pages = self._value("PRAGMA freelist_count"), self._value("PRAGMA page_count")
+        if free * 4 > pages:
+            self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES})").fetchall()
+
+    def _checkpoint(self, mode: str) -> None:
+        self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+
+    def _wal_size(self) -> int:
+        return self._wal.stat().st_size if self._wal.exists() else 0
+
+    def _value(self, query: str) -> Any:
+        return self._connection.execute(query).fetchone()[0]
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date. Raises `ConfigurationError` for one from the future."""
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    scripts = sorted(
+        (int(script.name.removesuffix(".sql")), script.read_text())
+        for script in resources.files(__package__).joinpath("schema").iterdir()
+    )
+    newest = scripts[-1][0]
+    if found > newest:
+        raise ConfigurationError(
+            f"{path} was made by a newer version of Zypher (its schema is {found}, this one knows "
+            f"{newest}). Use that version, or another file."
+        )
+    for version, script in scripts:
+        if version > found:
+            connection.executescript(f"BEGIN;{script};PRAGMA user_version = {version};COMMIT;")
+
+
+def is_damage(error: BaseException) -> bool:
+    """True if an error says that the file is broken, and not the disk under it."""
+    name = getattr(error, "sqlite_errorname", "")
+    return isinstance(error, Damaged) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise Damaged(str(error)) from error
+        raise
+
+
+def _independent(moves: Sequence[Move]) -> Iterator[list[Move]]:
+    """The moves in groups, in each of which no entry occurs twice."""
+    group: dict[int, Move] = {}
+    for move in moves:
+        if move.entry.place in group:
+            yield list(group.values())
+            group = {}
+        group[move.entry.place] = move
+    yield list(group.values())
+
+
+def _require_version() -> None:
+    if sqlite3.sqlite_version_info < _NEEDED:
+        raise ConfigurationError(
+            f"The sqlite broker needs SQLite 3.37, and this Python has {sqlite3.sqlite_version}. "
+            "Use another Python (`uv python install`), or --broker memory:"
+        )
