@@ -4,7 +4,7 @@ import errno
 import random
 from pathlib import Path
 
-from tests.faults.files import DATABASE, LOG, damage
+from tests.faults.files import DATABASE, FILES, damage
 from tests.faults.report import Report, Size
 from tests.faults.rig import Rig
 from tests.faults.syscalls import Call, Supervisor
@@ -22,7 +22,7 @@ class Disk:
 
     def policy(self, call: Call) -> int:
         """What a supervisor asks."""
-        if call.path.name not in (DATABASE, LOG) or self._random.random() >= self.part:
+        if call.path.name not in FILES or self._random.random() >= self.part:
             return 0
         self.failed += 1
         return errno.EIO
@@ -32,9 +32,7 @@ async def broken_disk(size: Size, directory: Path) -> Report:
     """Some calls to the disk fail under load; then all do, and the server is killed."""
     disk = Disk()
     with Supervisor(_CALLS, disk.policy) as faults:
-        async with Rig(
-            directory, "work", prefix=faults.prefix, pass_fds=faults.pass_fds
-        ) as rig:
+        async with Rig(directory, "work", prefix=faults.prefix, pass_fds=faults.pass_fds) as rig:
             async with rig.load() as load:
                 await load.accepts(20)
                 disk.part = 0.01

@@ -17,6 +17,8 @@ _PAUSE = 0.02
 # How long one long-poll lasts.
 _LONG_POLL = {"Prefer": "wait=5"}
 
+_NUMBERS = itertools.count()
+
 Outcome = Literal["ok", "fail", "unknown"]
 
 
@@ -32,7 +34,6 @@ class Load:
     ) -> None:
         self._history = history
         self._work = work
-        self._tokens = (f"t{number}" for number in itertools.count())
         self._client = httpx2.AsyncClient(
             base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
         )
@@ -86,7 +87,7 @@ class Load:
 
     async def _submit(self) -> None:
         while self._going_on:
-            token = next(self._tokens)
+            token = f"t{next(_NUMBERS)}"
             submit = await self.submit(token, self._work(token))
             if submit.outcome != "ok":
                 await asyncio.sleep(_PAUSE)

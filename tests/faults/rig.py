@@ -43,11 +43,12 @@ class Rig:
         directory: Path,
         model: str,
         *arguments: str,
+        history: History | None = None,
         prefix: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.directory = directory
-        self.history = History()
+        self.history = history or History()
         self.log = directory / "runs.log"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -77,11 +78,15 @@ class Rig:
         assert self.server is not None
         return self.server
 
-    async def start(self) -> Server:
-        """Start the server, and wait until it is ready."""
+    async def start(self, *more: str) -> Server:
+        """Start the server, perhaps with more arguments, and wait until it is ready."""
         self.history.starts.append(time.monotonic())
         self.server = Server(
-            *self.arguments, cwd=self.directory, prefix=self.prefix, pass_fds=self.pass_fds
+            *self.arguments,
+            *more,
+            cwd=self.directory,
+            prefix=self.prefix,
+            pass_fds=self.pass_fds,
         )
         await asyncio.to_thread(self.server.wait_ready)
         return self.server
