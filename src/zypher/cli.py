@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import uvicorn
 import uvloop
 
+from zypher.brokers.sqlite.backup import back_up
+from zypher.brokers.sqlite.files import path_of
 from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.node import Node, with_models
 from zypher.server.app import is_loopback
@@ -116,6 +119,19 @@ def check(settings: Settings, models: list[str]) -> None:
     for name, table in settings.models.items():
         typer.echo(f"{name}: {table.target} loads.")
     typer.echo("The settings are right.")
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to write; it must not exist yet.")],
+    broker: Annotated[
+        str | None, typer.Option(help="The queue, as given to serve. Default: as configured.")
+    ] = None,
+) -> None:
+    """Copy the queue to a new file, also while a server uses it."""
+    url = load_settings(**({} if broker is None else {"broker": broker})).broker
+    back_up(path_of(url), target.absolute())
+    typer.echo(f"{target} has all that was in the queue when the copy was complete.")
 
 
 def _print_version(wanted: bool) -> None:

@@ -142,6 +142,7 @@ def test_a_request_to_upgrade_is_told_that_it_cannot(server: Server) -> None:
     response = server.client.post("/predict", content=b'{"input": 1}', headers=headers)
     assert_problem(response, 400, "invalid_header")
     assert "Upgrade" in response.json()["detail"]
+    assert response.headers["Connection"] == "close"
 
 
 def test_good_input_of_every_shape_is_taken(server: Server) -> None:

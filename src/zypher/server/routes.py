@@ -25,7 +25,10 @@ class ProblemRoute(APIRoute):
             try:
                 return await handle(request)
             except PredictionError as error:
-                return problem_of(error)
+                response = problem_of(error)
+                if "upgrade" in request.headers:  # the parser takes what follows for something else
+                    response.headers["Connection"] = "close"
+                return response
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody is left to read it
 

@@ -13,6 +13,7 @@ from zypher.brokers.base import Limits, Page
 from zypher.brokers.engine import Engine
 from zypher.brokers.queue import Entry, ModelQueue, Move
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
+from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, prepare
 from zypher.brokers.sqlite.journal import Journal, KnownId
 from zypher.brokers.sqlite.salvage import salvage
@@ -39,6 +40,7 @@ class SqliteBroker(Engine):
         self._path = path
         self._salvage_damaged = salvage_damaged
         self._lock: Lock | None = None
+        self._backups: BackupService | None = None
         self._journal = Journal(path, self._open, self)
         self._backlogs: dict[str, Backlogs] = {}
         self._loading: set[asyncio.Task[None]] = set()
@@ -47,6 +49,7 @@ class SqliteBroker(Engine):
     async def start(self) -> None:
         prepare(self._path)
         self._lock = Lock(self._path)
+        self._backups = await BackupService.start(self._path, self._journal.backup)
         await self._journal.start()
 
     # The verbs, where the disk makes a difference.
@@ -105,10 +108,6 @@ class SqliteBroker(Engine):
             count += some
         return count
 
-    async def backup(self, target: Path) -> None:
-        """Write a whole, consistent copy of the queue to a new file, while it is in use."""
-        await self._journal.ask(lambda store: store.backup(target), follows=True)
-
     def guarantee(self) -> str:
         if self._journal.trouble is not None:
             return "Nothing is accepted asynchronously now; what was accepted stays in its file."
@@ -126,11 +125,13 @@ class SqliteBroker(Engine):
 
     async def aclose(self) -> None:
         await super().aclose()
+        if self._backups is not None:
+            self._backups.close()
         for loading in self._loading:
             loading.cancel()
         await self._journal.stop()
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
 
     # What the engine leaves open.
 

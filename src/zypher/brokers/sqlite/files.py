@@ -55,14 +55,18 @@ def prepare(path: Path, mounts: str | None = None) -> None:
         ) from None
 
 
+class InUse(ConfigurationError):
+    """Another process uses the queue."""
+
+
 class Lock:
-    """The right to use a queue's file, held by one process until `release` or its end.
+    """The right to use a queue's file, held by one process until `close` or its end.
 
     A file of its own, because closing any descriptor of the database would drop SQLite's locks.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises `ConfigurationError` when another process has it."""
+        """Raises `InUse` when another process has it."""
         self._file: IO[str] = path.with_name(path.name + ".lock").open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,7 +75,7 @@ class Lock:
             self._file.close()
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
-            raise ConfigurationError(
+            raise InUse(
                 f"{path} is in use by {holder}. Stop it, or give this server another file: "
                 "--broker sqlite:///OTHER.db"
             ) from None
@@ -79,7 +83,7 @@ class Lock:
         self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
         self._file.flush()
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let the next one have it."""
         self._file.close()
 

@@ -13,13 +13,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zypher.brokers.queue import Move, resolve
 from zypher.brokers.sqlite.store import Damaged, Store, is_damage
-from zypher.errors import StorageFull, Unavailable
+from zypher.errors import ConfigurationError, StorageFull, Unavailable
 
 log = logging.getLogger("zypher.broker")
 
@@ -98,6 +99,7 @@ class Journal:
         self._failing: Trouble | None = None
         self._unwritten: list[Write] = []
         self._try_again_at = 0.0
+        self._stopping = False
 
     # On the event loop.
 
@@ -130,6 +132,10 @@ class Journal:
         answer: asyncio.Future[T] = self._loop.create_future()
         self._inbox.put(Ask(question, answer, follows))
         return await answer
+
+    async def backup(self, target: Path) -> None:
+        """Copy the file while it is in use: what arrives meanwhile is served between the steps."""
+        await self.ask(lambda store: store.backup(target, self._between), follows=True)
 
     def require_health(self) -> None:
         """Raise the error of the present trouble, if there is one."""
@@ -188,30 +194,36 @@ class Journal:
             self._tell(_fail, self._started, error)
             return
         self._tell(resolve, self._started, None)
-        stopping = False
-        while not stopping:
-            calls = self._gather()
-            stopping = None in calls
-            asked = [call for call in calls if isinstance(call, Ask)]
-            self._answer([ask for ask in asked if not ask.follows])
-            self._commit([call for call in calls if isinstance(call, Write)], last=stopping)
-            self._answer([ask for ask in asked if ask.follows])
-            if not calls:
+        while not self._stopping:
+            if not self._turn(_PAUSE):
                 self._upkeep(Store.rest)
         self._close()
 
-    def _gather(self) -> list[Write | Ask | None]:
-        """What has arrived, at least one; or nothing after a pause."""
-        try:
-            calls = [self._inbox.get(timeout=_PAUSE)]
-        except Empty:
-            return []
-        while len(calls) < _BATCH and calls[-1] is not None:
-            try:
-                calls.append(self._inbox.get_nowait())
-            except Empty:
-                break
+    def _turn(self, patience: float) -> bool:
+        """Serve what has arrived, or arrives within `patience` seconds; False if nothing did."""
+        calls = self._gather(patience)
+        asked = [call for call in calls if isinstance(call, Ask)]
+        self._answer([ask for ask in asked if not ask.follows])
+        self._commit([call for call in calls if isinstance(call, Write)])
+        self._answer([ask for ask in asked if ask.follows])
+        return bool(calls)
+
+    def _gather(self, patience: float) -> list[Write | Ask]:
+        calls: list[Write | Ask] = []
+        with suppress(Empty):
+            call = self._inbox.get(timeout=patience)
+            while call is not None:
+                calls.append(call)
+                if len(calls) == _BATCH:
+                    return calls
+                call = self._inbox.get_nowait()
+            self._stopping = True
         return calls
+
+    def _between(self) -> None:
+        self._turn(0)
+        if self._stopping:
+            raise Unavailable("The server is shutting down.")
 
     def _try_to_open(self) -> None:
         try:
@@ -221,18 +233,20 @@ class Journal:
         else:
             self._tell(self._listener.opened, found)
 
-    def _commit(self, writes: list[Write], *, last: bool) -> None:
+    def _commit(self, writes: list[Write]) -> None:
         """Write a batch in one transaction; or hold it while the disk fails."""
         if self._failing is not None:
             self._unwritten += [write for write in writes if not write.refusable]
             self._tell(self._on_failure, self._failing, [w for w in writes if w.refusable])
-            if self._failing.lasting or (time.monotonic() < self._try_again_at and not last):
+            is_due = time.monotonic() >= self._try_again_at or self._stopping
+            if self._failing.lasting or not is_due:
                 return
             writes, self._unwritten = self._unwritten, []
         elif not writes:
             return
         if self._store is None:
-            self._try_to_open()
+            with suppress(ConfigurationError):  # what was wrong still is
+                self._try_to_open()
         if self._store is not None:
             self._write(self._store, writes)
 

@@ -1,9 +1,10 @@
 """The file: one connection, used by one thread, and what is asked of it."""
 
+import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ _WAL_BYTES = 8_000_000
 # How much one step of upkeep takes, so that it does not hold up a commit.
 _PURGED = 500
 _VACUUMED_PAGES = 256
+_COPIED_PAGES = 256
 
 
 class Damaged(Exception):
@@ -242,9 +244,16 @@ class Store:
         if self._wal_size():
             self._checkpoint("TRUNCATE")
 
-    def backup(self, target: Path) -> None:
-        """Write a whole, consistent copy to a new file."""
-        self._connection.execute("VACUUM INTO ?", (str(target),))
+    def backup(self, target: Path, between: Callable[[], None]) -> None:
+        """Write a whole, consistent copy to a new file, some pages at a time.
+
+        `between` is called after each step, and may write to this store: it will be in the copy.
+        Raises `OSError` when the copy cannot be written.
+        """
+        try:
+            copy_database(self._connection, target, between)
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from error
 
     def close(self, *, clean: bool) -> None:
         """Close the file; `clean` says that nothing is missing from it."""
@@ -267,6 +276,21 @@ class Store:
 
     def _value(self, query: str) -> Any:
         return self._connection.execute(query).fetchone()[0]
+
+
+def copy_database(
+    source: sqlite3.Connection, target: Path, between: Callable[[], None] = lambda: None
+) -> None:
+    """Copy an open queue to a new file, which appears once it is complete and on the disk."""
+    unfinished = target.with_name(target.name + ".unfinished")
+    unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
+        source.backup(copy, pages=_COPIED_PAGES, progress=lambda *_: between(), sleep=0)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.execute("PRAGMA synchronous = FULL")
+        copy.execute("UPDATE file SET clean = 1")  # no log belongs to it
+    unfinished.rename(target)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
