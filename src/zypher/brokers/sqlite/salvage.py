@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zypher.brokers.sqlite.store import migrate
+from zypher.brokers.sqlite.store import mark_as_ours, migrate
 
 # How many places are read at a time.
 _STEP = 1024
@@ -29,6 +29,7 @@ def salvage(path: Path) -> str:
             closing(sqlite3.connect(working, isolation_level=None)) as source,
             closing(sqlite3.connect(path, isolation_level=None)) as target,
         ):
+            mark_as_ours(target)
             migrate(target, path)
             saved, lost = _Reader(source).copy_to(target)
     finally:

@@ -87,9 +87,7 @@ class Store:
     def _open(self, left_wal: bool) -> None:
         empty = not self._value("SELECT count(*) FROM sqlite_schema")
         if empty:
-            # These two are decided with the first page of the file.
-            self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            mark_as_ours(self._connection)
         elif self._value("PRAGMA application_id") != _APPLICATION_ID:
             raise ConfigurationError(
                 f"{self._path} is the database of another program. "
@@ -291,6 +289,12 @@ def copy_database(
         copy.execute("PRAGMA synchronous = FULL")
         copy.execute("UPDATE file SET clean = 1")  # no log belongs to it
     unfinished.rename(target)
+
+
+def mark_as_ours(connection: sqlite3.Connection) -> None:
+    """Make an empty file one of ours. Both of these are decided with its first page."""
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
