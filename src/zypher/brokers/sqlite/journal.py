@@ -92,7 +92,8 @@ class Journal:
         self._open = open
         self._listener = listener
         self._is_stopped = False
-        self._inbox: SimpleQueue[Write | Ask | None] = SimpleQueue()
+        self._turns_calls: list[Write | Ask] = []  # of this turn of the event loop
+        self._inbox: SimpleQueue[list[Write | Ask] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         # The thread's own.
         self._store: Store | None = None
@@ -122,7 +123,7 @@ class Journal:
         written: asyncio.Future[bool] = self._loop.create_future()
         if self.trouble is not None or self._is_stopped:
             resolve(written, False)
-        self._inbox.put(Write(moves, written, refusable))
+        self._call(Write(moves, written, refusable))
         return written
 
     async def ask(self, question: Callable[[Store], T], *, follows: bool = False) -> T:
@@ -130,7 +131,7 @@ class Journal:
         if self._is_stopped or not self._thread.is_alive():
             raise Unavailable("The queue is not open.")
         answer: asyncio.Future[T] = self._loop.create_future()
-        self._inbox.put(Ask(question, answer, follows))
+        self._call(Ask(question, answer, follows))
         return await answer
 
     async def backup(self, target: Path) -> None:
@@ -146,8 +147,19 @@ class Journal:
         """Write what can be written, and close the file."""
         self._is_stopped = True
         if self._thread.is_alive():
+            self._hand_over()
             self._inbox.put(None)
             await asyncio.to_thread(self._thread.join)
+
+    def _call(self, call: Write | Ask) -> None:
+        """Call the thread, together with all else that this turn of the loop brings up."""
+        if not self._turns_calls:
+            self._loop.call_soon(self._hand_over)
+        self._turns_calls.append(call)
+
+    def _hand_over(self) -> None:
+        self._inbox.put(self._turns_calls)
+        self._turns_calls = []
 
     def _tell(self, what: Callable[..., object], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(what, *arguments)
@@ -196,7 +208,7 @@ class Journal:
         self._tell(resolve, self._started, None)
         while not self._stopping:
             if not self._turn(_PAUSE):
-                self._upkeep(Store.rest)
+                self._rest()
         self._close()
 
     def _turn(self, patience: float) -> bool:
@@ -211,12 +223,12 @@ class Journal:
     def _gather(self, patience: float) -> list[Write | Ask]:
         calls: list[Write | Ask] = []
         with suppress(Empty):
-            call = self._inbox.get(timeout=patience)
-            while call is not None:
-                calls.append(call)
-                if len(calls) == _BATCH:
+            some = self._inbox.get(timeout=patience)
+            while some is not None:
+                calls += some
+                if len(calls) >= _BATCH:
                     return calls
-                call = self._inbox.get_nowait()
+                some = self._inbox.get_nowait()
             self._stopping = True
         return calls
 
@@ -263,7 +275,6 @@ class Journal:
         else:
             self._recover()
             self._tell(self._on_written, writes, known)
-            self._upkeep(Store.tidy)
 
     def _isolate(self, store: Store, writes: list[Write], error: Exception) -> None:
         """One move cannot be written, ever: find it, so that it does not stop the others."""
@@ -292,11 +303,12 @@ class Journal:
             else:
                 self._tell(resolve, ask.answer, answer)
 
-    def _upkeep(self, work: Callable[[Store], None]) -> None:
+    def _rest(self) -> None:
+        """Nothing is to do: write the log back into the file."""
         if self._store is None or self._failing is not None:
             return
         try:
-            work(self._store)
+            self._store.rest()
         except sqlite3.Error as error:
             self._fail(error, [])
 

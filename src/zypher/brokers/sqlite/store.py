@@ -30,7 +30,7 @@ _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",  # a commit has reached the disk, not only the kernel
     "fullfsync = 1",  # macOS: fsync alone does not empty the disk's own cache
-    "wal_autocheckpoint = 0",  # `checkpoint` decides when
+    "wal_autocheckpoint = 4000",  # pages: 16 MB of log at most have to be read at a start
     "journal_size_limit = 67108864",
     "mmap_size = 0",
     "cache_size = -65536",
@@ -40,9 +40,6 @@ _PRAGMAS = (
 
 # A check of a larger file would hold up the start for longer than it is worth.
 _CHECKED_BYTES = 1_000_000_000
-
-# The log is written back when it has grown to this, which bounds the time of a recovery.
-_WAL_BYTES = 8_000_000
 
 # How much one step of upkeep takes, so that it does not hold up a commit.
 _PURGED = 500
@@ -231,11 +228,6 @@ class Store:
             entry = Entry(after, place=place, kept=True, since=0.0)
             moves.append(Move(entry, record, after))
         self.write(moves)
-
-    def tidy(self) -> None:
-        """Write the log back into the file if it has grown; between commits."""
-        if self._wal_size() > _WAL_BYTES:
-            self._checkpoint("PASSIVE")
 
     def rest(self) -> None:
         """Write all of the log back while there is nothing else to do."""
