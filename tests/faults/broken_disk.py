@@ -36,7 +36,8 @@ async def broken_disk(size: Size, directory: Path) -> Report:
             async with rig.load() as load:
                 await load.accepts(20)
                 disk.part = 0.01
-                await load.accepts(size.of(200, 2_000))
+                while disk.failed < size.of(5, 100):
+                    await load.accepts(1)
                 disk.part = 1.0
                 await load.refuses()
                 await rig.kill()

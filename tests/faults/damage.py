@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 
 from tests.faults import invariants
-from tests.faults.files import DATABASE, LOG
+from tests.faults.files import DATABASE, FILES, LOG
 from tests.faults.report import Report, Size
 from tests.faults.rig import Rig
 from tests.harness import ASYNC, PATIENCE, gather_posts
@@ -101,8 +101,10 @@ async def _fill(rig: Rig) -> list[str]:
 
 
 def _contents(directory: Path) -> dict[str, bytes]:
-    """All of the queue's files, also those that were set aside."""
-    return {file.name: file.read_bytes() for file in directory.glob(f"{DATABASE}*[!k]")}
+    """What the queue has written, and what was set aside."""
+    names = [*FILES, f"{DATABASE}.corrupt-*"]
+    files = [file for name in names for file in directory.glob(name)]
+    return {file.name: file.read_bytes() for file in files}
 
 
 async def _wrong_degraded(rig: Rig, ids: list[str]) -> AsyncIterator[str]:

@@ -83,6 +83,12 @@ def cut(synced: bytes, written: bytes) -> bytes:
     return bytes(left)
 
 
+def _write_cut(directory: Path, moment: Moment) -> None:
+    """Write the files as a power cut at that moment may leave them."""
+    for name, written in moment.written.items():
+        (directory / name).write_bytes(cut(moment.synced.get(name, b""), written))
+
+
 async def power_cuts(size: Size, directory: Path) -> Report:
     """The power fails at many moments, in many ways at each."""
     rounds, cuts = size.of((1, 10), (10, 20))
@@ -113,8 +119,7 @@ async def _wrong_after_cut(moment: Moment) -> AsyncIterator[str]:
     """What is wrong with the files that one power cut left, as the broker finds them."""
     with tempfile.TemporaryDirectory() as directory:
         database = Path(directory, DATABASE)
-        for name, written in moment.written.items():
-            Path(directory, name).write_bytes(cut(moment.synced.get(name, b""), written))
+        _write_cut(Path(directory), moment)
         broker = open_broker(f"sqlite:///{database}", Limits(), SystemClock())
         await broker.start()
         try:
