@@ -20,11 +20,19 @@ _COUNTS = re.compile(r"saved: (?P<saved>\d+);.* unknown now: (?P<unknown>\d+|it 
 
 
 def overwrite_a_page(directory: Path) -> None:
-    """A page in the middle of the file is noise."""
+    """A page is noise, one that the log has no newer version of."""
+    renewed = _pages_in(directory / LOG)
     with (directory / DATABASE).open("r+b") as file:
-        pages = file.seek(0, 2) // _PAGE
-        file.seek(_PAGE * random.randrange(pages // 4, pages))
+        pages = range(2, file.seek(0, 2) // _PAGE + 1)
+        victim = random.choice([page for page in pages if page not in renewed])
+        file.seek(_PAGE * (victim - 1))
         file.write(random.randbytes(_PAGE))
+
+
+def _pages_in(log: Path) -> set[int]:
+    """The pages that a write-ahead log has (https://sqlite.org/fileformat2.html, 4.1)."""
+    frames = log.read_bytes()[32:]
+    return {int.from_bytes(frames[at : at + 4]) for at in range(0, len(frames), 24 + _PAGE)}
 
 
 def truncate(directory: Path) -> None:

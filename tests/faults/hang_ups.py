@@ -29,10 +29,12 @@ async def hang_ups(size: Size, directory: Path) -> Report:
         async with rig.load(clients=2):
             faults = await asyncio.gather(*(clients() for _ in range(_CLIENTS)))
         left = await _connections_left(rig)
+        shocked = "Traceback" in "".join(rig.running.lines)
         return await rig.report(
             "clients that hang up",
             *(sentence for of_client in faults for sentence in of_client),
             *([f"{left} connections of clients that have gone are still open."] if left else []),
+            *(["A client that hung up made a traceback."] if shocked else []),
             remarks=[f"{size.of('1,000', '10,000')} of them"],
         )
 

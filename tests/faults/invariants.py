@@ -51,6 +51,15 @@ def visible_twice(history: History) -> list[str]:
     return [id for id, ends in finals.items() if len(ends) > 1]
 
 
+def failed(history: History) -> list[str]:
+    """A sentence for everything that was accepted and did not complete."""
+    return [
+        f"{history.accepted[seen.id].token} ended as {seen.status} ({seen.code})."
+        for seen in history.seen
+        if seen.final and seen.status != "completed"
+    ]
+
+
 def recoveries(history: History) -> list[float]:
     """Seconds from every restart to the next 202, and from every killed run to the next.
 

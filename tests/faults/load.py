@@ -26,7 +26,7 @@ class Load:
     """Clients that submit without pause until the `async with` block ends.
 
     `work` makes the input for a token. Every id that gets a 202 is watched by long-polls until
-    it has ended; at the end of the block all of them are, and each is looked at once more.
+    it has ended; at the end of the block all of them have, or time is up.
     """
 
     def __init__(
@@ -106,28 +106,28 @@ class Load:
 
     async def _until_final(self, id: str) -> Seen:
         while True:
-            seen = await self._look(id, _LONG_POLL)
+            seen = await look(self._client, self._history, id, _LONG_POLL)
             if seen and (seen.final or seen.status == "missing"):
                 return seen
             if seen is None:
                 await asyncio.sleep(_PAUSE)
 
-    async def _look(self, id: str, headers: dict[str, str]) -> Seen | None:
-        """One poll; None if it told nothing."""
-        asked = time.monotonic()
-        try:
-            response = await self._client.get(f"/predict/{id}", headers=headers)
-        except httpx2.TransportError:
-            return None
-        return self._history.saw(id, asked, response.status_code, response.json())
-
     async def _settle(self) -> None:
-        """Wait until all that was accepted has ended, then look at each once more.
+        """Wait until all that was accepted has ended.
 
-        What has not ended by then is found by those who read the history.
+        What has not by then is found by those who read the history.
         """
         if self._watchers:
             await asyncio.wait(self._watchers.values(), timeout=PATIENCE)
-        for id, watcher in self._watchers.items():
-            if watcher.done():
-                await self._look(id, {})
+
+
+async def look(
+    client: httpx2.AsyncClient, history: History, id: str, headers: dict[str, str]
+) -> Seen | None:
+    """Poll an id, and note what was told; None if that was nothing."""
+    asked = time.monotonic()
+    try:
+        response = await client.get(f"/predict/{id}", headers=headers)
+    except httpx2.TransportError:
+        return None
+    return history.saw(id, asked, response.status_code, response.json())

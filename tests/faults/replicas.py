@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.faults import invariants
 from tests.faults.history import Fault, History, Run
 from tests.faults.report import Report, Size
 from tests.faults.rig import Rig
@@ -14,6 +15,9 @@ from tests.faults.rig import Rig
 # What becomes of each poison. The kernel's answer to exhausted memory is a kill; a limit on it
 # is an exception in the model, which its process outlives.
 _POISONS = {"segfault": "model_crashed", "kill": "model_crashed", "memory": "model_error"}
+
+# Within so many seconds what a dead replica ran is running again: no lease has to run out.
+_SOON = 2.0
 
 
 async def killed_replicas(size: Size, directory: Path) -> Report:
@@ -24,7 +28,10 @@ async def killed_replicas(size: Size, directory: Path) -> Report:
             for _ in range(size.of(5, 20)):
                 await load.accepts(size.of(20, 50))
                 await _kill_a_busy_one(rig)
-        return await rig.report("kill -9 of replicas")
+        rig.history.runs = rig.runs()
+        late = [seconds for seconds in invariants.recoveries(rig.history) if seconds > _SOON]
+        sentences = (f"A killed run was taken over after {seconds:.1f} s." for seconds in late)
+        return await rig.report("kill -9 of replicas", *sentences, *invariants.failed(rig.history))
 
 
 async def _kill_a_busy_one(rig: Rig) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx2
 
 from tests.faults.history import Counts, History, Run, read_runs
-from tests.faults.load import Load
+from tests.faults.load import Load, look
 from tests.faults.report import Report, report
 from tests.harness import PATIENCE, Server
 
@@ -123,19 +123,23 @@ class Rig:
     # The end.
 
     async def report(self, fault: str, *violations: str, remarks: Iterable[str] = ()) -> Report:
-        """What the history says, once the server has had the time to become idle."""
-        self.history.counts.append(await self._counts())
+        """What the history says, after a last look at the queue and at all that was accepted."""
+        async with httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
+            self.history.counts.append(await _counts(client))
+            for id in self.history.accepted:
+                await look(client, self.history, id, {})
         self.history.runs = self.runs()
         return report(fault, self.history, violations=violations, remarks=remarks)
 
-    async def _counts(self) -> Counts:
-        async with httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                counts = Counts(**(await client.get("/readyz")).json()["jobs"])
-                if counts == Counts(0, 0) or time.monotonic() > deadline:
-                    return counts
-                await asyncio.sleep(_PAUSE)
+
+async def _counts(client: httpx2.AsyncClient) -> Counts:
+    """What the server has still to do, once it has had the time to become idle."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        counts = Counts(**(await client.get("/readyz")).json()["jobs"])
+        if counts == Counts(0, 0) or time.monotonic() > deadline:
+            return counts
+        await asyncio.sleep(_PAUSE)
 
 
 def _free_port() -> int:

@@ -12,12 +12,14 @@ async def killed_servers(size: Size, directory: Path) -> Report:
     """kill -9 of the server while clients submit, again and again."""
     async with Rig(directory, "work", "--max-crashes", "100") as rig:
         async with rig.load() as load:
-            for _ in range(size.of(5, 20)):
+            for _ in range(size.of(4, 20)):
                 await load.accepts(random.randint(5, 60))
                 await rig.kill()
                 await rig.start()
             await load.accepts(5)
-        return await rig.report("kill -9 of the server")
+        await rig.kill()
+        await rig.start()  # with nothing but what has ended in its file
+        return await rig.report("kill -9 of the server", *invariants.failed(rig.history))
 
 
 async def restarts(size: Size, directory: Path) -> Report:
@@ -36,6 +38,7 @@ async def restarts(size: Size, directory: Path) -> Report:
         rig.history.runs = rig.runs()
         return await rig.report(
             "SIGTERM of the server",
+            *invariants.failed(rig.history),
             *(f"A stopped server ended with exit code {code}." for code in codes if code),
             *(
                 f"{token} ran again, although it was shorter than grace."

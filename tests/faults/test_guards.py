@@ -36,8 +36,10 @@ def test_every_fault_that_a_guard_names_exists() -> None:
 
 
 def test_a_server_that_is_started_with_a_copy_runs_the_copy(tmp_path: Path) -> None:
-    with source_without(GREETING) as source:
-        with Server("--mock-delay", "0", cwd=tmp_path, PYTHONPATH=str(source)) as server:
-            assert server.lines[0].startswith("Fetching")
-            (replica,) = server.replicas()
-            assert replica.environ()["PYTHONPATH"] == str(source)
+    with (
+        source_without(GREETING) as source,
+        Server("--mock-delay", "0", cwd=tmp_path, PYTHONPATH=str(source)) as server,
+    ):
+        assert server.lines[0].startswith("Fetching")
+        (replica,) = server.replicas()
+        assert replica.environ()["PYTHONPATH"] == str(source)
