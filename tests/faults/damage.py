@@ -1,0 +1,161 @@
+"""Files that are damaged while no server has them open."""
+
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx2
+
+from tests.faults import invariants
+from tests.faults.files import DATABASE, FILES, LOG
+from tests.faults.report import Report, Size
+from tests.faults.rig import Rig
+from tests.harness import ASYNC, PATIENCE, gather_posts
+from zypher.prediction import new_id
+
+_PAGE = 4096
+_COUNTS = re.compile(r"saved: (?P<saved>\d+);.* unknown now: (?P<unknown>\d+|it is not known)")
+
+
+def overwrite_a_page(directory: Path) -> None:
+    """A page is noise, one that the log has no newer version of."""
+    renewed = _pages_in(directory / LOG)
+    with (directory / DATABASE).open("r+b") as file:
+        pages = range(2, file.seek(0, 2) // _PAGE + 1)
+        victim = random.choice([page for page in pages if page not in renewed])
+        file.seek(_PAGE * (victim - 1))
+        file.write(random.randbytes(_PAGE))
+
+
+def _pages_in(log: Path) -> set[int]:
+    """The pages that a write-ahead log has (https://sqlite.org/fileformat2.html, 4.1)."""
+    frames = log.read_bytes()[32:]
+    return {int.from_bytes(frames[at : at + 4]) for at in range(0, len(frames), 24 + _PAGE)}
+
+
+def truncate(directory: Path) -> None:
+    """The second half of the file is gone."""
+    database = directory / DATABASE
+    with database.open("r+b") as file:
+        file.truncate(database.stat().st_size // 2)
+
+
+def remove_the_log(directory: Path) -> None:
+    """The write-ahead log is gone."""
+    (directory / LOG).unlink()
+
+
+_DAMAGES = (overwrite_a_page, truncate, remove_the_log)
+
+
+async def damaged_files(size: Size, directory: Path) -> Report:
+    """The file of a killed server is damaged in several ways, and what is in it salvaged."""
+    reports = []
+    for number in range(size.of(1, 5)):
+        for damage in _DAMAGES:
+            place = directory / f"{damage.__name__}-{number}"
+            place.mkdir()
+            async with Rig(place, "work") as rig:
+                reports.append(await _damaged(rig, damage))
+    return Report(
+        "the file is damaged",
+        accepted=sum(report.accepted for report in reports),
+        lost=sum(report.lost for report in reports),
+        visible_twice=sum(report.visible_twice for report in reports),
+        violations=[sentence for report in reports for sentence in report.violations],
+        remarks="what is lost was in the damaged part, and is counted in the log and in /readyz",
+    )
+
+
+async def _damaged(rig: Rig, damage: Callable[[Path], None]) -> Report:
+    """Damage the file of one server: it serves on without it, then with what can be saved."""
+    ids = await _fill(rig)
+    await rig.kill()
+    damage(rig.directory)
+    damaged = _contents(rig.directory)
+
+    await rig.start()
+    wrong = [sentence async for sentence in _wrong_degraded(rig, ids)]
+    await rig.kill()
+    if _contents(rig.directory) != damaged:
+        wrong.append("A damaged file was changed.")
+
+    await rig.start("--on-corrupt", "salvage")
+    known = await _known(rig, ids)
+    wrong += [sentence async for sentence in _wrong_salvaged(rig, len(ids), len(known))]
+    if not set(damaged.values()) <= set(_contents(rig.directory).values()):
+        wrong.append("A damaged file was not kept.")
+    wrong += invariants.i2_what_is_final_never_changes(rig.history)
+    return Report(
+        damage.__name__,
+        accepted=len(ids),
+        lost=len(ids) - len(known),
+        visible_twice=len(invariants.visible_twice(rig.history)),
+        violations=[f"{damage.__name__}: {sentence}" for sentence in wrong],
+    )
+
+
+async def _fill(rig: Rig) -> list[str]:
+    """Have predictions that ended in the file, and ones that have not in its log; their ids."""
+    async with rig.load() as load:
+        await load.accepts(60)
+    await rig.stop()  # which writes the log back into the file
+    await rig.start()
+    work: list[object] = [rig.work(new_id(), seconds=60) for _ in range(20)]
+    accepted = await gather_posts(rig.url, work, Async_Mode="true")
+    return [*rig.history.accepted, *(answer.json()["prediction_id"] for answer in accepted)]
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    """What the queue has written, and what was set aside."""
+    names = [*FILES, f"{DATABASE}.corrupt-*"]
+    files = [file for name in names for file in directory.glob(name)]
+    return {file.name: file.read_bytes() for file in files}
+
+
+async def _wrong_degraded(rig: Rig, ids: list[str]) -> AsyncIterator[str]:
+    """What is wrong with a server that found its file damaged, and was not told what to do."""
+    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+        body = {"input": rig.work(new_id())}
+        ready = await client.get("/readyz")
+        if ready.status_code != 200 or "damaged" not in str(ready.json()["degraded"]):
+            yield f"/readyz does not tell of the damage: {ready.text}"
+        if (await client.post("/predict", json=body)).status_code != 200:
+            yield "A synchronous prediction was not served."
+        if (await client.post("/predict", json=body, headers=ASYNC)).status_code != 503:
+            yield "A submit was not refused."
+        if (await client.get(f"/predict/{ids[0]}")).status_code != 503:
+            yield "It was told of an id that nobody can look up what has become of it."
+
+
+async def _known(rig: Rig, ids: list[str]) -> list[str]:
+    """Those of the ids that the server knows."""
+    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+        known = []
+        for id in ids:
+            asked = time.monotonic()
+            answer = await client.get(f"/predict/{id}")
+            if answer.status_code != 404:
+                rig.history.saw(id, asked, answer.status_code, answer.json())
+                known.append(id)
+        return known
+
+
+async def _wrong_salvaged(rig: Rig, accepted: int, known: int) -> AsyncIterator[str]:
+    """What is wrong with a server that has saved what it could."""
+    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+        told = " ".join((await client.get("/readyz")).json()["degraded"])
+        submit = await client.post("/predict", json={"input": rig.work(new_id())}, headers=ASYNC)
+        if submit.status_code != 202:
+            yield f"After the salvage a submit was answered {submit.status_code}."
+    if told not in "".join(rig.running.lines):
+        yield "The log does not tell what was saved."
+    counts = _COUNTS.search(told)
+    if counts is None:
+        yield f"/readyz does not tell what was saved: {told}"
+    elif int(counts["saved"]) != known:
+        yield f"{known} are known, and it was told: {told}"
+    elif counts["unknown"].isdigit() and known + int(counts["unknown"]) != accepted:
+        yield f"{known} of {accepted} are known, and it was told: {told}"

@@ -1,0 +1,150 @@
+"""The rig of a fault test: one server that comes back at the same place, and its history."""
+
+import asyncio
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from tests.faults.history import Counts, History, Run, read_runs
+from tests.faults.load import Load, look
+from tests.faults.report import Report, report
+from tests.harness import PATIENCE, Server
+
+MODELS = Path(__file__).with_name("models.py")
+
+# How long to wait before looking again whether the queue is empty.
+_PAUSE = 0.05
+
+# Below the ports that the kernel gives to connections: while the server is down, one of its
+# clients' connections could take the port that it is to come back at.
+_PORTS = range(20_000, 30_000)
+
+
+def target(model: str) -> str:
+    """A model of the fault tests, as one writes it on the command line."""
+    return f"{model}={MODELS}:{model}"
+
+
+class Rig:
+    """A server of the model `model`, in a directory of its own, on a port that stays.
+
+    Its models write their runs to one log, and its clients theirs to one history.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        model: str,
+        *arguments: str,
+        history: History | None = None,
+        prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.directory = directory
+        self.history = history or History()
+        self.log = directory / "runs.log"
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.arguments = (target(model), "--port", str(self.port), *arguments)
+        self.prefix = prefix
+        self.pass_fds = pass_fds
+        self.server: Server | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.server is not None:
+            await asyncio.to_thread(self.server.kill)
+
+    # The server.
+
+    @property
+    def running(self) -> Server:
+        """The server that was started last."""
+        assert self.server is not None
+        return self.server
+
+    async def start(self, *more: str) -> Server:
+        """Start the server, perhaps with more arguments, and wait until it is ready."""
+        self.history.starts.append(time.monotonic())
+        self.server = Server(
+            *self.arguments,
+            *more,
+            cwd=self.directory,
+            prefix=self.prefix,
+            pass_fds=self.pass_fds,
+        )
+        await asyncio.to_thread(self.server.wait_ready)
+        return self.server
+
+    async def kill(self) -> None:
+        """kill -9 the server."""
+        server = self.running
+        self.history.note("the server is killed", server.process.pid)
+        await asyncio.to_thread(server.kill)
+
+    async def stop(self) -> int:
+        """Ask the server to stop; its exit code."""
+        server = self.running
+        self.history.note("the server is asked to stop", server.process.pid)
+        code = await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.kill)
+        return code
+
+    # The work.
+
+    def work(self, token: str, **more: Any) -> dict[str, Any]:
+        """The input of a run."""
+        return {"log": str(self.log), "token": token, **more}
+
+    def load(self, *, seconds: float = 0.02, clients: int = 8) -> Load:
+        """Clients that submit runs of so many seconds."""
+        work = lambda token: self.work(token, seconds=seconds)  # noqa: E731
+        return Load(self.url, self.history, work, clients=clients)
+
+    def runs(self) -> list[Run]:
+        """What the models have written down so far."""
+        return read_runs(self.log)
+
+    # The end.
+
+    async def report(self, fault: str, *violations: str, remarks: Iterable[str] = ()) -> Report:
+        """What the history says, after a last look at the queue and at all that was accepted."""
+        async with httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
+            self.history.counts.append(await _counts(client))
+            for id in self.history.accepted:
+                await look(client, self.history, id, {})
+        self.history.runs = self.runs()
+        return report(fault, self.history, violations=violations, remarks=remarks)
+
+
+async def _counts(client: httpx2.AsyncClient) -> Counts:
+    """What the server has still to do, once it has had the time to become idle."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        counts = Counts(**(await client.get("/readyz")).json()["jobs"])
+        if counts == Counts(0, 0) or time.monotonic() > deadline:
+            return counts
+        await asyncio.sleep(_PAUSE)
+
+
+def _free_port() -> int:
+    """A port that nobody listens on."""
+    while True:
+        port = random.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
