@@ -12,8 +12,9 @@ from tests.faults.report import Report, Size
 from tests.faults.rig import Rig, target
 from tests.harness import ZYPHER
 
-# So many seconds a second server has to notice that it is one.
+# So many seconds a second server has to notice that it is one; more where others use the machine.
 _SOON = 2.0
+_SOON_IN_COMPANY = 5.0
 # And after so many it has not.
 _NEVER = 10.0
 
@@ -23,11 +24,12 @@ async def second_server(size: Size, directory: Path) -> Report:
     async with Rig(directory, "work") as rig:
         await rig.stop()
         await rig.start()  # a file that is there is opened in another way than a new one
+        soon = _SOON if size is Size.FULL else _SOON_IN_COMPANY
         wrong: list[str] = []
         for _ in range(size.of(1, 10)):
             started = time.monotonic()
             wrong += await asyncio.to_thread(list, _start_another(rig))
-            if (seconds := time.monotonic() - started) > _SOON:
+            if (seconds := time.monotonic() - started) > soon:
                 wrong.append(f"A second server took {seconds:.1f} s to refuse.")
             async with rig.load(clients=2) as load:
                 await load.accepts(10)
