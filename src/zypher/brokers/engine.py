@@ -74,15 +74,15 @@ class Engine(Broker):
     async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
         self._require_open()
         known = self._entries.get(prediction.id)
-        if known is not None and known.shown is not None:
+        if known is not None:
             return known.shown
         queue = self._queue(prediction.model)
         self._admit(queue, prediction, keep)
         self._places += 1
         entry = Entry(prediction, place=self._places, kept=keep, since=self._clock.steady())
-        self._entries[prediction.id] = entry
         queue.enter(prediction)
-        await self._recorded([Move(entry, None, prediction)])
+        if not await self._recorded([Move(entry, None, prediction)]):
+            raise Unavailable("The prediction cannot be recorded now.")
         return prediction
 
     async def keep(self, id: str) -> Prediction | None:
@@ -100,9 +100,7 @@ class Engine(Broker):
 
     async def get(self, id: str) -> Prediction | None:
         entry = await self._find(id)
-        if entry is None or entry.shown is None or self._expired(entry.shown):
-            return None
-        return entry.shown
+        return None if entry is None or self._expired(entry.shown) else entry.shown
 
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()
@@ -260,6 +258,8 @@ class Engine(Broker):
     def _show(self, move: Move) -> None:
         """Everybody may see this move now."""
         entry = move.entry
+        if move.before is None:
+            self._entries[move.after.id] = entry
         entry.shown = move.after
         if entry.record is not move.after:
             return  # it has moved on; that will be shown in its turn

@@ -19,7 +19,7 @@ class Entry:
     """A prediction in memory: its record, and what only this process knows of it.
 
     `record` is what was decided, `shown` what everybody may see: a broker that keeps records on
-    disk shows a move once it is written.
+    disk shows a move once it is written, and has no entry before the first one is.
     """
 
     __slots__ = (
@@ -28,6 +28,7 @@ class Entry:
         "place",
         "queued_in",
         "record",
+        "recorded",
         "shown",
         "since",
         "stalled",
@@ -36,11 +37,12 @@ class Entry:
 
     def __init__(self, record: Prediction, *, place: int, kept: bool, since: float) -> None:
         self.record = record
-        self.shown: Prediction | None = None
+        self.shown = record
         self.place = place
         self.kept = kept
         self.since = since  # steady time of the last move
         self.queued_in: Priority | None = None
+        self.recorded = False  # at least its first move is, where it is kept
         self.stalled = False  # its next move could not be recorded now
         self.worker = ""
         self.leased_until = 0.0

@@ -51,6 +51,11 @@ class Backlogs:
         backlog.loaded = entry.place
         return False
 
+    @property
+    def are_loading(self) -> bool:
+        """True while something is being read into memory."""
+        return any(backlog.is_loading for backlog in self._lanes.values())
+
     def to_load(self) -> Iterator[Priority]:
         """The lanes that should be filled up now."""
         for lane, backlog in self._lanes.items():

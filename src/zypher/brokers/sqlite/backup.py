@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from zypher.brokers.sqlite.files import InUse, Lock
-from zypher.brokers.sqlite.store import copy_database
+from zypher.brokers.sqlite.store import copy_database, looking_into
 from zypher.errors import ConfigurationError, ZypherError
 
 log = logging.getLogger("zypher.broker")
@@ -27,32 +27,33 @@ _DONE = "done"
 class BackupService:
     """Takes requests for backups of one queue, until it is closed."""
 
-    def __init__(self, server: asyncio.Server, path: Path) -> None:
-        self._server = server
+    def __init__(self, path: Path, backup: Backup) -> None:
+        """`backup` makes the copy of the queue at `path`."""
         self._path = path
+        self._backup = backup
+        self._server: asyncio.Server | None = None
 
-    @classmethod
-    async def start(cls, path: Path, backup: Backup) -> "BackupService":
-        """Listen beside the queue at `path`; `backup` makes the copy."""
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            target = Path((await reader.read()).decode())
-            writer.write((await _outcome(backup(target), target)).encode())
-            with suppress(OSError):
-                await writer.drain()
-            writer.close()
-
-        with _short(_socket_path(path)) as short:
-            short.unlink(missing_ok=True)  # of a server that was killed; the lock is ours
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(str(short))
-            short.chmod(0o600)
-        return cls(await asyncio.start_unix_server(serve, sock=listener), path)
+    async def start(self) -> None:
+        """Listen beside the queue; where that cannot be, there are no backups while it is used."""
+        try:
+            listener = _listener(_socket_path(self._path))
+        except OSError as error:
+            log.warning("%s cannot be copied while it is used: %s.", self._path, error.strerror)
+        else:
+            self._server = await asyncio.start_unix_server(self._serve, sock=listener)
 
     def close(self) -> None:
         """Take no more requests."""
-        self._server.close()
-        _socket_path(self._path).unlink(missing_ok=True)
+        if self._server is not None:
+            self._server.close()
+            _socket_path(self._path).unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = Path((await reader.read()).decode())
+        writer.write((await _outcome(self._backup(target), target)).encode())
+        with suppress(OSError):
+            await writer.drain()
+        writer.close()
 
 
 def back_up(path: Path, target: Path) -> None:
@@ -77,7 +78,7 @@ def back_up(path: Path, target: Path) -> None:
 
 def _copy_unused(path: Path, target: Path) -> None:
     try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as source:
+        with looking_into(path) as source:
             copy_database(source, target)
     except (sqlite3.Error, OSError) as error:
         raise ConfigurationError(_failure(target, error)) from None
@@ -106,6 +107,20 @@ async def _outcome(copying: Awaitable[None], target: Path) -> str:
 
 def _failure(target: Path, error: Exception) -> str:
     return f"The backup {target} could not be written: {error}."
+
+
+def _listener(path: Path) -> socket.socket:
+    """A socket at this path, for its owner alone."""
+    with _short(path) as short:
+        short.unlink(missing_ok=True)  # of a server that was killed: the lock is ours
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(str(short))
+            short.chmod(0o600)
+        except OSError:
+            listener.close()
+            raise
+        return listener
 
 
 def _socket_path(path: Path) -> Path:

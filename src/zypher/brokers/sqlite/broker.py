@@ -7,22 +7,29 @@ synchronous predictions, never touches the disk. Of a long queue only a window i
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from zypher.brokers.base import Limits, Page
 from zypher.brokers.engine import Engine
+from zypher.brokers.lanes import Lanes
 from zypher.brokers.queue import Entry, ModelQueue, Move
-from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
+from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlog, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, prepare
 from zypher.brokers.sqlite.journal import Journal, KnownId
-from zypher.brokers.sqlite.salvage import salvage
+from zypher.brokers.sqlite.records import Stored
+from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import Damaged, LaneCount, Store
 from zypher.clock import Clock
-from zypher.prediction import Prediction, Priority, Status
+from zypher.prediction import Prediction, Status
 
 log = logging.getLogger("zypher.broker")
+
+# A claim waits so long, in seconds, for what is being read from the disk, whatever its patience;
+# and so long after a read that failed the next is tried.
+_LOADING = 1.0
 
 
 class Found(NamedTuple):
@@ -43,16 +50,15 @@ class SqliteBroker(Engine):
         self._path = path
         self._salvage_damaged = salvage_damaged
         self._lock: Lock | None = None
-        self._backups: BackupService | None = None
         self._journal = Journal(path, self._open, self)
+        self._backups = BackupService(path, self._journal.backup)
         self._backlogs: dict[str, Backlogs] = {}
-        self._loading: set[asyncio.Task[None]] = set()
         self._salvaged: str | None = None
 
     async def start(self) -> None:
         prepare(self._path)
         self._lock = Lock(self._path)
-        self._backups = await BackupService.start(self._path, self._journal.backup)
+        await self._backups.start()
         await self._journal.start()
 
     # The verbs, where the disk makes a difference.
@@ -60,31 +66,30 @@ class SqliteBroker(Engine):
     async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
         if keep:
             self._journal.require_health()
-        known = self._entries.get(prediction.id)
-        if known is not None and known.shown is None:  # on its way to the disk
-            await self._journal.ask(lambda _: None, follows=True)
         try:
             return await super().submit(prediction, keep=keep)
         except KnownId:
             entry = await self._find(prediction.id)
             assert entry is not None
-            assert entry.shown is not None
             return entry.shown
 
     async def keep(self, id: str) -> Prediction | None:
         self._journal.require_health()
+        await self._settled(id)
         return await super().keep(id)
 
     async def cancel(self, id: str) -> Prediction | None:
         self._journal.require_health()
+        await self._settled(id)
         entry = await self._find(id)
         if entry is not None and entry.lane is not None and id not in self._entries:
             self._entries[id] = entry  # into memory, where it is canceled in the same turn
-            self._backlogs[entry.record.model][entry.lane].take(entry.record)
+            self._backlogs_of(entry.record)[entry.lane].take(entry.record)
         return await super().cancel(id)
 
     async def delete(self, id: str) -> bool:
         self._journal.require_health()
+        await self._settled(id)
         return await super().delete(id)
 
     async def list(
@@ -129,10 +134,7 @@ class SqliteBroker(Engine):
 
     async def aclose(self) -> None:
         await super().aclose()
-        if self._backups is not None:
-            self._backups.close()
-        for loading in self._loading:
-            loading.cancel()
+        self._backups.close()
         await self._journal.stop()
         if self._lock is not None:
             self._lock.close()
@@ -146,7 +148,7 @@ class SqliteBroker(Engine):
         kept = [move for move in moves if move.entry.kept]
         if not kept:
             return None
-        is_new = kept[0].before is None and kept[0].entry.shown is None
+        is_new = kept[0].before is None and kept[0].after.id not in self._entries
         written = self._journal.write(kept, refusable=is_new)
         self._fill_up(kept[0].after.model)
         return written
@@ -174,10 +176,15 @@ class SqliteBroker(Engine):
 
     async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
         self._fill_up(queue.model)
-        if self._loading:
-            await asyncio.wait(self._loading, return_when=asyncio.FIRST_COMPLETED)
-            return True
+        if queue.model in self._backlogs and self._backlogs[queue.model].are_loading:
+            deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
         return await super()._arrival(queue, deadline)
+
+    async def _settled(self, id: str) -> None:
+        """Wait until an id that is on its way to the disk is there, or was refused."""
+        while (entry := self._entries.get(id)) and entry.kept and not entry.recorded:
+            self._journal.require_health()
+            await self._journal.settled()
 
     # What the journal tells.
 
@@ -191,17 +198,22 @@ class SqliteBroker(Engine):
             queue.queued_bytes += lane.queued_bytes
             self._backlogs_of(lane)[lane.priority].add(lane.queued, lane.queued_bytes)
         self._places += found.last_place
-        for entry in self._entries.values():  # of callers who did not wait for the file
+        for queue in self._queues.values():
+            queue.lanes = Lanes()
+        for entry in self._entries.values():  # of callers who came before the file could be opened
             entry.place += found.last_place
+            entry.queued_in = None
+            if entry.lane is not None:
+                self._queue(entry.record.model).push(entry)
 
     def written(self, moves: Sequence[Move]) -> None:
         for move in moves:
+            move.entry.recorded = True
             self._show(move)
 
     def refused(self, moves: Sequence[Move]) -> None:
         for move in moves:
             if move.before is None:
-                del self._entries[move.after.id]
                 self._queue(move.after.model).leave(move.after)
 
     def stalled(self) -> None:
@@ -226,23 +238,32 @@ class SqliteBroker(Engine):
 
     def _fill_up(self, model: str) -> None:
         """Begin to load what should be in memory and is not."""
-        if model in self._backlogs and self._journal.trouble is None:
-            for lane in self._backlogs[model].to_load():
-                self._backlogs[model][lane].is_loading = True
-                loading = asyncio.create_task(self._load(model, lane))
-                self._loading.add(loading)
-                loading.add_done_callback(self._loading.discard)
-
-    async def _load(self, model: str, lane: Priority) -> None:
-        backlog = self._backlogs[model][lane]
-        try:
-            rows = await self._journal.ask(
-                lambda store: store.queued(
-                    model, lane, backlog.loaded, WINDOW // 2, WINDOW_BYTES // 2
-                )
+        if model not in self._backlogs or self._journal.trouble is not None or self._closed:
+            return
+        for lane in self._backlogs[model].to_load():
+            backlog = self._backlogs[model][lane]
+            backlog.is_loading = True
+            self._journal.call(
+                partial(
+                    Store.queued,
+                    model=model,
+                    lane=lane,
+                    after=backlog.loaded,
+                    limit=WINDOW // 2,
+                    size=WINDOW_BYTES // 2,
+                ),
+                partial(self._loaded, model, backlog),
+                partial(self._not_loaded, model, backlog),
             )
-        finally:
-            backlog.is_loading = False
+
+    def _loaded(self, model: str, backlog: Backlog, rows: Sequence[Stored]) -> None:
+        backlog.is_loading = False
+        queue = self._queue(model)
+        if not rows:
+            log.error("%d queued predictions of %s are not in the file.", backlog.queued, model)
+            queue.queued -= backlog.queued
+            queue.queued_bytes -= backlog.queued_bytes
+            backlog.add(-backlog.queued, -backlog.queued_bytes)
         for record, place in rows:
             backlog.loaded = place
             if record.id not in self._entries:
@@ -250,19 +271,28 @@ class SqliteBroker(Engine):
                 entry = self._entries[record.id] = self._entry(record, place)
                 entry.stalled = self._journal.trouble is not None
                 if not entry.stalled:
-                    self._queue(model).push(entry)
+                    queue.push(entry)
         self._fill_up(model)
+
+    def _not_loaded(self, model: str, backlog: Backlog, error: Exception) -> None:
+        def try_again() -> None:
+            backlog.is_loading = False
+            self._fill_up(model)
+
+        log.error("What waits for %s cannot be read: %s", model, error)
+        asyncio.get_running_loop().call_later(_LOADING, try_again)
 
     def _entry(self, record: Prediction, place: int) -> Entry:
         """The entry of a record from the disk."""
         age = max(0.0, self._clock.wall() - record.created)
         entry = Entry(record, place=place, kept=True, since=self._clock.steady() - age)
-        entry.shown = record
+        entry.recorded = True
         return entry
 
     def _open(self) -> tuple[Store, Found]:
         """Open the file, on the journal's thread."""
         salvaged = None
+        finish_salvage(self._path)
         try:
             store = Store(self._path)
         except Damaged:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -30,7 +31,7 @@ def path_of(url: str) -> Path:
             f"The broker {url!r} names no file: write sqlite:///zypher.db for one in the current "
             "directory, sqlite:////var/lib/zypher.db for another, memory: for none."
         )
-    return Path(path).absolute()
+    return Path(path).resolve()  # as SQLite does: the log lies beside the real file
 
 
 def prepare(path: Path, mounts: str | None = None) -> None:
@@ -79,9 +80,9 @@ class Lock:
                 f"{path} is in use by {holder}. Stop it, or give this server another file: "
                 "--broker sqlite:///OTHER.db"
             ) from None
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()} {socket.gethostname()}\n")
-        self._file.flush()
+        with suppress(OSError):  # on a disk that takes nothing the lock holds, but has no name
+            os.ftruncate(self._file.fileno(), 0)
+            os.write(self._file.fileno(), f"{os.getpid()} {socket.gethostname()}\n".encode())
 
     def close(self) -> None:
         """Let the next one have it."""

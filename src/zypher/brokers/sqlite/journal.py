@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -54,7 +55,8 @@ class Ask(NamedTuple):
     """A question to the store; one that `follows` is asked after the writes before it."""
 
     question: Callable[[Store], Any]
-    answer: asyncio.Future[Any]
+    answered: Callable[[Any], object]
+    failed: Callable[[Exception], object]
     follows: bool
 
 
@@ -121,18 +123,36 @@ class Journal:
         `refusable` ones are refused then, and the future raises.
         """
         written: asyncio.Future[bool] = self._loop.create_future()
-        if self.trouble is not None or self._is_stopped:
+        if self._is_stopped or (self.trouble is not None and not refusable):
             resolve(written, False)
-        self._call(Write(moves, written, refusable))
+        self._enlist(Write(moves, written, refusable))
         return written
 
     async def ask(self, question: Callable[[Store], T], *, follows: bool = False) -> T:
         """What the store answers. Raises `Unavailable` when it cannot."""
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self.call(question, partial(resolve, answer), partial(_fail, answer), follows=follows)
+        return await answer
+
+    def call(
+        self,
+        question: Callable[[Store], T],
+        answered: Callable[[T], object],
+        failed: Callable[[Exception], object],
+        *,
+        follows: bool = False,
+    ) -> None:
+        """Ask the store, and be called with its answer before anything that was written later.
+
+        Raises `Unavailable` when nobody is there to ask.
+        """
         if self._is_stopped or not self._thread.is_alive():
             raise Unavailable("The queue is not open.")
-        answer: asyncio.Future[T] = self._loop.create_future()
-        self._call(Ask(question, answer, follows))
-        return await answer
+        self._enlist(Ask(question, answered, failed, follows))
+
+    async def settled(self) -> None:
+        """Wait until all that was handed over before is written, refused, or held."""
+        await self.ask(lambda _: None, follows=True)
 
     async def backup(self, target: Path) -> None:
         """Copy the file while it is in use: what arrives meanwhile is served between the steps."""
@@ -151,8 +171,8 @@ class Journal:
             self._inbox.put(None)
             await asyncio.to_thread(self._thread.join)
 
-    def _call(self, call: Write | Ask) -> None:
-        """Call the thread, together with all else that this turn of the loop brings up."""
+    def _enlist(self, call: Write | Ask) -> None:
+        """Hand a call to the thread, together with all else that this turn of the loop brings."""
         if not self._turns_calls:
             self._loop.call_soon(self._hand_over)
         self._turns_calls.append(call)
@@ -240,7 +260,7 @@ class Journal:
     def _try_to_open(self) -> None:
         try:
             self._store, found = self._open()
-        except (sqlite3.Error, Damaged) as error:
+        except (sqlite3.Error, OSError, Damaged) as error:
             self._fail(error, [])
         else:
             self._tell(self._listener.opened, found)
@@ -249,7 +269,7 @@ class Journal:
         """Write a batch in one transaction; or hold it while the disk fails."""
         if self._failing is not None:
             self._unwritten += [write for write in writes if not write.refusable]
-            self._tell(self._on_failure, self._failing, [w for w in writes if w.refusable])
+            self._tell(self._on_failure, self._failing, writes)
             is_due = time.monotonic() >= self._try_again_at or self._stopping
             if self._failing.lasting or not is_due:
                 return
@@ -290,18 +310,18 @@ class Journal:
         for ask in asks:
             if self._store is None:
                 assert self._failing is not None
-                self._tell(_fail, ask.answer, self._error(self._failing))
+                self._tell(ask.failed, self._error(self._failing))
                 continue
             try:
                 answer = ask.question(self._store)
             except sqlite3.Error as error:
                 if is_damage(error):
                     self._fail(error, [])
-                self._tell(_fail, ask.answer, self._error(self._trouble(error)))
+                self._tell(ask.failed, self._error(self._trouble(error)))
             except Exception as error:
-                self._tell(_fail, ask.answer, error)
+                self._tell(ask.failed, error)
             else:
-                self._tell(resolve, ask.answer, answer)
+                self._tell(ask.answered, answer)
 
     def _rest(self) -> None:
         """Nothing is to do: write the log back into the file."""

@@ -17,31 +17,45 @@ Row = tuple[Any, ...]
 
 
 def salvage(path: Path) -> str:
-    """Set a damaged file aside, and make a new one of all that can be read of it.
+    """Set a damaged file aside, and put a new one in its place with all that can be read of it.
 
     Returns a sentence that says how much that was. The damaged file is kept as it is; nothing of
-    a prediction is taken whose input, or result if it has one, cannot be read.
+    a prediction is taken whose input, or result if it has one, cannot be read. Until all is
+    copied nothing is changed; if what follows is cut off, `finish_salvage` completes it.
     """
-    has_log = path.with_name(path.name + "-wal").exists()
-    damaged = _set_aside(path)
-    working = _copy(damaged, path.with_name(path.name + ".salvaging"))
+    has_log = _with(path, "-wal").exists()
+    working, fresh = _with(path, ".salvaging"), _with(path, ".salvaged-unfinished")
     try:
+        _copy(path, working)
         with (
             closing(sqlite3.connect(working, isolation_level=None)) as source,
-            closing(sqlite3.connect(path, isolation_level=None)) as target,
+            closing(sqlite3.connect(fresh, isolation_level=None)) as target,
         ):
             migrate(target, schema())
             source.execute("PRAGMA writable_schema = ON")  # read a file also if it is cut off
             saved, lost = _Reader(source).copy_to(target)
+        damaged = _with(path, f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        _link(path, damaged)
+        fresh.chmod(0o600)
+        fresh.rename(_with(path, ".salvaged"))
     finally:
-        for part in _parts(working):
+        for part in [*_parts(working), *_parts(fresh)]:
             part.unlink()
+    finish_salvage(path)
     # What was in a log that is gone, nobody can count.
     unknown = str(lost) if has_log and lost is not None else "it is not known how many"
     return (
         f"{path} was damaged. Predictions that could be saved: {saved}; that could not be read "
         f"and are unknown now: {unknown}. The damaged file is kept as {damaged}."
     )
+
+
+def finish_salvage(path: Path) -> None:
+    """Put what was salvaged in its place, if a salvage got so far."""
+    salvaged = _with(path, ".salvaged")
+    if salvaged.exists():
+        _with(path, "-wal").unlink(missing_ok=True)  # the log of the damaged file, kept with it
+        salvaged.replace(path)
 
 
 class _Reader:
@@ -119,23 +133,27 @@ class _Reader:
         return max((place for place in highest if place is not None), default=None)
 
 
-def _set_aside(path: Path) -> Path:
-    """Rename the file and its log; returns where it is now."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    damaged = path.with_name(f"{path.name}.corrupt-{stamp}")
-    for part in _parts(path):
-        part.rename(part.with_name(part.name.replace(path.name, damaged.name, 1)))
-    return damaged
+def _with(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)
 
 
-def _copy(path: Path, copy: Path) -> Path:
+def _copy(path: Path, copy: Path) -> None:
     """Copy a file with its log: opening the original would change it."""
     for part in _parts(path):
-        shutil.copyfile(part, part.with_name(part.name.replace(path.name, copy.name, 1)))
-    return copy
+        shutil.copyfile(part, _with(copy, part.name.removeprefix(path.name)))
+
+
+def _link(path: Path, other: Path) -> None:
+    """Give a file and its log another name as well."""
+    for part in _parts(path):
+        name = _with(other, part.name.removeprefix(path.name))
+        try:
+            name.hardlink_to(part)
+        except OSError:  # not every file system can
+            shutil.copyfile(part, name)
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of a database that exist; the log first, so that it is never left alone."""
-    parts = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal", "")]
+    """The files of a database that exist."""
+    parts = [_with(path, end) for end in ("", "-wal", "-shm", "-journal")]
     return [part for part in parts if part.exists()]

@@ -124,7 +124,7 @@ class Store:
         if free * 4 <= pages:
             return False
         self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES})").fetchall()
-        return True
+        return bool(self._value("PRAGMA freelist_count") < free)
 
     def beat(self) -> None:
         """Write something that means nothing, to see whether the disk takes it."""
@@ -281,12 +281,8 @@ def inspect(path: Path) -> None:
     """
     if not path.stat().st_size:
         return
-    log, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
-    has_log = log.exists()
-    # Read-only: another connection would write the log back when it is closed. And without a
-    # log immutable, or it would make an empty one.
-    uri = f"{path.as_uri()}?mode=ro" + "&immutable=1" * (not has_log)
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+    has_log = path.with_name(path.name + "-wal").exists()
+    with looking_into(path) as connection:
         if _value(connection, "PRAGMA application_id") != _APPLICATION_ID:
             raise ConfigurationError(
                 f"{path} is the database of another program. "
@@ -306,7 +302,20 @@ def inspect(path: Path) -> None:
                     raise Damaged(str(finding).rpartition("\n")[2])
             if not has_log:
                 raise Damaged("its write-ahead log is missing, and with it what was written last")
-    shared.unlink(missing_ok=True)  # an index of the log, of this connection alone
+
+
+@contextmanager
+def looking_into(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that leaves the file and its log as they are."""
+    log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    # Read-only: another connection would write the log back when it is closed. And without a
+    # log immutable, or it would make an empty one.
+    uri = f"{path.as_uri()}?mode=ro" + "&immutable=1" * (not log.exists())
+    try:
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            yield connection
+    finally:
+        index.unlink(missing_ok=True)  # of the log, made by this connection
 
 
 def migrate(connection: sqlite3.Connection, scripts: Sequence[Script]) -> None:
