@@ -83,3 +83,18 @@ async def test_a_server_that_was_killed_does_not_keep_the_next_from_taking_backu
     shutil.move(tmp_path / "left", left)
     async with queue.opened():
         await asyncio.to_thread(back_up, queue.path, tmp_path / "copy.db")
+
+
+async def test_a_backup_leaves_the_queue_of_a_killed_server_as_it_is(
+    queue: Queue, tmp_path: Path
+) -> None:
+    killed = Queue(tmp_path / "killed.db")
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 3)
+        shutil.copy(queue.path, killed.path)
+        shutil.copy(queue.wal, killed.wal)
+    back_up(killed.path, tmp_path / "copy.db")
+    for path in (killed.path, tmp_path / "copy.db"):
+        async with Queue(path).opened() as broker:
+            assert not broker.degraded()
+            assert await drain(broker) == [p.id for p in submitted]

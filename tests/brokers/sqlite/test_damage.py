@@ -1,15 +1,18 @@
 """A damaged file: it is left as it is, and what can be read of it can be saved."""
 
 import asyncio
+import os
 import random
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
+from zypher.brokers.sqlite import salvage as salvaging
 from zypher.errors import Unavailable
 from zypher.prediction import Status
 
@@ -152,3 +155,43 @@ async def test_damage_that_shows_only_in_use_ends_what_is_asynchronous_and_is_to
         with pytest.raises(Unavailable, match="is damaged"):
             await submit(broker, 1)
         assert await broker.submit(new(), keep=False)
+
+
+async def test_a_run_ends_in_the_turn_in_which_damage_shows(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, COUNT, INPUT)
+    overwrite_many_pages(queue)
+    async with queue.opened() as broker:
+        claimed = await broker.claim("w", "m", limit=1, timeout=0)
+        looking = [asyncio.create_task(broker.get(prediction.id)) for prediction in submitted]
+        async with asyncio.timeout(10.0):
+            await broker.finish([(prediction.claim, GOOD) for prediction in claimed])
+        await asyncio.gather(*looking, return_exceptions=True)
+
+
+def salvage_and_die(damaged: Queue) -> None:
+    """Begin to salvage in another process, which is killed in the middle of it."""
+
+    def die(*_: object) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    if not (child := os.fork()):
+        setattr(salvaging._Reader, "_write", die)  # noqa: B010
+        salvaging.salvage(damaged.path)
+    os.waitpid(child, 0)
+
+
+async def test_a_salvage_that_is_cut_off_is_begun_again_or_completed(queue: Queue) -> None:
+    damaged, _ = await left_by_a_killed_server(queue)
+    cut_off_the_end(damaged)
+    before = bytes_of(damaged.path)
+    salvage_and_die(damaged)
+    assert bytes_of(damaged.path) == before
+    async with damaged.opened(salvage=True) as broker:
+        (report,) = broker.degraded()
+        assert "could be saved: 0" not in report
+        saved = {p.id for p in (await broker.list(limit=COUNT + 2)).predictions}
+    damaged.path.rename(f"{damaged.path}.salvaged")  # as if it had died before the last step
+    async with damaged.opened() as broker:
+        assert {p.id for p in (await broker.list(limit=COUNT + 2)).predictions} == saved

@@ -4,11 +4,19 @@ import asyncio
 
 import pytest
 
-from tests.brokers.sqlite.conftest import GOOD, Queue, drain, failing_disk, new, submit
+from tests.brokers.sqlite.conftest import (
+    GOOD,
+    LIMITS,
+    Queue,
+    drain,
+    failing_disk,
+    new,
+    submit,
+)
 from zypher.brokers.sqlite import SqliteBroker
 from zypher.brokers.sqlite.backlog import WINDOW
 from zypher.errors import Unavailable
-from zypher.prediction import Status
+from zypher.prediction import Priority, Status
 
 pytestmark = pytest.mark.anyio
 
@@ -137,3 +145,62 @@ async def test_a_broker_closes_while_the_disk_fails_and_what_was_accepted_is_the
             await broker.aclose()
     async with queue.opened() as broker:
         assert sorted(await drain(broker)) == sorted(p.id for p in submitted)
+
+
+async def test_of_submits_of_one_id_none_is_accepted_that_was_not_written(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        prediction = new()
+        with failing_disk():
+            submits = (broker.submit(prediction, keep=True) for _ in range(3))
+            answers = await asyncio.gather(*submits, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable] * 3
+        await recovered(broker)
+        assert await broker.get(prediction.id) is None
+
+
+async def test_of_two_who_keep_a_prediction_neither_is_told_so_before_it_is_written(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        prediction = await broker.submit(new(), keep=False)
+        with failing_disk():
+            keeps = (broker.keep(prediction.id) for _ in range(2))
+            answers = await asyncio.gather(*keeps, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable] * 2
+
+
+async def test_a_submit_that_is_refused_cannot_be_canceled_meanwhile(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        prediction = new()
+        with failing_disk():
+            await asyncio.gather(
+                broker.submit(prediction, keep=True),
+                broker.cancel(prediction.id),
+                return_exceptions=True,
+            )
+        await recovered(broker)
+        assert (await broker.stats())["m"].queued == 0
+
+
+async def test_a_start_on_a_disk_that_takes_nothing_serves_those_who_wait_until_it_does(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        high = await broker.submit(new(priority=Priority.HIGH), keep=True)
+        submitted = await submit(broker, 3)
+    with failing_disk():
+        broker = SqliteBroker(queue.path, LIMITS, queue.clock)
+        await broker.start()
+        assert "cannot be written" in broker.degraded()[0]
+        with pytest.raises(Unavailable):
+            await broker.get(high.id)
+        waited_for = [await broker.submit(new(), keep=False) for _ in range(3)]
+        assert len(await broker.claim("w", "m", limit=1, timeout=0)) == 1
+    try:
+        await recovered(broker)
+        rest = [p.id for p in waited_for[1:]]
+        assert sorted(await drain(broker)) == sorted([*rest, high.id, *(p.id for p in submitted)])
+        submitted = await submit(broker, 2)
+        assert await drain(broker) == [p.id for p in submitted]
+    finally:
+        await broker.aclose()

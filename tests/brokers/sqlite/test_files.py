@@ -68,3 +68,9 @@ def test_a_path_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "zypher.db").mkdir()
     with pytest.raises(ConfigurationError, match="cannot be opened: Is a directory"):
         prepare(tmp_path / "zypher.db")
+
+
+def test_a_link_stands_for_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "disk" / "real.db")
+    assert path_of(f"sqlite:///{tmp_path}/link.db") == (tmp_path / "disk" / "real.db").resolve()

@@ -1,6 +1,7 @@
 """A long queue waits on the disk; memory holds a window of it."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -109,3 +110,60 @@ async def test_canceled_predictions_behind_a_live_one_do_not_pile_up_in_memory(
         for prediction in await submit(broker, 500):
             await broker.cancel(prediction.id)
         assert broker._queues["m"].lanes.count(Priority.NORMAL) < 100
+
+
+async def a_busy_turn() -> None:
+    """What is decided so far is handed over, and answered all at once after a while."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    time.sleep(0.2)  # noqa: ASYNC251  # the loop is busy with something else
+
+
+async def test_a_prediction_kept_while_the_queue_is_read_from_the_disk_keeps_its_place(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        before = await submit(broker, WINDOW)
+        waited_for = await broker.submit(new(), keep=False)
+        after = await submit(broker, WINDOW)
+        keeping = asyncio.create_task(broker.keep(waited_for.id))
+        claiming = asyncio.create_task(broker.claim("w", "m", limit=WINDOW - 1, timeout=0))
+        await a_busy_turn()
+        await keeping
+        ids = [p.id for p in await claiming]
+        ids += await drain(broker)
+        assert sorted(ids) == sorted(p.id for p in [*before, waited_for, *after])
+        assert (await broker.stats())["m"].queued == 0
+
+
+async def test_a_prediction_canceled_while_it_is_read_from_the_disk_is_not_run(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 2 * WINDOW)
+        victim = submitted[WINDOW + 1]
+        canceling = asyncio.create_task(broker.cancel(victim.id))
+        while victim.id not in broker._entries:
+            await asyncio.sleep(0)
+        claiming = asyncio.create_task(broker.claim("w", "m", limit=WINDOW - 1, timeout=0))
+        await a_busy_turn()
+        await canceling
+        ids = [p.id for p in await claiming]
+        ids += await drain(broker)
+        assert ids == [p.id for p in submitted if p is not victim]
+        assert (await broker.stats())["m"].queued == 0
+
+
+async def test_claims_that_wait_for_the_disk_end_when_the_broker_closes(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 2 * WINDOW)
+
+        async def work() -> None:
+            while await broker.claim("w", "m", limit=300, timeout=0.1):
+                pass
+
+        workers = [asyncio.create_task(work()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await broker.aclose()
+        async with asyncio.timeout(10.0):
+            await asyncio.gather(*workers)

@@ -150,6 +150,18 @@ async def test_an_id_that_is_on_the_disk_is_known_to_a_repeated_submit(queue: Qu
         assert (await broker.stats())["m"].queued == 0
 
 
+async def test_repeated_submits_at_once_of_an_id_on_the_disk_leave_it_in_the_queue(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        (submitted,) = await submit(broker, 1)
+    async with queue.opened() as broker:
+        again = await asyncio.gather(*(broker.submit(submitted, keep=True) for _ in range(3)))
+        assert again == [submitted] * 3
+        assert await drain(broker) == [submitted.id]
+        assert (await broker.stats())["m"].queued == 0
+
+
 async def test_submitting_an_id_twice_at_once_queues_it_once(queue: Queue) -> None:
     async with queue.opened() as broker:
         prediction = new()
