@@ -91,6 +91,7 @@ class History:
     faults: list[Fault] = field(default_factory=list)
     finishes: list[Finish] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)  # ids that should have ended by then
     starts: list[float] = field(default_factory=list)  # when a server's process was started
     recoveries: list[float] = field(default_factory=list)  # seconds, where no start shows them
 

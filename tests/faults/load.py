@@ -113,12 +113,10 @@ class Load:
                 await asyncio.sleep(_PAUSE)
 
     async def _settle(self) -> None:
-        """Wait until all that was accepted has ended.
-
-        What has not by then is found by those who read the history.
-        """
+        """Wait until all that was accepted has ended, or should have."""
         if self._watchers:
             await asyncio.wait(self._watchers.values(), timeout=PATIENCE)
+        self._history.overdue += [id for id, task in self._watchers.items() if not task.done()]
 
 
 async def look(
