@@ -100,7 +100,7 @@ async def _damaged(rig: Rig, damage: Callable[[Path], None]) -> Report:
 async def _fill(rig: Rig) -> list[str]:
     """Have predictions that ended in the file, and ones that have not in its log; their ids."""
     async with rig.load() as load:
-        await load.accepts(60)
+        await load.accepts(200)
     await rig.stop()  # which writes the log back into the file
     await rig.start()
     work: list[object] = [rig.work(new_id(), seconds=60) for _ in range(20)]

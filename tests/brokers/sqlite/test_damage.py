@@ -17,20 +17,22 @@ pytestmark = pytest.mark.anyio
 
 PAGE = 4096
 COUNT = 1_000
+INPUT = b'"' + b"x" * 500 + b'"'
 Damage = Callable[[Queue], None]
 
 
 async def left_by_a_killed_server(queue: Queue) -> tuple[Queue, dict[str, Status]]:
     """A queue in use is copied as it is, all of it in the file; and what it had accepted."""
     async with queue.opened() as broker:
-        await submit(broker, COUNT, b'"' + b"x" * 500 + b'"')
+        await submit(broker, COUNT, INPUT)
         claimed = await broker.claim("w", "m", limit=COUNT // 4, timeout=0)
         await broker.finish([(p.claim, GOOD) for p in claimed])
         await broker._journal.ask(lambda store: store.rest(), follows=True)
+        await broker.submit(new(INPUT, model="other"), keep=True)  # is in the log alone
         copy = Queue(queue.path.with_name("copy.db"))
         shutil.copy(queue.path, copy.path)
         shutil.copy(queue.wal, copy.wal)
-        page = await broker.list(limit=COUNT)
+        page = await broker.list(limit=COUNT + 1)
         return copy, {p.id: p.status for p in page.predictions}
 
 
@@ -80,7 +82,7 @@ async def test_a_damaged_file_is_left_alone_and_those_who_wait_are_served(
 ) -> None:
     damaged, _ = await left_by_a_killed_server(queue)
     damage(damaged)
-    before = bytes_of(damaged.path)
+    before = bytes_of(damaged.path), damaged.wal.exists()
     async with damaged.opened() as broker:
         (complaint,) = broker.degraded()
         assert "is damaged" in complaint
@@ -93,7 +95,7 @@ async def test_a_damaged_file_is_left_alone_and_those_who_wait_are_served(
         waiting = asyncio.create_task(broker.wait(prediction.id, 10.0))
         assert await drain(broker) == [prediction.id]
         assert await waiting is not None
-    assert bytes_of(damaged.path) == before
+    assert (bytes_of(damaged.path), damaged.wal.exists()) == before
 
 
 @pytest.mark.parametrize("damage", ALL)
@@ -106,18 +108,20 @@ async def test_what_can_be_read_of_a_damaged_file_is_saved_and_the_rest_is_count
     async with damaged.opened(salvage=True) as broker:
         (report,) = broker.degraded()
         saved, lost = re.findall(r": (\d+|it is not known how many)[;.]", report)
-        page = await broker.list(limit=COUNT + 1)
+        page = await broker.list(limit=COUNT + 2)
         assert {p.id: p.status for p in page.predictions}.items() <= accepted.items()
         assert len(page.predictions) == int(saved)
         if damage is overwrite_the_first_page:
             assert (saved, lost) == ("0", "it is not known how many")
+        elif damage is remove_the_log:
+            assert (saved, lost) == (str(COUNT), "it is not known how many")
         else:
-            assert int(saved) + int(lost) == COUNT
+            assert int(saved) + int(lost) == COUNT + 1
             assert int(saved) > 0
         for record in page.predictions:
             found = await broker.get(record.id)
             assert found is not None
-            assert found.input == b'"' + b"x" * 500 + b'"'
+            assert found.input == INPUT
             assert (found.result is None) is (found.status is Status.QUEUED)
         waiting = [id for id, status in accepted.items() if status is Status.QUEUED]
         assert set(await drain(broker)) <= set(waiting)
@@ -139,7 +143,7 @@ async def test_damage_that_shows_only_in_use_ends_what_is_asynchronous_and_is_to
     queue: Queue,
 ) -> None:
     async with queue.opened() as broker:
-        submitted = await submit(broker, COUNT, b'"' + b"x" * 500 + b'"')
+        submitted = await submit(broker, COUNT, INPUT)
     overwrite_many_pages(queue)
     async with queue.opened() as broker:
         with pytest.raises(Unavailable, match="is damaged"):

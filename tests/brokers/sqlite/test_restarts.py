@@ -242,11 +242,11 @@ def test_an_older_file_is_brought_up_to_date_by_the_scripts_that_it_has_not_seen
     tmp_path: Path,
 ) -> None:
     file = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
-    migrate(file, tmp_path, schema())
+    migrate(file, schema())
     (newest, _) = schema()[-1]
     newer = [*schema(), (newest + 1, "ALTER TABLE file ADD COLUMN more INTEGER")]
     for _ in range(2):
-        migrate(file, tmp_path, newer)
+        migrate(file, newer)
     assert file.execute("PRAGMA user_version").fetchone() == (newest + 1,)
     assert file.execute("SELECT boots, more FROM file").fetchone() == (0, None)
     file.close()
@@ -254,11 +254,11 @@ def test_an_older_file_is_brought_up_to_date_by_the_scripts_that_it_has_not_seen
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     file = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
-    migrate(file, tmp_path, schema())
+    migrate(file, schema())
     (newest, _) = schema()[-1]
     broken = "ALTER TABLE file ADD COLUMN more INTEGER; SELECT nonsense;"
     with pytest.raises(sqlite3.OperationalError):
-        migrate(file, tmp_path, [*schema(), (newest + 1, broken)])
+        migrate(file, [*schema(), (newest + 1, broken)])
     file.rollback()
     assert file.execute("PRAGMA user_version").fetchone() == (newest,)
     assert len(file.execute("SELECT * FROM file").fetchone()) == 4

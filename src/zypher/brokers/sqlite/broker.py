@@ -5,6 +5,7 @@ synchronous predictions, never touches the disk. Of a long queue only a window i
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from zypher.brokers.sqlite.salvage import salvage
 from zypher.brokers.sqlite.store import Damaged, LaneCount, Store
 from zypher.clock import Clock
 from zypher.prediction import Prediction, Priority, Status
+
+log = logging.getLogger("zypher.broker")
 
 
 class Found(NamedTuple):
@@ -179,7 +182,9 @@ class SqliteBroker(Engine):
     # What the journal tells.
 
     def opened(self, found: Found) -> None:
-        self._salvaged = found.salvaged
+        if found.salvaged is not None:
+            log.warning("%s", found.salvaged)
+            self._salvaged = found.salvaged
         for lane in found.queued:
             queue = self._queue(lane.model)
             queue.queued += lane.queued

@@ -317,7 +317,8 @@ class Journal:
             log.error("%d moves could not be written at the end.", len(write.moves))
         if self._store is not None:
             try:
-                self._store.close(clean=self._failing is None)
+                is_damaged = self._failing is not None and self._failing.lasting
+                self._store.close(clean=not is_damaged)
             except sqlite3.Error as error:
                 log.error("%s", self._trouble(error).sentence)
 

@@ -22,6 +22,7 @@ def salvage(path: Path) -> str:
     Returns a sentence that says how much that was. The damaged file is kept as it is; nothing of
     a prediction is taken whose input, or result if it has one, cannot be read.
     """
+    has_log = path.with_name(path.name + "-wal").exists()
     damaged = _set_aside(path)
     working = _copy(damaged, path.with_name(path.name + ".salvaging"))
     try:
@@ -29,13 +30,14 @@ def salvage(path: Path) -> str:
             closing(sqlite3.connect(working, isolation_level=None)) as source,
             closing(sqlite3.connect(path, isolation_level=None)) as target,
         ):
-            migrate(target, path, schema())
+            migrate(target, schema())
             source.execute("PRAGMA writable_schema = ON")  # read a file also if it is cut off
             saved, lost = _Reader(source).copy_to(target)
     finally:
         for part in _parts(working):
             part.unlink()
-    unknown = "it is not known how many" if lost is None else str(lost)
+    # What was in a log that is gone, nobody can count.
+    unknown = str(lost) if has_log and lost is not None else "it is not known how many"
     return (
         f"{path} was damaged. Predictions that could be saved: {saved}; that could not be read "
         f"and are unknown now: {unknown}. The damaged file is kept as {damaged}."

@@ -66,38 +66,27 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._wal = path.with_name(path.name + "-wal")
         _require_version()
-        left_wal = self._wal.exists()
         with _damage_told():
+            inspect(path)
             self._connection = sqlite3.connect(
                 path, isolation_level=None, cached_statements=256, check_same_thread=False
             )
             try:
-                self._open(left_wal)
+                self._open(path)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _open(self, left_wal: bool) -> None:
+    def _open(self, path: Path) -> None:
         # Before the first access, so that the log needs no memory that is shared with others.
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        migrate(self._connection, self._path, schema())
+        migrate(self._connection, schema())
         for pragma in _PRAGMAS:
             self._connection.execute(f"PRAGMA {pragma}")
-        if not self._value("SELECT clean FROM file"):
-            self._check(left_wal)
         self._connection.execute("UPDATE file SET boots = boots + 1, clean = 0")
         self._checkpoint("TRUNCATE")  # from here on, a missing log can be told from an empty one
-
-    def _check(self, left_wal: bool) -> None:
-        if not left_wal:
-            raise Damaged("its write-ahead log is missing, and with it what was written last")
-        if self._path.stat().st_size <= _CHECKED_BYTES:
-            finding = self._value("PRAGMA quick_check(1)")
-            if finding != "ok":
-                raise Damaged(str(finding).partition("\n")[2] or str(finding))
 
     # Writing.
 
@@ -257,7 +246,7 @@ class Store:
         return self._wal.stat().st_size if self._wal.exists() else 0
 
     def _value(self, query: str) -> Any:
-        return self._connection.execute(query).fetchone()[0]
+        return _value(self._connection, query)
 
 
 def copy_database(
@@ -285,26 +274,47 @@ def schema() -> list[Script]:
     return sorted((int(script.name.removesuffix(".sql")), script.read_text()) for script in scripts)
 
 
-def migrate(connection: sqlite3.Connection, path: Path, scripts: Sequence[Script]) -> None:
-    """Make the schema in a new file, or bring an older one up to date.
+def inspect(path: Path) -> None:
+    """See whether a file is a queue, and whole, without a change to it.
 
-    Raises `ConfigurationError` for a file from the future, and for one of another program.
+    Raises `ConfigurationError` for one of another program or from the future, and `Damaged`.
     """
-    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    if not path.stat().st_size:
+        return
+    log, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    has_log = log.exists()
+    # Read-only: another connection would write the log back when it is closed. And without a
+    # log immutable, or it would make an empty one.
+    uri = f"{path.as_uri()}?mode=ro" + "&immutable=1" * (not has_log)
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        if _value(connection, "PRAGMA application_id") != _APPLICATION_ID:
+            raise ConfigurationError(
+                f"{path} is the database of another program. "
+                "Give the queue a file of its own: --broker sqlite:///OTHER.db"
+            )
+        found, newest = _value(connection, "PRAGMA user_version"), schema()[-1][0]
+        if found > newest:
+            raise ConfigurationError(
+                f"{path} was made by a newer version of Zypher: its schema is {found}, this "
+                f"version knows {newest}. Use the newer one, or another file: "
+                "--broker sqlite:///OTHER.db"
+            )
+        if not _value(connection, "SELECT clean FROM file"):
+            if path.stat().st_size <= _CHECKED_BYTES:
+                finding = _value(connection, "PRAGMA quick_check(1)")
+                if finding != "ok":
+                    raise Damaged(str(finding).rpartition("\n")[2])
+            if not has_log:
+                raise Damaged("its write-ahead log is missing, and with it what was written last")
+    shared.unlink(missing_ok=True)  # an index of the log, of this connection alone
+
+
+def migrate(connection: sqlite3.Connection, scripts: Sequence[Script]) -> None:
+    """Make the schema in a new file, or bring an older one up to date."""
+    found = _value(connection, "PRAGMA user_version")
+    if not found:  # these two are decided with the first page
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    elif connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise ConfigurationError(
-            f"{path} is the database of another program. "
-            "Give the queue a file of its own: --broker sqlite:///OTHER.db"
-        )
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    newest = scripts[-1][0]
-    if found > newest:
-        raise ConfigurationError(
-            f"{path} was made by a newer version of Zypher: its schema is {found}, this version "
-            f"knows {newest}. Use the newer one, or another file: --broker sqlite:///OTHER.db"
-        )
     for version, script in scripts:
         if version > found:
             connection.executescript(f"BEGIN;{script};PRAGMA user_version = {version};COMMIT;")
@@ -335,6 +345,10 @@ def _independent(moves: Sequence[Move]) -> Iterator[list[Move]]:
             group = {}
         group[move.entry.place] = move
     yield list(group.values())
+
+
+def _value(connection: sqlite3.Connection, query: str) -> Any:
+    return connection.execute(query).fetchone()[0]
 
 
 def _require_version() -> None:
