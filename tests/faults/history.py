@@ -114,7 +114,7 @@ class History:
             asked,
             time.monotonic(),
             "missing" if status == 404 else str(body["status"]),
-            _digest(body) if status == 200 else "",
+            digest(body) if status == 200 else "",
             body.get("code", "") if status == 200 else "",
             str(result.get("token", "")) if isinstance(result, dict) else "",
         )
@@ -122,7 +122,8 @@ class History:
         return seen
 
 
-def _digest(body: dict[str, Any]) -> str:
+def digest(body: dict[str, Any]) -> str:
+    """A record as it was told, in short."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
