@@ -115,7 +115,8 @@ class Rig:
     def load(self, *, seconds: float = 0.02, clients: int = 8) -> Load:
         """Clients that submit runs of so many seconds."""
         work = functools.partial(self.work, seconds=seconds)
-        return Load(self.url, self.history, work, clients=clients)
+        patience = PATIENCE + seconds
+        return Load(self.url, self.history, work, clients=clients, patience=patience)
 
     def runs(self) -> list[Run]:
         """What the models have written down so far."""
