@@ -98,7 +98,7 @@ GUARDS = (
         "a missing log is noticed",
         "damaged-files",
         "brokers/sqlite/store.py",
-        "if not left_wal:",
+        "if not has_log:",
         "if False:",
     ),
     Guard(

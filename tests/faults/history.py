@@ -91,6 +91,7 @@ class History:
     faults: list[Fault] = field(default_factory=list)
     finishes: list[Finish] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)  # ids that should have ended by then
     starts: list[float] = field(default_factory=list)  # when a server's process was started
     recoveries: list[float] = field(default_factory=list)  # seconds, where no start shows them
 
@@ -113,7 +114,7 @@ class History:
             asked,
             time.monotonic(),
             "missing" if status == 404 else str(body["status"]),
-            _digest(body) if status == 200 else "",
+            digest(body) if status == 200 else "",
             body.get("code", "") if status == 200 else "",
             str(result.get("token", "")) if isinstance(result, dict) else "",
         )
@@ -121,7 +122,8 @@ class History:
         return seen
 
 
-def _digest(body: dict[str, Any]) -> str:
+def digest(body: dict[str, Any]) -> str:
+    """A record as it was told, in short."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 

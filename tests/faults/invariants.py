@@ -83,6 +83,8 @@ def i1_every_accepted_one_ends(history: History) -> Iterator[str]:
             yield f"I1: {id} got a 202 and is not known any more."
         else:
             yield f"I1: {id} got a 202 and never ended: it was last seen {last[id].status}."
+    for id in history.overdue:
+        yield f"I1: {id} had not ended when nothing kept it from that any more."
 
 
 def i2_what_is_final_never_changes(history: History) -> Iterator[str]:

@@ -26,11 +26,17 @@ class Load:
     """Clients that submit without pause until the `async with` block ends.
 
     `work` makes the input for a token. Every id that gets a 202 is watched by long-polls until
-    it has ended; at the end of the block all of them have, or time is up.
+    it has ended; at the end of the block all of them have, or `patience` (seconds) is over.
     """
 
     def __init__(
-        self, url: str, history: History, work: Callable[[str], Any], *, clients: int = 8
+        self,
+        url: str,
+        history: History,
+        work: Callable[[str], Any],
+        *,
+        clients: int = 8,
+        patience: float = PATIENCE,
     ) -> None:
         self._history = history
         self._work = work
@@ -38,6 +44,7 @@ class Load:
             base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
         )
         self._clients = clients
+        self._patience = patience
         self._going_on = True
         self._submitters: list[asyncio.Task[None]] = []
         self._watchers: dict[str, asyncio.Task[Seen]] = {}
@@ -113,12 +120,10 @@ class Load:
                 await asyncio.sleep(_PAUSE)
 
     async def _settle(self) -> None:
-        """Wait until all that was accepted has ended.
-
-        What has not by then is found by those who read the history.
-        """
+        """Wait until all that was accepted has ended, or should have."""
         if self._watchers:
-            await asyncio.wait(self._watchers.values(), timeout=PATIENCE)
+            await asyncio.wait(self._watchers.values(), timeout=self._patience)
+        self._history.overdue += [id for id, task in self._watchers.items() if not task.done()]
 
 
 async def look(

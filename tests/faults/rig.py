@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import random
 import socket
 import time
@@ -113,8 +114,9 @@ class Rig:
 
     def load(self, *, seconds: float = 0.02, clients: int = 8) -> Load:
         """Clients that submit runs of so many seconds."""
-        work = lambda token: self.work(token, seconds=seconds)  # noqa: E731
-        return Load(self.url, self.history, work, clients=clients)
+        work = functools.partial(self.work, seconds=seconds)
+        patience = PATIENCE + seconds
+        return Load(self.url, self.history, work, clients=clients, patience=patience)
 
     def runs(self) -> list[Run]:
         """What the models have written down so far."""

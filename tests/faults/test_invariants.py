@@ -47,6 +47,12 @@ def test_what_was_accepted_and_is_unknown_is_lost() -> None:
     assert found(history) == ["I1"]
 
 
+def test_what_ended_only_after_a_restart_that_it_did_not_need_is_seen() -> None:
+    history = good()
+    history.overdue = ["id"]
+    assert found(history) == ["I1"]
+
+
 def test_what_nobody_asked_for_again_is_not_taken_for_kept() -> None:
     history = good()
     history.seen = []
