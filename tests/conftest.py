@@ -1,8 +1,18 @@
 """What all tests share."""
 
 import pytest
+from hypothesis import settings
 
 NO_SKIPS = "--no-skips"
+
+# `--hypothesis-profile=nightly --timeout=0` looks longer for what the quick one does not find.
+settings.register_profile(
+    "quick", max_examples=200, stateful_step_count=50, deadline=None, database=None
+)
+settings.register_profile(
+    "nightly", max_examples=5000, stateful_step_count=100, deadline=None, database=None
+)
+settings.load_profile("quick")
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ every broker to it:
 - **Bounded.** `submit` refuses with `QueueFull` what would exceed `Limits`.
 
 Verbs that take a `timeout` (seconds) wait for an event, they do not poll. Cancelling a verb
-that waits loses nothing. Time comes from the `Clock` that a broker is made with.
+that waits loses nothing. Time comes from the `Clock` that a broker is made with. What has
+expired is unknown to every verb, whether it was purged yet or not.
 """
 
 from abc import ABC, abstractmethod

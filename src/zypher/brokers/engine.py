@@ -74,11 +74,12 @@ class Engine(Broker):
     async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
         self._require_open()
         known = self._entries.get(prediction.id)
-        if known is not None:
+        if known is not None and not self._expired(known.shown):
             return known.shown
         queue = self._queue(prediction.model)
         self._admit(queue, prediction, keep)
         self._places += 1
+        queue.newest_place = self._places
         entry = Entry(prediction, place=self._places, kept=keep, since=self._clock.steady())
         queue.enter(prediction)
         if not await self._recorded([Move(entry, None, prediction)]):
@@ -87,7 +88,7 @@ class Engine(Broker):
 
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
-        entry = await self._find(id)
+        entry = await self._known(id)
         if entry is None:
             return None
         if not entry.kept:
@@ -99,8 +100,8 @@ class Engine(Broker):
         return entry.shown
 
     async def get(self, id: str) -> Prediction | None:
-        entry = await self._find(id)
-        return None if entry is None or self._expired(entry.shown) else entry.shown
+        entry = await self._known(id)
+        return None if entry is None else entry.shown
 
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()
@@ -122,11 +123,15 @@ class Engine(Broker):
             return None
         queue = self._queue(entry.record.model)
         oldest = queue.lanes.oldest()
-        return min(entry.place - oldest.place, queue.queued - 1) if oldest else 0
+        if oldest is None:
+            return 0
+        # As if all that were submitted since the oldest and still wait were spread evenly.
+        since_oldest = queue.newest_place - oldest.place + 1
+        return (entry.place - oldest.place) * queue.queued // since_oldest
 
     async def cancel(self, id: str) -> Prediction | None:
         self._require_open()
-        entry = await self._find(id)
+        entry = await self._known(id)
         if entry is None:
             return None
         if entry.record.status.terminal:
@@ -135,18 +140,19 @@ class Engine(Broker):
         canceled = self._end(entry, entry.record.canceled(self._clock.wall()))
         if not await self._recorded([canceled]):
             raise Unavailable("The prediction is canceled, but that cannot be recorded now.")
-        return canceled.after
+        return entry.shown
 
     async def delete(self, id: str) -> bool:
         self._require_open()
-        entry = await self._find(id)
+        entry = await self._known(id)
         if entry is None:
             return False
         if not entry.record.status.terminal:
             raise Conflict("The prediction has not ended yet: cancel it first.")
         if entry.kept:
             await self._erase(entry)
-        self._entries.pop(id, None)
+        if self._entries.get(id) is entry:
+            del self._entries[id]
         return True
 
     # Runs.
@@ -290,6 +296,11 @@ class Engine(Broker):
     def _require_open(self) -> None:
         if self._closed:
             raise Unavailable("The server is shutting down.")
+
+    async def _known(self, id: str) -> Entry | None:
+        """The entry of an id. What has expired is not known, purged or not."""
+        entry = await self._find(id)
+        return None if entry is None or self._expired(entry.shown) else entry
 
     def _queue(self, model: str) -> ModelQueue:
         queue = self._queues.get(model)

@@ -71,6 +71,7 @@ class ModelQueue:
         self.lanes: Lanes[Entry] = Lanes()
         self.queued = 0
         self.queued_bytes = 0
+        self.newest_place = 0
         self.running: dict[str, Entry] = {}
         self.service_time: float | None = None
         self.claimers: deque[asyncio.Future[bool]] = deque()

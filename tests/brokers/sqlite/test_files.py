@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zypher.brokers.sqlite.files import path_of, prepare
+from zypher.brokers.sqlite.files import create, path_of, require_place
 from zypher.errors import ConfigurationError
 
 MOUNTS = """\
@@ -48,26 +48,26 @@ def test_a_network_file_system_is_refused_by_its_name(
 ) -> None:
     monkeypatch.setattr(Path, "is_dir", lambda _: True)
     with pytest.raises(ConfigurationError, match=rf"network file system \({kind}\)"):
-        prepare(Path(directory) / "zypher.db", MOUNTS)
+        require_place(Path(directory) / "zypher.db", MOUNTS)
 
 
 def test_a_local_disk_is_taken_also_below_a_network_file_system(tmp_path: Path) -> None:
     mounts = f"server:/x {tmp_path} nfs4 rw 0 0\n/dev/vdb {tmp_path}/local ext4 rw 0 0\n"
     (tmp_path / "local").mkdir()
-    prepare(tmp_path / "local" / "zypher.db", mounts)
+    require_place(tmp_path / "local" / "zypher.db", mounts)
     with pytest.raises(ConfigurationError, match="nfs4"):
-        prepare(tmp_path / "zypher.db", mounts)
+        require_place(tmp_path / "zypher.db", mounts)
 
 
 def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no directory .*/nowhere"):
-        prepare(tmp_path / "nowhere" / "zypher.db")
+        require_place(tmp_path / "nowhere" / "zypher.db")
 
 
 def test_a_path_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "zypher.db").mkdir()
     with pytest.raises(ConfigurationError, match="cannot be opened: Is a directory"):
-        prepare(tmp_path / "zypher.db")
+        create(tmp_path / "zypher.db")
 
 
 def test_a_link_stands_for_the_file_that_it_leads_to(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class BackupService:
         """Take no more requests."""
         if self._server is not None:
             self._server.close()
+            self._server = None
             _socket_path(self._path).unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

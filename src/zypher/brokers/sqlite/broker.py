@@ -7,6 +7,7 @@ synchronous predictions, never touches the disk. Of a long queue only a window i
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +18,13 @@ from zypher.brokers.lanes import Lanes
 from zypher.brokers.queue import Entry, ModelQueue, Move
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlog, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
-from zypher.brokers.sqlite.files import Lock, prepare
+from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
 from zypher.brokers.sqlite.records import Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import Damaged, LaneCount, Store
 from zypher.clock import Clock
+from zypher.errors import Unavailable
 from zypher.prediction import Prediction, Status
 
 log = logging.getLogger("zypher.broker")
@@ -56,8 +58,9 @@ class SqliteBroker(Engine):
         self._salvaged: str | None = None
 
     async def start(self) -> None:
-        prepare(self._path)
+        require_place(self._path)
         self._lock = Lock(self._path)
+        create(self._path)
         await self._backups.start()
         await self._journal.start()
 
@@ -69,9 +72,11 @@ class SqliteBroker(Engine):
         try:
             return await super().submit(prediction, keep=keep)
         except KnownId:
-            entry = await self._find(prediction.id)
-            assert entry is not None
-            return entry.shown
+            known = await self.get(prediction.id)
+            if known is None:  # it has expired since, and only waits to be forgotten
+                await self.purge()
+                return await self.submit(prediction, keep=keep)
+            return known
 
     async def keep(self, id: str) -> Prediction | None:
         self._journal.require_health()
@@ -109,7 +114,7 @@ class SqliteBroker(Engine):
     async def purge(self) -> int:
         now = self._clock.wall()
         count = await super().purge()
-        if self._journal.trouble is None:
+        with suppress(Unavailable):  # later, then; the journal has told why
             # In steps, between which others are served.
             while some := await self._journal.ask(lambda store: store.purge(now), follows=True):
                 count += some
@@ -167,8 +172,8 @@ class SqliteBroker(Engine):
         await self._journal.ask(lambda store: store.erase(entry.place), follows=True)
 
     def _line_up(self, entry: Entry) -> None:
-        is_in_line = entry.queued_in is entry.lane
-        if entry.kept and not is_in_line and self._backlogs_of(entry.record).keep_out(entry):
+        if entry.kept and self._backlogs_of(entry.record).keep_out(entry):
+            self._queue(entry.record.model).lanes.left(entry)
             del self._entries[entry.record.id]
             self._fill_up(entry.record.model)
         else:
@@ -195,6 +200,7 @@ class SqliteBroker(Engine):
         for lane in found.queued:
             queue = self._queue(lane.model)
             queue.queued += lane.queued
+            queue.newest_place = found.last_place
             queue.queued_bytes += lane.queued_bytes
             self._backlogs_of(lane)[lane.priority].add(lane.queued, lane.queued_bytes)
         self._places += found.last_place

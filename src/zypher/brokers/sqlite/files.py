@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -34,10 +35,10 @@ def path_of(url: str) -> Path:
     return Path(path).resolve()  # as SQLite does: the log lies beside the real file
 
 
-def prepare(path: Path, mounts: str | None = None) -> None:
-    """Make sure that a queue can lie at `path`, and that only its owner reads it.
+def require_place(path: Path, mounts: str | None = None) -> None:
+    """Raise `ConfigurationError` unless a queue can lie at `path`.
 
-    `mounts` is the text of /proc/self/mounts. Raises `ConfigurationError`.
+    `mounts` is the text of /proc/self/mounts.
     """
     if not path.parent.is_dir():
         raise ConfigurationError(f"There is no directory {path.parent} for the queue's file.")
@@ -47,6 +48,14 @@ def prepare(path: Path, mounts: str | None = None) -> None:
             f"{path} is on a network file system ({kind}), where a queue would be damaged sooner "
             "or later. Put it on a local disk: --broker sqlite:////PATH"
         )
+
+
+def create(path: Path) -> None:
+    """Make the file, for its owner alone, if it is not there.
+
+    Only who has its lock may: closing any descriptor of a database drops the locks that SQLite
+    holds in this process. Raises `ConfigurationError` when it cannot be opened.
+    """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
@@ -61,14 +70,17 @@ class InUse(ConfigurationError):
 
 
 class Lock:
-    """The right to use a queue's file, held by one process until `close` or its end.
-
-    A file of its own, because closing any descriptor of the database would drop SQLite's locks.
-    """
+    """The right to use a queue's file, held by one process until `close` or its end."""
 
     def __init__(self, path: Path) -> None:
         """Raises `InUse` when another process has it."""
-        self._file: IO[str] = path.with_name(path.name + ".lock").open("a+")
+        try:
+            self._file: IO[str] = path.with_name(path.name + ".lock").open("a+")
+        except OSError as error:
+            raise ConfigurationError(
+                f"The queue's directory {path.parent} cannot be written: {error.strerror}. "
+                "Choose another with --broker sqlite:///PATH"
+            ) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -105,7 +117,7 @@ def _file_system(directory: Path, mounts: str) -> str | None:
     found: tuple[int, str] | None = None
     for line in mounts.splitlines():
         _, point, kind, *_ = line.split(" ")
-        mount = Path(point.encode().decode("unicode_escape"))
+        mount = Path(re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), point))
         if directory.is_relative_to(mount) and (found is None or len(mount.parts) >= found[0]):
             found = len(mount.parts), kind
     return found and found[1]

@@ -268,8 +268,7 @@ class Journal:
     def _commit(self, writes: list[Write]) -> None:
         """Write a batch in one transaction; or hold it while the disk fails."""
         if self._failing is not None:
-            self._unwritten += [write for write in writes if not write.refusable]
-            self._tell(self._on_failure, self._failing, writes)
+            self._hold(self._failing, writes)
             is_due = time.monotonic() >= self._try_again_at or self._stopping
             if self._failing.lasting or not is_due:
                 return
@@ -300,7 +299,10 @@ class Journal:
         """One move cannot be written, ever: find it, so that it does not stop the others."""
         single = [Write([move], w.written, w.refusable) for w in writes for move in w.moves]
         if len(single) > 1:
-            for write in single:
+            for number, write in enumerate(single):
+                if self._failing is not None:  # the disk, meanwhile
+                    self._hold(self._failing, single[number:])
+                    break
                 self._write(store, [write])
         elif single:
             log.error("a move cannot be written: %r", single[0].moves[0].after, exc_info=error)
@@ -346,8 +348,11 @@ class Journal:
         """The disk failed: refuse what is new, and hold the rest."""
         self._failing = self._trouble(error)
         self._try_again_at = time.monotonic() + _PAUSE
+        self._hold(self._failing, writes)
+
+    def _hold(self, trouble: Trouble, writes: list[Write]) -> None:
         self._unwritten += [write for write in writes if not write.refusable]
-        self._tell(self._on_failure, self._failing, writes)
+        self._tell(self._on_failure, trouble, writes)
 
     def _recover(self) -> None:
         if self._failing is not None:

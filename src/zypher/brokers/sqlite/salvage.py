@@ -8,12 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zypher.brokers.sqlite.store import migrate, schema
+import msgspec
+
+from zypher.brokers.sqlite.store import migrate, schema, sync_directory
+from zypher.prediction import Status
 
 # How many places are read at a time.
 _STEP = 1024
 
 Row = tuple[Any, ...]
+Rows = dict[int, sqlite3.Row]
 
 
 def salvage(path: Path) -> str:
@@ -43,7 +47,7 @@ def salvage(path: Path) -> str:
             part.unlink()
     finish_salvage(path)
     # What was in a log that is gone, nobody can count.
-    unknown = str(lost) if has_log and lost is not None else "it is not known how many"
+    unknown = f"at most {lost}" if has_log and lost is not None else "it is not known how many"
     return (
         f"{path} was damaged. Predictions that could be saved: {saved}; that could not be read "
         f"and are unknown now: {unknown}. The damaged file is kept as {damaged}."
@@ -56,6 +60,7 @@ def finish_salvage(path: Path) -> None:
     if salvaged.exists():
         _with(path, "-wal").unlink(missing_ok=True)  # the log of the damaged file, kept with it
         salvaged.replace(path)
+        sync_directory(path.parent)
 
 
 class _Reader:
@@ -63,10 +68,11 @@ class _Reader:
 
     def __init__(self, source: sqlite3.Connection) -> None:
         self._source = source
-        self._unreadable: set[int] = set()
+        self._source.row_factory = sqlite3.Row
+        self._lost: set[int] = set()
 
     def copy_to(self, target: sqlite3.Connection) -> tuple[int, int | None]:
-        """Copy what can be read; how many predictions that were, and how many could not be.
+        """Copy what can be read; how many predictions that were, and at most how many could not be.
 
         None for the second means that not even their number can be read.
         """
@@ -79,37 +85,39 @@ class _Reader:
             for rows in self._whole(first, min(first + _STEP - 1, highest)):
                 saved += self._write(target, rows)
             target.execute("COMMIT")
-        return saved, len(self._unreadable)
+        return saved, len(self._lost)
 
     def _whole(self, first: int, last: int) -> Iterator[dict[str, Row]]:
         """The rows, by table, of each prediction that can be read as a whole."""
-        heads, inputs, results = (
-            {row["seq"]: tuple(row) for row in self._read(table, first, last)}
-            for table in ("prediction", "input", "result")
-        )
+        heads: Rows = {}
+        inputs: Rows = {}
+        results: Rows = {}
+        self._lost |= self._read("prediction", first, last, heads)
+        self._read("input", first, last, inputs)
+        self._read("result", first, last, results)
         for place, head in heads.items():
-            if place in self._unreadable:
-                continue
-            if place not in inputs:
-                self._unreadable.add(place)
-                continue
-            rows = {"prediction": head, "input": inputs[place]}
-            yield rows | ({"result": results[place]} if place in results else {})
+            bodies = {"input": inputs.get(place)}
+            if head["status"] == Status.COMPLETED:
+                bodies["result"] = results.get(place)
+            if all(body is not None and _is_json(body["body"]) for body in bodies.values()):
+                yield {"prediction": tuple(head)} | {t: tuple(b) for t, b in bodies.items() if b}
+            else:
+                self._lost.add(place)
 
-    def _read(self, table: str, first: int, last: int) -> list[sqlite3.Row]:
-        """The rows of these places; those that cannot be read are noted."""
+    def _read(self, table: str, first: int, last: int, rows: Rows) -> set[int]:
+        """Add the rows of these places by place; returns the places that cannot be read."""
+        query = f"SELECT * FROM {table} WHERE seq BETWEEN ? AND ?"
         try:
-            cursor = self._source.cursor()
-            cursor.row_factory = sqlite3.Row
-            return cursor.execute(
-                f"SELECT * FROM {table} WHERE seq BETWEEN ? AND ?", (first, last)
-            ).fetchall()
+            found = self._source.execute(query, (first, last)).fetchall()
         except sqlite3.Error:
             if first == last:
-                self._unreadable.add(first)
-                return []
+                return {first}
             middle = (first + last) // 2
-            return self._read(table, first, middle) + self._read(table, middle + 1, last)
+            return self._read(table, first, middle, rows) | self._read(
+                table, middle + 1, last, rows
+            )
+        rows.update((row["seq"], row) for row in found)
+        return set()
 
     def _write(self, target: sqlite3.Connection, rows: dict[str, Row]) -> int:
         place = rows["prediction"][0]
@@ -117,20 +125,28 @@ class _Reader:
             for table, row in rows.items():
                 marks = ", ".join("?" * len(row))
                 target.execute(f"INSERT INTO {table} VALUES ({marks})", row)
-        except sqlite3.Error:  # what was read is not what had been written
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # not what had been written
             for table in rows:
                 target.execute(f"DELETE FROM {table} WHERE seq = ?", (place,))
-            self._unreadable.add(place)
+            self._lost.add(place)
             return 0
         return 1
 
     def _highest_place(self) -> int | None:
         """The highest place that any table still knows of."""
-        highest = []
+        highest: list[int | None] = []
         for table in ("prediction", "input", "result"):
             with suppress(sqlite3.Error):
                 highest += self._source.execute(f"SELECT max(seq) FROM {table}").fetchone()
         return max((place for place in highest if place is not None), default=None)
+
+
+def _is_json(body: Any) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+        return False
+    return True
 
 
 def _with(path: Path, end: str) -> Path:

@@ -41,7 +41,7 @@ _PRAGMAS = (
 _CHECKED_BYTES = 1_000_000_000
 
 # How much one step of upkeep takes, so that it does not hold up a commit.
-_PURGED = 500
+_PURGED = 100
 _VACUUMED_PAGES = 256
 _COPIED_PAGES = 256
 
@@ -256,12 +256,26 @@ def copy_database(
     unfinished = target.with_name(target.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
-        source.backup(copy, pages=_COPIED_PAGES, progress=lambda *_: between(), sleep=0)
-        copy.execute("PRAGMA journal_mode = DELETE")
-        copy.execute("PRAGMA synchronous = FULL")
-        copy.execute("UPDATE file SET clean = 1")  # no log belongs to it
-    unfinished.rename(target)
+    try:
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
+            source.backup(copy, pages=_COPIED_PAGES, progress=lambda *_: between(), sleep=0)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute("PRAGMA synchronous = FULL")
+            copy.execute("UPDATE file SET clean = 1")  # no log belongs to it
+        unfinished.rename(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync_directory(target.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make it last that files were given new names in a directory."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 Script = tuple[int, str]

@@ -37,6 +37,14 @@ class Claiming(BrokerTests):
         (submitted,) = await self.submit(broker)
         assert [p.id for p in await claiming] == [submitted.id]
 
+    async def test_a_claim_that_waits_is_woken_by_what_is_given_back(self, broker: Broker) -> None:
+        claimed = await self.running(broker)
+        claiming = asyncio.create_task(broker.claim("v", "m", limit=1, timeout=PATIENCE))
+        await asyncio.sleep(0)
+        await broker.release([claimed.claim])
+        async with asyncio.timeout(PATIENCE / 2):  # woken, not out of patience
+            assert [p.id for p in await claiming] == [claimed.id]
+
     async def test_a_claim_returns_nothing_once_its_time_is_over(self, broker: Broker) -> None:
         assert not await broker.claim("w", "m", limit=1, timeout=0.01)
 
@@ -91,6 +99,15 @@ class Claiming(BrokerTests):
         await broker.keep(waited_for.id)
         claimed = await self.claim(broker, 2)
         assert [p.id for p in claimed] == [normal.id, waited_for.id]
+
+    async def test_a_prediction_that_became_a_kept_one_has_its_place_by_its_submission(
+        self, broker: Broker
+    ) -> None:
+        waited_for = await broker.submit(new(), keep=False)
+        (later,) = await self.submit(broker)
+        await broker.keep(waited_for.id)
+        claimed = await self.claim(broker, 2)
+        assert [p.id for p in claimed] == [waited_for.id, later.id]
 
     async def test_keeping_a_prediction_that_stays_in_its_lane_queues_it_once(
         self, broker: Broker

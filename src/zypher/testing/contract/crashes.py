@@ -28,6 +28,19 @@ class Crashes(BrokerTests):
         await broker.release([stale.claim])
         assert await broker.get(current.id) == current
 
+    async def test_those_that_were_given_back_keep_the_order_of_their_submission(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        submitted = await self.submit(broker, 4)
+        first, second, third, _ = await self.claim(broker, 4)
+        await broker.release([third.claim])
+        await broker.crash([second.claim], "was killed")
+        await broker.release([first.claim])
+        clock.advance(LIMITS.lease)
+        await broker.reclaim()
+        again = [(await self.claim(broker))[0].id for _ in submitted]
+        assert again == [p.id for p in submitted]
+
     async def test_a_prediction_that_crashes_alone_fails_after_max_crashes(
         self, broker: Broker
     ) -> None:
@@ -40,6 +53,7 @@ class Crashes(BrokerTests):
         assert failed is not None
         assert failed.failure is not None
         assert (failed.status, failed.failure.code) == (Status.FAILED, "model_crashed")
+        assert "was killed" in failed.failure.detail
         assert failed.crashes == LIMITS.max_crashes
         assert not await self.claim(broker)
 
@@ -48,6 +62,23 @@ class Crashes(BrokerTests):
         await broker.crash([p.claim for p in await self.claim(broker, 4)], "was killed")
         suspects = await self.claim(broker, 4)
         assert [(p.crashes, p.company) for p in suspects] == [(0, 2), (0, 2)]
+
+    async def test_a_claim_that_was_lost_before_the_crash_is_left_alone_and_was_company(
+        self, broker: Broker
+    ) -> None:
+        await self.submit(broker, 2)
+        lost, held = await self.claim(broker, 2)
+        canceled = await broker.cancel(lost.id)
+        await broker.crash([lost.claim, held.claim], "was killed")
+        assert await broker.get(lost.id) == canceled
+        (suspect,) = await self.claim(broker, 2)
+        assert (suspect.id, suspect.crashes, suspect.company) == (held.id, 0, 1)
+
+    async def test_a_suspect_that_is_released_stays_one(self, broker: Broker) -> None:
+        await self.submit(broker, 4)
+        await broker.crash([p.claim for p in await self.claim(broker, 4)], "was killed")
+        await broker.release([p.claim for p in await self.claim(broker, 4)])
+        assert [p.company for p in await self.claim(broker, 4)] == [2, 2]
 
     async def test_suspects_are_never_claimed_together_with_others(self, broker: Broker) -> None:
         await self.submit(broker, 2)
@@ -133,6 +164,15 @@ class Crashes(BrokerTests):
         (current,) = await self.claim(broker, worker="v")
         assert await broker.renew("w", [stale.claim]) == {stale.claim}
         assert await broker.renew("v", [current.claim]) == set()
+
+    async def test_a_lease_is_renewed_only_for_the_worker_that_has_it(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        claimed = await self.running(broker)
+        clock.advance(LIMITS.lease - 1)
+        assert await broker.renew("v", [claimed.claim]) == {claimed.claim}
+        clock.advance(1)
+        assert await broker.reclaim() == 1
 
     async def test_renewing_tells_of_predictions_that_were_canceled_or_ended(
         self, broker: Broker

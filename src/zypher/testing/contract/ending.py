@@ -62,6 +62,20 @@ class Ending(BrokerTests):
         assert await broker.get(claimed.id) is None
         assert await broker.purge() == 1
 
+    async def test_an_expired_prediction_is_unknown_to_every_verb_before_it_is_purged(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        (submitted,) = await self.submit(broker)
+        await broker.cancel(submitted.id)
+        clock.advance(LIMITS.ttl)
+        assert await broker.wait(submitted.id, PATIENCE) is None
+        assert await broker.keep(submitted.id) is None
+        assert await broker.cancel(submitted.id) is None
+        assert await broker.delete(submitted.id) is False
+        assert not (await broker.list()).predictions
+        assert await broker.submit(submitted, keep=True) == submitted
+        assert [p.id for p in await self.claim(broker)] == [submitted.id]
+
     async def test_a_prediction_that_has_not_ended_never_expires(
         self, broker: Broker, clock: ManualClock
     ) -> None:
@@ -74,8 +88,14 @@ class Ending(BrokerTests):
 
     async def test_an_ended_prediction_can_be_deleted(self, broker: Broker) -> None:
         claimed = await self.running(broker)
-        with pytest.raises(Conflict):
-            await broker.delete(claimed.id)
         await broker.finish([(claimed.claim, GOOD)])
         assert await broker.delete(claimed.id)
         assert await broker.get(claimed.id) is None
+
+    async def test_a_prediction_that_has_not_ended_cannot_be_deleted(self, broker: Broker) -> None:
+        running = await self.running(broker)
+        (queued,) = await self.submit(broker)
+        for prediction in running, queued:
+            with pytest.raises(Conflict):
+                await broker.delete(prediction.id)
+            assert await broker.get(prediction.id) == prediction

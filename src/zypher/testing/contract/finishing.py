@@ -57,6 +57,16 @@ class Finishing(BrokerTests):
         await broker.release([claimed.claim])
         assert await broker.finish([(claimed.claim, GOOD)]) == {claimed.claim}
 
+    async def test_a_late_outcome_does_not_refuse_those_that_came_with_it(
+        self, broker: Broker
+    ) -> None:
+        late, good = await self.running(broker), await self.running(broker)
+        await broker.cancel(late.id)
+        assert await broker.finish([(late.claim, GOOD), (good.claim, GOOD)]) == {late.claim}
+        found = await broker.get(good.id)
+        assert found is not None
+        assert found.status is Status.COMPLETED
+
     async def test_all_who_wait_get_the_final_record(self, broker: Broker) -> None:
         claimed = await self.running(broker)
         waiting = [asyncio.create_task(broker.wait(claimed.id, PATIENCE)) for _ in range(3)]
@@ -64,6 +74,7 @@ class Finishing(BrokerTests):
         await broker.finish([(claimed.claim, GOOD)])
         records = await asyncio.gather(*waiting)
         assert [r.result for r in records if r] == [b'"good"'] * 3
+        assert records == [await broker.get(claimed.id)] * 3
 
     async def test_a_wait_on_a_finished_prediction_returns_at_once(self, broker: Broker) -> None:
         claimed = await self.running(broker)
@@ -77,6 +88,23 @@ class Finishing(BrokerTests):
     ) -> None:
         claimed = await self.running(broker)
         assert await broker.wait(claimed.id, 0.01) == claimed
+
+    async def test_a_wait_without_patience_returns_the_record_as_it_stands(
+        self, broker: Broker
+    ) -> None:
+        claimed = await self.running(broker)
+        assert await broker.wait(claimed.id, 0) == claimed
+
+    async def test_a_wait_goes_on_while_a_lost_run_is_repeated(self, broker: Broker) -> None:
+        claimed = await self.running(broker)
+        waiting = asyncio.create_task(broker.wait(claimed.id, PATIENCE))
+        await asyncio.sleep(0)
+        await broker.release([claimed.claim])
+        (again,) = await self.claim(broker)
+        await broker.finish([(again.claim, GOOD)])
+        record = await waiting
+        assert record is not None
+        assert (record.status, record.attempt) == (Status.COMPLETED, 2)
 
     async def test_a_wait_that_is_cancelled_leaves_the_others_waiting(self, broker: Broker) -> None:
         claimed = await self.running(broker)
@@ -100,6 +128,19 @@ class Finishing(BrokerTests):
         await broker.finish([(claimed.claim, GOOD)])
         assert await waiting is not None
         assert await broker.get(prediction.id) is None
+
+    async def test_a_prediction_that_became_a_kept_one_outlives_its_delivery(
+        self, broker: Broker
+    ) -> None:
+        prediction = await broker.submit(new(), keep=False)
+        waiting = asyncio.create_task(broker.wait(prediction.id, PATIENCE))
+        await asyncio.sleep(0)
+        (claimed,) = await self.claim(broker)
+        assert await broker.keep(prediction.id) == claimed
+        await broker.finish([(claimed.claim, GOOD)])
+        record = await waiting
+        assert await broker.get(prediction.id) == record
+        assert [p.id for p in (await broker.list()).predictions] == [prediction.id]
 
     async def test_an_unkept_outcome_that_nobody_took_can_still_be_kept(
         self, broker: Broker, clock: ManualClock

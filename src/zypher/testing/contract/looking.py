@@ -102,8 +102,18 @@ class Looking(BrokerTests):
         worker = WorkerInfo(id="w", host="h", pid=1, replicas={"m": ReplicaCounts(ready=2)})
         await broker.register_worker(worker)
         assert await broker.workers() == {"w": worker}
+        busy = WorkerInfo(id="w", host="h", pid=1, replicas={})
+        await broker.register_worker(busy)
+        assert await broker.workers() == {"w": busy}
         await broker.forget_worker("w")
         assert await broker.workers() == {}
+
+    async def test_a_worker_that_is_forgotten_keeps_its_claims(self, broker: Broker) -> None:
+        await broker.register_worker(WorkerInfo(id="w", host="h", pid=1, replicas={}))
+        claimed = await self.running(broker)
+        await broker.forget_worker("w")
+        assert await broker.renew("w", [claimed.claim]) == set()
+        assert not await broker.finish([(claimed.claim, GOOD)])
 
     async def test_closing_tells_those_who_wait_and_refuses_what_comes(
         self, broker: Broker

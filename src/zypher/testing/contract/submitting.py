@@ -29,6 +29,18 @@ class Submitting(BrokerTests):
         assert await broker.submit(first, keep=True) == claimed
         assert not await self.claim(broker)
 
+    async def test_submitting_an_id_again_does_not_keep_it(self, broker: Broker) -> None:
+        waited_for = await broker.submit(new(), keep=False)
+        assert await broker.submit(waited_for, keep=True) == waited_for
+        assert not (await broker.list()).predictions
+
+    async def test_an_id_that_is_known_is_not_refused_by_a_full_queue(
+        self, clock: ManualClock
+    ) -> None:
+        async with self.opened(Limits(max_queued=10, waiting_share=0.0), clock) as broker:
+            (first, *_) = await self.submit(broker, 10)
+            assert await broker.submit(first, keep=True) == first
+
     async def test_an_unknown_id_is_nothing_to_every_verb(self, broker: Broker) -> None:
         id = new_id()
         assert await broker.get(id) is None
@@ -49,6 +61,24 @@ class Submitting(BrokerTests):
                 await self.submit(broker)
             await self.claim(broker)
             await self.submit(broker)
+
+    async def test_what_was_refused_is_unknown(self, clock: ManualClock) -> None:
+        async with self.opened(Limits(max_queued=10, waiting_share=0.0), clock) as broker:
+            await self.submit(broker, 10)
+            refused = new()
+            with pytest.raises(QueueFull):
+                await broker.submit(refused, keep=True)
+            assert await broker.get(refused.id) is None
+
+    async def test_a_canceled_prediction_leaves_its_room_to_another(
+        self, clock: ManualClock
+    ) -> None:
+        async with self.opened(Limits(max_queued=10, waiting_share=0.0), clock) as broker:
+            (first, *_) = await self.submit(broker, 10)
+            await broker.cancel(first.id)
+            await self.submit(broker)
+            with pytest.raises(QueueFull):
+                await self.submit(broker)
 
     async def test_a_full_queue_of_one_model_does_not_refuse_another(
         self, clock: ManualClock
@@ -77,3 +107,12 @@ class Submitting(BrokerTests):
                 await self.submit(broker, input=b"1" * 150, model="other")
             await self.claim(broker)
             await self.submit(broker, input=b"1" * 150, model="other")
+
+    async def test_callers_who_wait_have_a_share_of_the_bytes_to_themselves(
+        self, clock: ManualClock
+    ) -> None:
+        async with self.opened(Limits(max_queued_bytes=400, waiting_share=0.5), clock) as broker:
+            await self.submit(broker, input=b"1" * 150)
+            with pytest.raises(QueueFull):
+                await self.submit(broker, input=b"1" * 150)
+            await broker.submit(new(input=b"1" * 150), keep=False)

@@ -1,0 +1,251 @@
+"""What a broker must do, in the plainest code: the other side of `BrokerMachine`'s comparison.
+
+It never waits, stores nothing and need not be fast. Where the contract leaves a broker the
+choice, as to which lane comes next, it takes what the broker chose and checks that it may.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from msgspec.structs import replace
+
+from zypher.brokers.base import Limits
+from zypher.clock import Clock
+from zypher.errors import Conflict, QueueFull
+from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
+from zypher.testing.machine.turns import Turns
+
+
+@dataclass
+class Row:
+    """A prediction, and what there is to know beside its record."""
+
+    record: Prediction
+    kept: bool
+    place: int
+    worker: str = ""
+    claimed_at: float = 0.0
+    leased_until: float = 0.0
+    waiters: int = 0
+    expires: float | None = None  # as the broker says: it may choose, within bounds
+
+    @property
+    def lane(self) -> Priority:
+        """Where it waits while it is queued. A caller who waits goes ahead."""
+        return self.record.priority if self.kept else Priority.HIGH
+
+
+class Reference:
+    """A queue and its records. Its verbs are those of `zypher.brokers.base.Broker`."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._rows: dict[str, Row] = {}
+        self._places = count()
+        self._turns: dict[str, Turns] = defaultdict(Turns)
+        self._run_times: dict[str, list[float]] = defaultdict(list)
+
+    # The life of a prediction.
+
+    def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+        if row := self.find(prediction.id):
+            return row.record
+        self._admit(prediction, keep)
+        self._rows[prediction.id] = Row(prediction, keep, next(self._places))
+        return prediction
+
+    def keep(self, id: str) -> Prediction | None:
+        row = self.find(id)
+        if row is None:
+            return None
+        if not row.kept:
+            row.kept, row.expires = True, None
+        return row.record
+
+    def find(self, id: str) -> Row | None:
+        """What is known under this id. What has expired is unknown, purged or not."""
+        row = self._rows.get(id)
+        return None if row is None or self._expired(row) else row
+
+    def cancel(self, id: str) -> Prediction | None:
+        row = self.find(id)
+        if row is None:
+            return None
+        if row.record.status.terminal:
+            raise Conflict("It has ended.")
+        self._move(row, row.record.canceled(self._clock.wall()))
+        return row.record
+
+    def delete(self, id: str) -> bool:
+        row = self.find(id)
+        if row is None:
+            return False
+        if not row.record.status.terminal:
+            raise Conflict("It has not ended.")
+        del self._rows[id]
+        return True
+
+    def listing(self, status: Status | None, model: str | None) -> list[Prediction]:
+        """All pages of a listing in one."""
+        return [
+            replace(row.record, input=b"", result=None)
+            for _, row in sorted(self._rows.items(), reverse=True)
+            if row.kept
+            and not self._expired(row)
+            and status in (None, row.record.status)
+            and model in (None, row.record.model)
+        ]
+
+    # Runs.
+
+    def claim(self, worker: str, model: str, *, limit: int, taken: Sequence[str]) -> None:
+        """A worker claimed up to `limit` of a model and got `taken`, which it must be."""
+        group: list[Row] = []
+        for id in taken:
+            heads = self._heads(model)
+            row = self._rows[id]
+            assert row in heads.values(), f"{id} was claimed before those ahead of it in its lane"
+            group.append(row)
+            assert may_run_together(group), f"{id} was claimed in company that it must not have"
+            self._turns[model].took(row.lane, set(heads))
+            self._lease(row, worker)
+        heads = self._heads(model)
+        stopped = any(not may_run_together([*group, head]) for head in heads.values())
+        assert len(group) == limit or stopped or not heads, "a claim left out what it could take"
+
+    def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
+        lost = set()
+        for claim in claims:
+            row = self._held(claim)
+            if row is None or row.worker != worker:
+                lost.add(claim)
+            else:
+                row.leased_until = self._clock.steady() + self._limits.lease
+        return lost
+
+    def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
+        refused = set()
+        for claim, outcome in ended:
+            if row := self._held(claim):
+                self._run_times[row.record.model].append(self._clock.steady() - row.claimed_at)
+                self._move(row, row.record.ended(outcome, self._clock.wall()))
+            else:
+                refused.add(claim)
+        return refused
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            if row := self._held(claim):
+                row.record = row.record.released()
+
+    def crash(self, claims: Sequence[Claim], ending: str) -> None:
+        for claim in claims:
+            if row := self._held(claim):
+                self._crash(row, ending, company=len(claims))
+
+    # Upkeep.
+
+    def reclaim(self) -> int:
+        now = self._clock.steady()
+        late = [row for row in self.rows(Status.PROCESSING) if row.leased_until <= now]
+        for row in late:
+            self._crash(row, "was lost", company=1)
+        return len(late)
+
+    def purge(self) -> int:
+        expired = [id for id, row in self._rows.items() if self._expired(row)]
+        for id in expired:
+            del self._rows[id]
+        return len(expired)
+
+    def restart(self) -> None:
+        """The broker ended and was opened again: what ran was lost with it."""
+        self._rows = {id: row for id, row in self._rows.items() if row.kept}
+        self._turns.clear()
+        for row in self._rows.values():
+            row.waiters = 0
+        for model in {row.record.model for row in self._rows.values()}:
+            running = self.rows(Status.PROCESSING, model)
+            for row in running:
+                company = min(len(running), row.record.company or len(running))
+                self._crash(row, "was lost", company=company)
+
+    # What there is to see.
+
+    def rows(self, status: Status, model: str | None = None) -> list[Row]:
+        """All of this status, in the order of their submission."""
+        rows = [row for row in self._rows.values() if row.record.status is status]
+        rows.sort(key=lambda row: row.place)
+        return [row for row in rows if model in (None, row.record.model)]
+
+    def check_service_time(self, model: str, seconds: float | None) -> None:
+        """It is that of the finished runs, smoothed; a restart may forget it."""
+        if times := self._run_times[model]:
+            assert seconds is None or min(times) <= seconds <= max(times), f"it is {seconds}"
+        else:
+            assert seconds is None, "there is a service time, and nothing was finished"
+
+    def check_expiry(self, row: Row, expires: float | None) -> None:
+        """The broker says when this one expires; it may choose once, within bounds."""
+        now, ttl = self._clock.wall(), self._limits.ttl
+        if not row.record.status.terminal:
+            assert expires is None, "it expires without having ended"
+            return
+        assert expires is not None, "it has ended, and never expires"
+        if row.expires is not None:
+            assert expires == row.expires, "it expires at another time than it said"
+        elif row.kept:
+            assert row.record.finished is not None
+            first, last = sorted((row.record.finished, now))
+            assert first + ttl <= expires <= last + ttl, "it is not kept for its ttl"
+        else:
+            assert now < expires <= now + ttl, "nobody has time to keep it"
+        row.expires = expires
+
+    # What the verbs are made of.
+
+    def _admit(self, prediction: Prediction, keep: bool) -> None:
+        share = 1 - self._limits.waiting_share if keep else 1
+        queued = len(self.rows(Status.QUEUED, prediction.model)) + 1
+        size = sum(row.record.size for row in self.rows(Status.QUEUED)) + prediction.size
+        if queued > self._limits.max_queued * share or size > self._limits.max_queued_bytes * share:
+            raise QueueFull("It is full.")
+
+    def _heads(self, model: str) -> dict[Priority, Row]:
+        """The first of every lane in which something waits."""
+        return {row.lane: row for row in reversed(self.rows(Status.QUEUED, model))}
+
+    def _lease(self, row: Row, worker: str) -> None:
+        row.record = row.record.claimed(self._clock.wall())
+        row.worker = worker
+        row.claimed_at = self._clock.steady()
+        row.leased_until = row.claimed_at + self._limits.lease
+
+    def _held(self, claim: Claim) -> Row | None:
+        """The row that this claim is the right to."""
+        row = self._rows.get(claim.id)
+        if row is None or row.record.status is not Status.PROCESSING:
+            return None
+        return row if row.record.claim == claim else None
+
+    def _crash(self, row: Row, ending: str, *, company: int) -> None:
+        now, most = self._clock.wall(), self._limits.max_crashes
+        self._move(row, row.record.crashed(now, ending, company=company, max_crashes=most))
+
+    def _move(self, row: Row, record: Prediction) -> None:
+        """Take the record, and forget it if it is final and all who wanted it have it."""
+        row.record = record
+        if record.status.terminal and not row.kept and row.waiters:
+            del self._rows[record.id]
+
+    def _expired(self, row: Row) -> bool:
+        return row.expires is not None and row.expires <= self._clock.wall()
+
+
+def may_run_together(rows: Sequence[Row]) -> bool:
+    """Suspects only among themselves, and no more than the least company of any of them."""
+    companies = [row.record.company for row in rows if row.record.company is not None]
+    return not companies or len(companies) == len(rows) <= min(companies)

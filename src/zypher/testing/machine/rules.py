@@ -1,0 +1,189 @@
+"""All that servers, workers, the janitor, time and its own end do to a broker."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    consumes,
+    initialize,
+    multiple,
+    precondition,
+    rule,
+)
+
+from zypher.brokers.base import Broker, Limits
+from zypher.errors import Unavailable
+from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
+from zypher.testing.clock import ManualClock
+from zypher.testing.contract.base import BAD, GOOD, PATIENCE, new
+from zypher.testing.machine.comparison import LIMITS, MODELS, Comparison, same
+
+Batch = tuple[Claim, ...]
+Predictions = Prediction | MultipleResults[Prediction]
+Batches = Batch | MultipleResults[Batch]
+
+models = st.sampled_from(("m", "m", "n"))
+priorities = st.lists(st.sampled_from(Priority), min_size=1, max_size=15)
+input_sizes = st.sampled_from((1, 1, 100))
+waiters = st.integers(0, 2)
+workers = st.sampled_from(("v", "w"))
+claim_limits = st.sampled_from((1, 2, 5, 13))
+outcomes = st.sampled_from((GOOD, BAD))
+parts = st.sampled_from((slice(None), slice(1), slice(1, None)))  # all, the first, the others
+times = st.sampled_from((1, LIMITS.lease - 1, LIMITS.lease, LIMITS.ttl / 2, LIMITS.ttl))
+duties = st.sampled_from(("reclaim", "purge"))
+
+
+class BrokerMachine(Comparison):
+    """What can be done to any broker. Subclass it and say how to `open` one."""
+
+    predictions: Bundle[Prediction] = Bundle("predictions")
+    claimed: Bundle[Batch] = Bundle("claimed")
+    held: Bundle[Batch] = Bundle("held")
+
+    # It begins with something that waits and something that runs.
+
+    @initialize(target=predictions, priorities=priorities, keep=st.booleans(), waiters=waiters)
+    def some_wait(self, priorities: Sequence[Priority], keep: bool, waiters: int) -> Predictions:
+        return self.submit("m", priorities, 1, keep, waiters)
+
+    @initialize(targets=(claimed, held), priorities=priorities)
+    def some_run(self, priorities: Sequence[Priority]) -> Batches:
+        self.submit("m", priorities, 1, keep=True, waiters=0)
+        return self.claim("w", "m", len(priorities))
+
+    # Servers.
+
+    @rule(
+        target=predictions,
+        model=models,
+        priorities=priorities,
+        size=input_sizes,
+        keep=st.booleans(),
+        waiters=waiters,
+    )
+    def submit(
+        self, model: str, priorities: Sequence[Priority], size: int, keep: bool, waiters: int
+    ) -> Predictions:
+        made = [new(model, b"1" * size, priority) for priority in priorities]
+        for prediction in made:
+            self.submit_again(prediction, keep)
+            for _ in range(waiters):
+                self.wait(prediction)
+        return multiple(*made)
+
+    @rule(prediction=predictions, keep=st.booleans())
+    def submit_again(self, prediction: Prediction, keep: bool) -> None:
+        self.seen.setdefault(prediction.id)
+        self.both("submit", prediction, keep=keep)
+
+    @rule(prediction=predictions)
+    def keep(self, prediction: Prediction) -> None:
+        self.both("keep", prediction.id)
+
+    @rule(prediction=predictions)
+    def cancel(self, prediction: Prediction) -> None:
+        self.both("cancel", prediction.id)
+
+    @rule(prediction=predictions)
+    def delete(self, prediction: Prediction) -> None:
+        self.both("delete", prediction.id)
+
+    @rule(prediction=predictions)
+    def wait(self, prediction: Prediction) -> None:
+        self.waiters.append(self.runner.run(self.begin_to_wait(prediction.id)))
+
+    @precondition(lambda self: self.waiters)
+    @rule()
+    def hang_up(self) -> None:
+        self.runner.run(self.leave(self.waiters.pop(0)))
+
+    @rule(
+        status=st.sampled_from((None, *Status)),
+        model=st.sampled_from((None, *MODELS)),
+        limit=st.integers(1, 5),
+    )
+    def list(self, status: Status | None, model: str | None, limit: int) -> None:
+        found = self.runner.run(self.all_pages(status=status, model=model, limit=limit))
+        same(found, self.reference.listing(status, model))
+
+    # Workers.
+
+    @rule(targets=(claimed, held), worker=workers, model=models, limit=claim_limits)
+    def claim(self, worker: str, model: str, limit: int) -> Batches:
+        taken = self.runner.run(self.broker.claim(worker, model, limit=limit, timeout=0))
+        self.reference.claim(worker, model, limit=limit, taken=[record.id for record in taken])
+        return multiple(tuple(record.claim for record in taken)) if taken else multiple()
+
+    @rule(worker=workers, batch=held)
+    def renew(self, worker: str, batch: Batch) -> None:
+        self.both("renew", worker, batch)
+
+    @rule(batch=held, part=parts, outcome=outcomes)
+    def finish(self, batch: Batch, part: slice, outcome: Outcome) -> None:
+        ended = batch[part]
+        refused = self.both("finish", [(claim, outcome) for claim in ended])
+        self.check_accepted(set(ended) - refused)
+
+    @rule(batch=held, part=parts)
+    def release(self, batch: Batch, part: slice) -> None:
+        self.both("release", batch[part])
+
+    @rule(batch=consumes(held))
+    def crash(self, batch: Batch) -> None:
+        self.both("crash", batch, "was killed")
+
+    @rule(worker=workers, batch=claimed, outcome=outcomes)
+    def come_late(self, worker: str, batch: Batch, outcome: Outcome) -> None:
+        self.both("renew", worker, batch)
+        self.finish(batch, slice(None), outcome)
+        self.both("crash", batch, "was killed")
+        self.both("release", batch)
+
+    # Time, and what the janitor does when it has passed.
+
+    @rule(seconds=times, duty=duties)
+    def advance(self, seconds: float, duty: str) -> None:
+        self.clock.advance(seconds)
+        self.both(duty)
+
+    @rule(seconds=times, back=st.booleans(), duty=duties)
+    def jump(self, seconds: float, back: bool, duty: str) -> None:
+        self.clock.jump(-seconds if back else seconds)
+        self.both(duty)
+
+
+class DurableBrokerMachine(BrokerMachine):
+    """What can be done to a broker that keeps what it holds: it may end, and begin again."""
+
+    async def reopen(self, limits: Limits, clock: ManualClock) -> Broker:
+        """Open what the last broker has left."""
+        raise NotImplementedError
+
+    async def kill(self, broker: Broker) -> None:
+        """Let go of a broker as the death of its process would, without closing it."""
+        raise NotImplementedError
+
+    @rule()
+    def stop_and_start(self) -> None:
+        self.runner.run(self.broker.aclose())
+        for task, _ in self.waiters:
+            with pytest.raises(Unavailable):
+                self.runner.run(asyncio.wait_for(task, PATIENCE))
+        self.waiters.clear()
+        self.start_again()
+
+    @rule()
+    def die_and_start(self) -> None:
+        self.dismiss_waiters()
+        self.runner.run(self.kill(self.broker))
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Open the broker once more; what ran was lost with it."""
+        self.start(self.reopen(LIMITS, self.clock))
+        self.reference.restart()
