@@ -100,8 +100,8 @@ class Broker(ABC):
         An id that is known already changes nothing: its record is returned, so that a
         submit whose answer was lost can be repeated. `keep=False` is for a caller who waits:
         the prediction goes ahead of kept ones, and is forgotten once its outcome was
-        delivered. Raises `QueueFull` when it would exceed the limits, `Unavailable` when the
-        broker cannot take anything now.
+        delivered; its id has to be a new one. Raises `QueueFull` when it would exceed the
+        limits, `Unavailable` when the broker cannot take anything now.
         """
 
     @abstractmethod

@@ -43,6 +43,8 @@ class Lanes(Generic[Item]):
     """
 
     def __init__(self) -> None:
+        # Lanes with items that are not here: when these run dry, those have to be waited for.
+        self.incomplete: set[Priority] = set()
         self._heaps: dict[Priority, list[tuple[int, Item]]] = {lane: [] for lane in Priority}
         self._dead = dict.fromkeys(Priority, 0)
         self._turn = 0
@@ -89,10 +91,12 @@ class Lanes(Generic[Item]):
         return min((head for head in heads if head), key=lambda item: item.place, default=None)
 
     def _next_lane(self) -> Priority | None:
-        """The lane whose turn it is, passing over the empty ones."""
+        """The lane whose turn it is, passing over the empty ones; None if nothing can be taken."""
         for lane in self._turns():
             if self._head(lane) is not None:
                 return lane
+            if lane in self.incomplete:
+                return None
         return None
 
     def _turns(self) -> Iterator[Priority]:

@@ -19,16 +19,6 @@ class Backlog:
         self.queued_bytes = 0
         self.is_loading = False
 
-    def add(self, queued: int, queued_bytes: int) -> None:
-        """So many more wait on the disk alone."""
-        self.queued += queued
-        self.queued_bytes += queued_bytes
-
-    def take(self, record: Prediction) -> None:
-        """One does no more."""
-        self.queued -= 1
-        self.queued_bytes -= record.size
-
 
 class Backlogs:
     """The backlogs of one model's lanes."""
@@ -40,13 +30,26 @@ class Backlogs:
     def __getitem__(self, lane: Priority) -> Backlog:
         return self._lanes[lane]
 
+    def add(self, lane: Priority, queued: int, queued_bytes: int) -> None:
+        """So many more of a lane, or fewer, wait on the disk alone."""
+        self._lanes[lane].queued += queued
+        self._lanes[lane].queued_bytes += queued_bytes
+        if self._lanes[lane].queued:
+            self._queue.lanes.incomplete.add(lane)
+        else:
+            self._queue.lanes.incomplete.discard(lane)
+
+    def take(self, record: Prediction) -> None:
+        """One comes into memory."""
+        self.add(record.priority, -1, -record.size)
+
     def keep_out(self, entry: Entry) -> bool:
         """True if a queued entry has to wait on the disk: memory is full, or others are first."""
         backlog = self._lanes[entry.record.priority]
         if entry.place <= backlog.loaded:
             return False
         if backlog.queued or self._is_full(entry.record.priority, part=1):
-            backlog.add(1, entry.record.size)
+            self.add(entry.record.priority, 1, entry.record.size)
             return True
         backlog.loaded = entry.place
         return False

@@ -16,7 +16,7 @@ from zypher.brokers.base import Limits, Page
 from zypher.brokers.engine import Engine
 from zypher.brokers.lanes import Lanes
 from zypher.brokers.queue import Entry, ModelQueue, Move
-from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlog, Backlogs
+from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
@@ -25,7 +25,7 @@ from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import Damaged, LaneCount, Store
 from zypher.clock import Clock
 from zypher.errors import Unavailable
-from zypher.prediction import Prediction, Status
+from zypher.prediction import Prediction, Priority, Status
 
 log = logging.getLogger("zypher.broker")
 
@@ -63,6 +63,10 @@ class SqliteBroker(Engine):
         create(self._path)
         await self._backups.start()
         await self._journal.start()
+        if self._journal.trouble is None:
+            for model in self._backlogs:
+                self._fill_up(model)
+            await self._journal.settled()  # what is claimed first is in memory now
 
     # The verbs, where the disk makes a difference.
 
@@ -89,7 +93,7 @@ class SqliteBroker(Engine):
         entry = await self._find(id)
         if entry is not None and entry.lane is not None and id not in self._entries:
             self._entries[id] = entry  # into memory, where it is canceled in the same turn
-            self._backlogs_of(entry.record)[entry.lane].take(entry.record)
+            self._backlogs_of(entry.record).take(entry.record)
         return await super().cancel(id)
 
     async def delete(self, id: str) -> bool:
@@ -197,12 +201,6 @@ class SqliteBroker(Engine):
         if found.salvaged is not None:
             log.warning("%s", found.salvaged)
             self._salvaged = found.salvaged
-        for lane in found.queued:
-            queue = self._queue(lane.model)
-            queue.queued += lane.queued
-            queue.newest_place = found.last_place
-            queue.queued_bytes += lane.queued_bytes
-            self._backlogs_of(lane)[lane.priority].add(lane.queued, lane.queued_bytes)
         self._places += found.last_place
         for queue in self._queues.values():
             queue.lanes = Lanes()
@@ -211,6 +209,12 @@ class SqliteBroker(Engine):
             entry.queued_in = None
             if entry.lane is not None:
                 self._queue(entry.record.model).push(entry)
+        for lane in found.queued:
+            queue = self._queue(lane.model)
+            queue.queued += lane.queued
+            queue.queued_bytes += lane.queued_bytes
+            queue.newest_place = self._places
+            self._backlogs_of(lane).add(lane.priority, lane.queued, lane.queued_bytes)
 
     def written(self, moves: Sequence[Move]) -> None:
         for move in moves:
@@ -258,31 +262,33 @@ class SqliteBroker(Engine):
                     limit=WINDOW // 2,
                     size=WINDOW_BYTES // 2,
                 ),
-                partial(self._loaded, model, backlog),
-                partial(self._not_loaded, model, backlog),
+                partial(self._loaded, model, lane),
+                partial(self._not_loaded, model, lane),
             )
 
-    def _loaded(self, model: str, backlog: Backlog, rows: Sequence[Stored]) -> None:
+    def _loaded(self, model: str, lane: Priority, rows: Sequence[Stored]) -> None:
+        queue, backlogs = self._queue(model), self._backlogs[model]
+        backlog = backlogs[lane]
         backlog.is_loading = False
-        queue = self._queue(model)
         if not rows:
             log.error("%d queued predictions of %s are not in the file.", backlog.queued, model)
             queue.queued -= backlog.queued
             queue.queued_bytes -= backlog.queued_bytes
-            backlog.add(-backlog.queued, -backlog.queued_bytes)
+            backlogs.add(lane, -backlog.queued, -backlog.queued_bytes)
+            queue.ring()
         for record, place in rows:
             backlog.loaded = place
             if record.id not in self._entries:
-                backlog.take(record)
+                backlogs.take(record)
                 entry = self._entries[record.id] = self._entry(record, place)
                 entry.stalled = self._journal.trouble is not None
                 if not entry.stalled:
                     queue.push(entry)
         self._fill_up(model)
 
-    def _not_loaded(self, model: str, backlog: Backlog, error: Exception) -> None:
+    def _not_loaded(self, model: str, lane: Priority, error: Exception) -> None:
         def try_again() -> None:
-            backlog.is_loading = False
+            self._backlogs[model][lane].is_loading = False
             self._fill_up(model)
 
         log.error("What waits for %s cannot be read: %s", model, error)

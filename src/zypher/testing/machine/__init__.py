@@ -9,6 +9,9 @@ a `Reference`. A broker's test file says how to open it, and runs it:
 
     def test_whatever_is_done_to_it_the_memory_broker_does_what_the_contract_says() -> None:
         run_state_machine_as_test(MemoryMachine)
+
+A broker that keeps what it holds is a `DurableBrokerMachine`: that one also says how to `kill`
+it and how to `reopen` it.
 """
 
 from zypher.testing.machine.rules import BrokerMachine, DurableBrokerMachine

@@ -101,20 +101,28 @@ class Reference:
 
     # Runs.
 
-    def claim(self, worker: str, model: str, *, limit: int, taken: Sequence[str]) -> None:
-        """A worker claimed up to `limit` of a model and got `taken`, which it must be."""
+    def claim(
+        self, worker: str, model: str, *, limit: int, taken: Sequence[str], full: bool
+    ) -> None:
+        """A worker claimed up to `limit` of a model and got `taken`, which it must be.
+
+        `full`: that is all it could have, and a caller who waits went ahead of no kept one that
+        is of high priority and older.
+        """
         group: list[Row] = []
         for id in taken:
             heads = self._heads(model)
             row = self._rows[id]
-            assert row in heads.values(), f"{id} was claimed before those ahead of it in its lane"
+            is_next = row in heads.values() or not (full or row.kept)
+            assert is_next, f"{id} was claimed before those ahead of it in its lane"
             group.append(row)
             assert may_run_together(group), f"{id} was claimed in company that it must not have"
             self._turns[model].took(row.lane, set(heads))
             self._lease(row, worker)
         heads = self._heads(model)
         stopped = any(not may_run_together([*group, head]) for head in heads.values())
-        assert len(group) == limit or stopped or not heads, "a claim left out what it could take"
+        is_full = len(group) == limit or stopped or not heads
+        assert is_full or (group and not full), "a claim left out what it could take"
 
     def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         lost = set()
