@@ -14,7 +14,7 @@ from zypher.brokers.sqlite import SqliteBroker, backlog, broker
 from zypher.testing import DurableBrokerMachine, ManualClock
 
 # A restart takes longer than all else that is done to it.
-SLOWER = settings(max_examples=settings.default.max_examples // 4)
+SLOWER = settings(max_examples=settings().max_examples // 4)
 
 
 class SqliteMachine(DurableBrokerMachine):
