@@ -24,7 +24,7 @@ from zypher.brokers.sqlite.records import Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import Damaged, LaneCount, Store
 from zypher.clock import Clock
-from zypher.errors import Unavailable
+from zypher.errors import QueueFull, Unavailable
 from zypher.prediction import Prediction, Priority, Status
 
 log = logging.getLogger("zypher.broker")
@@ -75,6 +75,11 @@ class SqliteBroker(Engine):
             self._journal.require_health()
         try:
             return await super().submit(prediction, keep=keep)
+        except QueueFull:
+            known = await self.get(prediction.id) if keep else None
+            if known is None:
+                raise
+            return known
         except KnownId:
             known = await self.get(prediction.id)
             if known is None:  # it has expired since, and only waits to be forgotten
