@@ -76,9 +76,8 @@ GUARDS = (
         "an outcome that a full disk refused is written later",
         "full-disk",
         "brokers/sqlite/journal.py",
-        "if self._failing is not None:\n"
-        "            self._unwritten += [write for write in writes if not write.refusable]",
-        "if self._failing is not None:",
+        "self._unwritten += [write for write in writes if not write.refusable]",
+        "pass",
     ),
     Guard(
         "a submit whose commit failed is refused",
