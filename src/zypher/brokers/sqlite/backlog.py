@@ -61,13 +61,14 @@ class Backlogs:
 
     def to_load(self) -> Iterator[Priority]:
         """The lanes that should be filled up now."""
-        for lane, backlog in self._lanes.items():
-            if backlog.queued and not backlog.is_loading and not self._is_full(lane, part=2):
+        for lane in self._queue.lanes.incomplete:
+            if not self._lanes[lane].is_loading and not self._is_full(lane, part=2):
                 yield lane
 
     def _is_full(self, lane: Priority, *, part: int) -> bool:
         """True if as much of a lane is in memory as may be, or a part of that. One always may."""
         count = self._queue.lanes.count(lane)
+        if count >= WINDOW // part:
+            return True
         on_disk = sum(backlog.queued_bytes for backlog in self._lanes.values())
-        in_memory = self._queue.queued_bytes - on_disk
-        return count > 0 and (count >= WINDOW // part or in_memory >= WINDOW_BYTES // part)
+        return count > 0 and self._queue.queued_bytes - on_disk >= WINDOW_BYTES // part

@@ -280,15 +280,17 @@ class SqliteBroker(Engine):
             queue.queued -= backlog.queued
             queue.queued_bytes -= backlog.queued_bytes
             backlogs.add(lane, -backlog.queued, -backlog.queued_bytes)
-            queue.ring()
-        for record, place in rows:
-            backlog.loaded = place
-            if record.id not in self._entries:
-                backlogs.take(record)
-                entry = self._entries[record.id] = self._entry(record, place)
-                entry.stalled = self._journal.trouble is not None
-                if not entry.stalled:
-                    queue.push(entry)
+        is_stalled = self._journal.trouble is not None
+        new = [self._entry(*stored) for stored in rows if stored.record.id not in self._entries]
+        for entry in new:
+            self._entries[entry.record.id] = entry
+            entry.stalled = is_stalled
+            if not is_stalled:
+                queue.lanes.push(entry)
+        if rows:
+            backlog.loaded = rows[-1].place
+        backlogs.add(lane, -len(new), -sum(entry.record.size for entry in new))
+        queue.ring()
         self._fill_up(model)
 
     def _not_loaded(self, model: str, lane: Priority, error: Exception) -> None:

@@ -29,6 +29,9 @@ FULL = (
     "FROM prediction JOIN input USING (seq) LEFT JOIN result USING (seq)"
 )
 
+_STATUS = {status.value: status for status in Status}
+_PRIORITY = {priority.value: priority for priority in Priority}
+
 _INSERT = "INSERT INTO prediction VALUES {} ON CONFLICT (id) DO NOTHING"
 _UPDATE = """
     UPDATE prediction SET status = column4, attempt = column5, crashes = column6,
@@ -97,7 +100,7 @@ def stored(row: Sequence[Any]) -> Stored:
         created=created,
         owner=owner,
         options=options,
-        status=Status(status),
+        status=_STATUS[status],
         result=result,
         failure=failure and msgspec.json.decode(failure, type=Failure),
         attempt=attempt,
@@ -106,7 +109,7 @@ def stored(row: Sequence[Any]) -> Stored:
         started=started,
         finished=finished,
         expires=expires,
-        priority=Priority(priority),
+        priority=_PRIORITY[priority],
         traceparent=traceparent,
         retry_of=retry_of,
         idempotency_key=idempotency_key,
