@@ -4,7 +4,7 @@
 
 The disk's own fsync is printed first: all else depends on it. Every prediction has 100 bytes of
 input and of result. 64 callers at once, each making its next call when the last one was answered;
-medians of three rounds:
+medians of five rounds:
 
 - submit: durable submissions. `memory` is the same engine without a disk, in the same round.
 - life: submit, claim and finish of one prediction.
@@ -39,7 +39,7 @@ from zypher.prediction import Outcome, Prediction, new_id
 ZYPHER = Path(sys.executable).with_name("zypher")
 ECHO = Path(__file__).with_name("echo.py")
 LIMITS = Limits(max_queued=10_000_000, max_queued_bytes=10_000_000_000)
-ROUNDS = 3
+ROUNDS = 5
 CALLERS = 64
 WAITING = (0, 100_000, 1_000_000)
 BODY = b'"' + b"x" * 98 + b'"'

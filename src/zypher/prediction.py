@@ -67,7 +67,7 @@ class Outcome(msgspec.Struct, frozen=True):
     failure: Failure | None = None
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cycles: plain values
     """The record of a prediction. Times are seconds since the epoch."""
 
     id: str

@@ -80,7 +80,8 @@ class Engine(Broker):
         self._admit(queue, prediction, keep)
         self._places += 1
         queue.newest_place = self._places
-        entry = Entry(prediction, place=self._places, kept=keep, since=self._clock.steady())
+        now = self._clock.steady()
+        entry = Entry(prediction, prediction, place=self._places, kept=keep, since=now)
         queue.enter(prediction)
         if not await self._recorded([Move(entry, None, prediction)]):
             raise Unavailable("The prediction cannot be recorded now.")

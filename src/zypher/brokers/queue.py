@@ -5,6 +5,8 @@ from collections import deque
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from zypher.brokers.base import ModelStats
 from zypher.brokers.lanes import Lanes
 from zypher.prediction import Prediction, Priority, Status
@@ -15,37 +17,23 @@ T = TypeVar("T")
 _SMOOTHING = 0.2
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none is in a cycle
     """A prediction in memory: its record, and what only this process knows of it.
 
     `record` is what was decided, `shown` what everybody may see: a broker that keeps records on
     disk shows a move once it is written, and has no entry before the first one is.
     """
 
-    __slots__ = (
-        "kept",
-        "leased_until",
-        "place",
-        "queued_in",
-        "record",
-        "recorded",
-        "shown",
-        "since",
-        "stalled",
-        "worker",
-    )
-
-    def __init__(self, record: Prediction, *, place: int, kept: bool, since: float) -> None:
-        self.record = record
-        self.shown = record
-        self.place = place
-        self.kept = kept
-        self.since = since  # steady time of the last move
-        self.queued_in: Priority | None = None
-        self.recorded = False  # at least its first move is, where it is kept
-        self.stalled = False  # its next move could not be recorded now
-        self.worker = ""
-        self.leased_until = 0.0
+    record: Prediction
+    shown: Prediction
+    place: int
+    kept: bool
+    since: float  # steady time of the last move
+    queued_in: Priority | None = None
+    recorded: bool = False  # at least its first move is, where it is kept
+    stalled: bool = False  # its next move could not be recorded now
+    worker: str = ""
+    leased_until: float = 0.0
 
     @property
     def lane(self) -> Priority | None:

@@ -81,11 +81,7 @@ class SqliteBroker(Engine):
                 raise
             return known
         except KnownId:
-            known = await self.get(prediction.id)
-            if known is None:  # it has expired since, and only waits to be forgotten
-                await self.purge()
-                return await self.submit(prediction, keep=keep)
-            return known
+            return await self._known_or_new(prediction)
 
     async def keep(self, id: str) -> Prediction | None:
         self._journal.require_health()
@@ -193,6 +189,17 @@ class SqliteBroker(Engine):
         if queue.model in self._backlogs and self._backlogs[queue.model].are_loading:
             deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
         return await super()._arrival(queue, deadline)
+
+    async def _known_or_new(self, prediction: Prediction) -> Prediction:
+        """The record that has this id on the disk; if it has expired, a new one takes its place."""
+        stored = await self._journal.ask(lambda store: store.find(prediction.id))
+        if stored is not None:
+            entry = self._entries.get(prediction.id)
+            record = entry.shown if entry is not None and entry.kept else stored.record
+            if not self._expired(record):
+                return record
+            await self._journal.ask(lambda store: store.erase(stored.place), follows=True)
+        return await self.submit(prediction, keep=True)
 
     async def _settled(self, id: str) -> None:
         """Wait until an id that is on its way to the disk is there, or was refused."""
@@ -304,7 +311,7 @@ class SqliteBroker(Engine):
     def _entry(self, record: Prediction, place: int) -> Entry:
         """The entry of a record from the disk."""
         age = max(0.0, self._clock.wall() - record.created)
-        entry = Entry(record, place=place, kept=True, since=self._clock.steady() - age)
+        entry = Entry(record, record, place=place, kept=True, since=self._clock.steady() - age)
         entry.recorded = True
         return entry
 

@@ -22,12 +22,15 @@ _COLUMNS = (
     *("traceparent", "retry_of", "idempotency_key", "fingerprint"),
 )
 
-# A record without its input and result; `FULL` has them behind its other columns.
+_QUALIFIED = ", ".join(f"prediction.{column}" for column in _COLUMNS)
+
+# A record without its input and result; one with both; one with its input, which has no result.
 BARE = f"SELECT {', '.join(_COLUMNS)} FROM prediction"
 FULL = (
-    f"SELECT {', '.join(f'prediction.{column}' for column in _COLUMNS)}, input.body, result.body "
+    f"SELECT {_QUALIFIED}, input.body, result.body "
     "FROM prediction JOIN input USING (seq) LEFT JOIN result USING (seq)"
 )
+UNENDED = f"SELECT {_QUALIFIED}, input.body, NULL FROM prediction JOIN input USING (seq)"
 
 _STATUS = {status.value: status for status in Status}
 _PRIORITY = {priority.value: priority for priority in Priority}
@@ -88,7 +91,7 @@ def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
 
 
 def stored(row: Sequence[Any]) -> Stored:
-    """The record of a row of `FULL` or `BARE`."""
+    """The record of a row of any of the three."""
     (seq, id, model, priority, status, attempt, crashes, company, _size, *rest) = row
     (created, started, finished, expires, failure, owner, options, *rest) = rest
     (traceparent, retry_of, idempotency_key, fingerprint, *bodies) = rest

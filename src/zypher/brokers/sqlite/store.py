@@ -32,7 +32,7 @@ _PRAGMAS = (
     "wal_autocheckpoint = 4000",  # pages: 16 MB of log at most have to be read at a start
     "journal_size_limit = 67108864",
     "mmap_size = 0",
-    "cache_size = -65536",
+    "cache_size = -8192",  # KB: a commit may look at all of it, and what we read comes in order
     "temp_store = MEMORY",
     "trusted_schema = OFF",
 )
@@ -156,7 +156,7 @@ class Store:
         Up to `limit`, and no more once their inputs reach `size` bytes; at least one if any.
         """
         rows = self._connection.execute(
-            f"{records.FULL} WHERE model = ? AND priority = ? AND seq > ? AND status = 'queued' "
+            f"{records.UNENDED} WHERE model = ? AND priority = ? AND seq > ? AND status = 'queued' "
             "ORDER BY prediction.seq LIMIT ?",
             (model, int(lane), after, limit),
         )
@@ -211,7 +211,7 @@ class Store:
             after = record.crashed(now, LOST, company=company, max_crashes=limits.max_crashes)
             if after.status.terminal:
                 after = replace(after, expires=now + limits.ttl)
-            entry = Entry(after, place=place, kept=True, since=0.0)
+            entry = Entry(after, after, place=place, kept=True, since=0.0)
             moves.append(Move(entry, record, after))
         self.write(moves)
 

@@ -76,6 +76,19 @@ class Ending(BrokerTests):
         assert await broker.submit(submitted, keep=True) == submitted
         assert [p.id for p in await self.claim(broker)] == [submitted.id]
 
+    async def test_an_expired_id_that_is_submitted_again_is_queued_once_and_no_other_forgotten(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        submitted, other = await self.submit(broker, 2)
+        for prediction in submitted, other:
+            await broker.cancel(prediction.id)
+        clock.advance(LIMITS.ttl)
+        again = [broker.submit(submitted, keep=True) for _ in range(3)]
+        assert await asyncio.gather(*again) == [submitted] * 3
+        assert (await broker.stats())["m"].queued == 1
+        assert await broker.purge() == 1
+        assert [p.id for p in await self.claim(broker, 2)] == [submitted.id]
+
     async def test_a_prediction_that_has_not_ended_never_expires(
         self, broker: Broker, clock: ManualClock
     ) -> None:
