@@ -56,6 +56,12 @@ async def echo(text: str) -> str:
     return text
 
 
+async def aside(seconds: float) -> float:
+    """Takes so long, and has nothing to do with anything."""
+    await asyncio.sleep(seconds)
+    return seconds
+
+
 def long_text(length: int) -> str:
     """Returns so much text, of which every part is another."""
     return "".join(f"{number:07} " for number in range(length // 8 + 1))[:length]

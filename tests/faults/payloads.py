@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,10 +38,14 @@ async def payloads(size: Size, directory: Path) -> Report:
         if percentile(beside, 0.5) > max(2 * percentile(alone, 0.5), _UNFELT):
             wrong.append("Slow readers make others wait more than twice as long.")
         remark = (
-            f"others wait {percentile(alone, 0.5) * 1e3:.1f} ms, "
-            f"{percentile(beside, 0.5) * 1e3:.1f} ms beside slow readers (p50)"
+            f"others wait {_spread(alone)} ms, {_spread(beside)} ms beside slow readers of results "
+            f"of {large / 1e6:.0f} MB (p50 / p99)"
         )
         return await rig.report("payloads", *wrong, remarks=[remark])
+
+
+def _spread(latencies: Sequence[float]) -> str:
+    return " / ".join(f"{percentile(latencies, part) * 1e3:.1f}" for part in (0.5, 0.99))
 
 
 async def _wrong_bodies(client: httpx2.AsyncClient, cap: int) -> AsyncIterator[str]:

@@ -8,13 +8,17 @@ from pathlib import Path
 import psutil
 
 from tests.faults import invariants
+from tests.faults.bystander import MODEL, Bystander
 from tests.faults.history import Fault, History, Run
 from tests.faults.report import Report, Size
-from tests.faults.rig import Rig
+from tests.faults.rig import Rig, target
 
 # What becomes of each poison. The kernel's answer to exhausted memory is a kill; a limit on it
 # is an exception in the model, which its process outlives.
 _POISONS = {"segfault": "model_crashed", "kill": "model_crashed", "memory": "model_error"}
+
+# How many times its p99 another model may take while replicas are killed, and beside poison.
+_UNNOTICED, _BEARABLE = 1.2, 2.0
 
 # Within so many seconds what a dead replica ran is running again: no lease has to run out.
 _SOON = 2.0
@@ -23,15 +27,22 @@ _SOON = 2.0
 async def killed_replicas(size: Size, directory: Path) -> Report:
     """kill -9 of a replica while it runs something, again and again."""
     arguments = ("--replicas", "2", "--concurrency", "8", "--max-crashes", "100")
-    async with Rig(directory, "work", *arguments) as rig:
-        async with rig.load(clients=24) as load:
+    async with Rig(directory, "work", target(MODEL), *arguments) as rig:
+        async with Bystander(rig.url, directory) as bystander, rig.load(clients=24) as load:
+            await bystander.settle(size)
             for _ in range(size.of(5, 20)):
                 await load.accepts(size.of(20, 50))
                 await _kill_a_busy_one(rig)
         rig.history.runs = rig.runs()
         late = [seconds for seconds in invariants.recoveries(rig.history) if seconds > _SOON]
         sentences = (f"A killed run was taken over after {seconds:.1f} s." for seconds in late)
-        return await rig.report("kill -9 of replicas", *sentences, *invariants.failed(rig.history))
+        return await rig.report(
+            "kill -9 of replicas",
+            *sentences,
+            *invariants.failed(rig.history),
+            *bystander.noticed(size, _UNNOTICED),
+            remarks=[bystander.remark()],
+        )
 
 
 async def _kill_a_busy_one(rig: Rig) -> None:
@@ -50,8 +61,9 @@ def _busy_replicas(rig: Rig) -> list[psutil.Process]:
 async def poison(size: Size, directory: Path) -> Report:
     """Inputs that kill their process, or exhaust its memory, among good ones."""
     quarter = size.of(25, 250)
-    async with Rig(directory, "work", "--concurrency", "20") as rig:
-        async with rig.load() as load:
+    async with Rig(directory, "work", target(MODEL), "--concurrency", "20") as rig:
+        async with Bystander(rig.url, directory) as bystander, rig.load() as load:
+            await bystander.settle(size)
             for kind in _POISONS:
                 await load.accepts(quarter)
                 await load.submit(kind, rig.work(kind, poison=kind))
@@ -60,7 +72,12 @@ async def poison(size: Size, directory: Path) -> Report:
         rig.history.faults += deaths
         often = Counter(fault.what for fault in deaths)
         remarks = [f"{kind}: {often[kind]} processes died" for kind in _POISONS]
-        return await rig.report("poison", *_wrong_ends(rig.history), remarks=remarks)
+        return await rig.report(
+            "poison",
+            *_wrong_ends(rig.history),
+            *bystander.noticed(size, _BEARABLE),
+            remarks=[*remarks, bystander.remark()],
+        )
 
 
 def _deaths(runs: list[Run]) -> list[Fault]:
