@@ -11,6 +11,7 @@ import heapq
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 
 from msgspec.structs import replace
 
@@ -64,6 +65,9 @@ class Engine(Broker):
     @abstractmethod
     async def _erase(self, entry: Entry) -> None:
         """Forget a kept prediction that has ended."""
+
+    def _take_up(self, entry: Entry) -> None:
+        """An entry that was found is about to move."""
 
     async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
         """Wait until something may be there to claim; False if `deadline` comes."""
@@ -137,6 +141,7 @@ class Engine(Broker):
             return None
         if entry.record.status.terminal:
             raise Conflict(f"The prediction has ended already: it is {entry.record.status}.")
+        self._take_up(entry)
         self._leave_queue(entry)
         canceled = self._end(entry, entry.record.canceled(self._clock.wall()))
         if not await self._recorded([canceled]):
@@ -161,6 +166,7 @@ class Engine(Broker):
     async def claim(
         self, worker: str, model: str, *, limit: int, timeout: float
     ) -> Sequence[Prediction]:
+        self._require_open()
         queue = self._queue(model)
         deadline = asyncio.get_running_loop().time() + timeout
         while not (group := queue.next_group(limit)) and await self._arrival(queue, deadline):
@@ -175,6 +181,8 @@ class Engine(Broker):
         finally:
             if not recorded:  # nobody takes them now
                 self._record(self._released([record.claim for record in claimed]))
+        for entry in group:
+            entry.leased_until = self._clock.steady() + self._limits.lease
         return claimed if recorded else []
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
@@ -259,6 +267,8 @@ class Engine(Broker):
         for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
             if not waiter.done():
                 waiter.set_exception(Unavailable("The server is shutting down."))
+        for queue in self._queues.values():
+            queue.close()
 
     # What follows once a move is recorded.
 
@@ -354,7 +364,7 @@ class Engine(Broker):
         queue.leave(entry.record)
         queue.running[entry.record.id] = entry
         entry.worker = worker
-        entry.leased_until = self._clock.steady() + self._limits.lease
+        entry.leased_until = inf  # it is not handed out yet
         return self._decide(entry, entry.record.claimed(self._clock.wall()))
 
     def _crash(self, entry: Entry, ending: str, *, company: int) -> Move:

@@ -45,7 +45,7 @@ class Lanes(Generic[Item]):
     def __init__(self) -> None:
         # Lanes with items that are not here: when these run dry, those have to be waited for.
         self.incomplete: set[Priority] = set()
-        self._heaps: dict[Priority, list[tuple[int, Item]]] = {lane: [] for lane in Priority}
+        self._heaps: dict[Priority, list[tuple[int, int, Item]]] = {lane: [] for lane in Priority}
         self._dead = dict.fromkeys(Priority, 0)
         self._turn = 0
 
@@ -54,7 +54,8 @@ class Lanes(Generic[Item]):
         assert item.lane is not None
         if item.queued_in is not item.lane:
             item.queued_in = item.lane
-            heapq.heappush(self._heaps[item.lane], (item.place, item))
+            # The second part decides between one item and the dead entry of another at its place.
+            heapq.heappush(self._heaps[item.lane], (item.place, id(item), item))
 
     def left(self, item: Item) -> None:
         """An item is about to leave by another way than `pop`."""
@@ -64,7 +65,7 @@ class Lanes(Generic[Item]):
         self._dead[lane] += 1
         heap = self._heaps[lane]
         if self._dead[lane] > max(_FEW, len(heap) // 2):
-            heap[:] = [entry for entry in heap if self._is_live(entry[1], lane)]
+            heap[:] = [entry for entry in heap if self._is_live(entry[-1], lane)]
             heapq.heapify(heap)
             self._dead[lane] = 0
 
@@ -75,13 +76,13 @@ class Lanes(Generic[Item]):
     def peek(self) -> Item | None:
         """The item that `pop` would take."""
         lane = self._next_lane()
-        return None if lane is None else self._heaps[lane][0][1]
+        return None if lane is None else self._heaps[lane][0][-1]
 
     def pop(self) -> None:
         """Take the item that `peek` shows."""
         lane = self._next_lane()
         assert lane is not None
-        _, item = heapq.heappop(self._heaps[lane])
+        *_, item = heapq.heappop(self._heaps[lane])
         item.queued_in = None
         self._turn = (self._turn + 1) % len(_ROUND)
 
@@ -105,10 +106,10 @@ class Lanes(Generic[Item]):
 
     def _head(self, lane: Priority) -> Item | None:
         heap = self._heaps[lane]
-        while heap and not self._is_live(heap[0][1], lane):
+        while heap and not self._is_live(heap[0][-1], lane):
             heapq.heappop(heap)
             self._dead[lane] = max(0, self._dead[lane] - 1)
-        return heap[0][1] if heap else None
+        return heap[0][-1] if heap else None
 
     def _is_live(self, item: Item, lane: Priority) -> bool:
         """False for what has left; its mark is taken off, so that it can be queued again."""

@@ -9,6 +9,7 @@ import msgspec
 
 from zypher.brokers.base import ModelStats
 from zypher.brokers.lanes import Lanes
+from zypher.errors import Unavailable
 from zypher.prediction import Prediction, Priority, Status
 
 T = TypeVar("T")
@@ -100,6 +101,12 @@ class ModelQueue:
             alarm.cancel()
             with suppress(ValueError):
                 self.claimers.remove(claimer)
+
+    def close(self) -> None:
+        """Nothing will arrive any more: tell those who wait for it."""
+        for claimer in self.claimers:
+            if not claimer.done():
+                claimer.set_exception(Unavailable("The server is shutting down."))
 
     def measured(self, seconds: float) -> None:
         """A run was finished after so many seconds."""

@@ -70,6 +70,14 @@ def remove_the_log(queue: Queue) -> None:
     queue.wal.unlink()
 
 
+def cut_off_all(queue: Queue) -> None:
+    queue.path.write_bytes(b"")
+
+
+def replace_bytes(queue: Queue, old: bytes, new: bytes) -> None:
+    queue.path.write_bytes(queue.path.read_bytes().replace(old, new))
+
+
 ALL = [
     overwrite_a_page_in_the_middle,
     overwrite_many_pages,
@@ -79,7 +87,7 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize("damage", ALL)
+@pytest.mark.parametrize("damage", [*ALL, cut_off_all])
 async def test_a_damaged_file_is_left_alone_and_those_who_wait_are_served(
     queue: Queue, damage: Damage
 ) -> None:
@@ -155,6 +163,42 @@ async def test_damage_that_shows_only_in_use_ends_what_is_asynchronous_and_is_to
         with pytest.raises(Unavailable, match="is damaged"):
             await submit(broker, 1)
         assert await broker.submit(new(), keep=False)
+
+
+async def test_one_row_that_cannot_be_read_stays_where_it_is_and_holds_nobody_up(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 3)
+    replace_bytes(queue, submitted[1].id.encode(), b"\xff" * 36)
+    async with queue.opened() as broker:
+        caller = await broker.submit(new(), keep=False)
+        assert await drain(broker) == [caller.id, submitted[0].id, submitted[2].id]
+        (complaint,) = broker.degraded()
+        assert "1 queued predictions cannot be read" in complaint
+        assert (await broker.stats())["m"].queued == 0
+        assert len((await broker.list()).predictions) == 2
+
+
+async def test_a_record_that_cannot_be_read_is_told_so_to_who_asks_for_it(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        (submitted,) = await submit(broker, 1)
+        await broker.cancel(submitted.id)
+    replace_bytes(queue, b"canceled", b"cancelec")
+    async with queue.opened() as broker:
+        with pytest.raises(Unavailable, match="cannot be read"):
+            await broker.get(submitted.id)
+
+
+async def test_nothing_is_erased_from_a_file_that_was_found_damaged_in_use(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, COUNT, INPUT)
+    overwrite_many_pages(queue)
+    async with queue.opened() as broker:
+        with pytest.raises(Unavailable, match="is damaged"):
+            await asyncio.gather(*(broker.get(prediction.id) for prediction in submitted))
+        with pytest.raises(Unavailable, match="is damaged"):
+            await broker._journal.ask(lambda store: store.erase(1), follows=True)
 
 
 async def test_a_run_ends_in_the_turn_in_which_damage_shows(queue: Queue) -> None:

@@ -1,6 +1,7 @@
 """A disk that fails: nothing accepted is lost, nothing new is accepted, nobody is lied to."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.brokers.sqlite.conftest import (
 )
 from zypher.brokers.sqlite import SqliteBroker
 from zypher.brokers.sqlite.backlog import WINDOW
+from zypher.brokers.sqlite.store import Store
 from zypher.errors import Unavailable
 from zypher.prediction import Priority, Status
 
@@ -204,3 +206,102 @@ async def test_a_start_on_a_disk_that_takes_nothing_serves_those_who_wait_until_
         assert await drain(broker) == [p.id for p in submitted]
     finally:
         await broker.aclose()
+
+
+async def test_callers_are_served_although_the_window_of_a_long_queue_cannot_be_filled(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        waiting = await submit(broker, 2 * WINDOW)
+        with failing_disk():
+            with pytest.raises(Unavailable):
+                await submit(broker, 1)
+            callers = [await broker.submit(new(), keep=False) for _ in range(5)]
+            assert await drain(broker, limit=1) == [caller.id for caller in callers]
+        await recovered(broker)
+        assert await drain(broker) == [p.id for p in waiting]
+
+
+async def test_a_prediction_kept_as_the_disk_fails_waits_its_turn_behind_a_long_queue(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        before = await submit(broker, WINDOW + 10)
+        kept = await broker.submit(new(), keep=False)
+        after = await submit(broker, 300)
+        with failing_disk(), pytest.raises(Unavailable, match="goes on"):
+            await broker.keep(kept.id)
+        await recovered(broker)
+        assert await drain(broker, limit=20) == [p.id for p in [*before, kept, *after]]
+
+
+async def test_one_move_that_can_never_be_written_does_not_hold_up_those_that_wait_with_it(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 2)
+        gone, other = await broker.claim("w", "m", limit=2, timeout=0)
+        assert broker._journal._store is not None
+        broker._journal._store.erase(broker._entries[gone.id].place)  # behind the broker's back
+        with failing_disk():
+            await broker.finish([(other.claim, GOOD)])
+            await broker.finish([(gone.claim, GOOD)])
+        await recovered(broker)
+        record = await broker.get(other.id)
+        assert record is not None
+        assert record.status is Status.COMPLETED
+
+
+async def test_a_resubmit_of_an_expired_id_that_is_refused_is_not_accepted_later(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        caller = await broker.submit(new(), keep=False)
+        await drain(broker)
+        queue.clock.advance(LIMITS.ttl)
+        with failing_disk(), pytest.raises(Unavailable):
+            await broker.submit(caller, keep=True)
+        await recovered(broker)
+        assert not await drain(broker)
+
+
+async def test_what_waits_does_not_look_younger_while_the_disk_fails(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 3)
+        queue.clock.advance(500)
+        with failing_disk():
+            with pytest.raises(Unavailable):
+                await submit(broker, 1)
+            assert (await broker.stats())["m"].oldest_queued_age == 500
+
+
+async def test_a_log_that_cannot_be_looked_at_is_a_failing_disk(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with queue.opened() as broker:
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "rest", denied)
+            async with asyncio.timeout(PATIENCE):
+                while not broker.degraded():
+                    await asyncio.sleep(0.01)
+        await recovered(broker)
+        assert not broker.degraded()
+
+
+def denied(_: Store) -> None:
+    raise PermissionError("permission denied")
+
+
+async def test_a_claim_that_takes_longer_to_write_than_the_lease_is_no_crash(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        go_on = threading.Event()
+        broker._journal.call(lambda _: go_on.wait(PATIENCE), lambda _: None, print)
+        claiming = asyncio.create_task(broker.claim("w", "m", limit=1, timeout=0))
+        await asyncio.sleep(0)
+        queue.clock.advance(LIMITS.lease + 1)
+        assert await broker.reclaim() == 0
+        go_on.set()
+        (claimed,) = await claiming
+        assert await broker.reclaim() == 0
+        assert not await broker.finish([(claimed.claim, GOOD)])

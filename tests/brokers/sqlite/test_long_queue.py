@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
 
 from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES
+from zypher.errors import Unavailable
 from zypher.prediction import Priority, Status
 
 pytestmark = pytest.mark.anyio
@@ -159,11 +161,36 @@ async def test_claims_that_wait_for_the_disk_end_when_the_broker_closes(queue: Q
         await submit(broker, 2 * WINDOW)
 
         async def work() -> None:
-            while await broker.claim("w", "m", limit=300, timeout=0.1):
-                pass
+            with suppress(Unavailable):
+                while await broker.claim("w", "m", limit=300, timeout=60):
+                    pass
 
         workers = [asyncio.create_task(work()) for _ in range(3)]
         await asyncio.sleep(0)
         await broker.aclose()
         async with asyncio.timeout(10.0):
             await asyncio.gather(*workers)
+
+
+async def test_a_cancel_that_meets_its_submit_behind_a_long_queue_leaves_true_counts(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        ahead = await submit(broker, WINDOW + 5)
+        prediction = new()
+        submitting = broker.submit(prediction, keep=True)
+        _, canceled = await asyncio.gather(submitting, broker.cancel(prediction.id))
+        assert (await broker.stats())["m"].queued == len(ahead) + (canceled is None)
+        assert (prediction.id in await drain(broker)) is (canceled is None)
+        assert (await broker.stats())["m"].queued == 0
+
+
+async def test_a_high_caller_who_becomes_kept_behind_a_long_queue_meets_itself_in_its_lane(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        high = [new(priority=Priority.HIGH) for _ in range(WINDOW + 10)]
+        await asyncio.gather(*(broker.submit(prediction, keep=True) for prediction in high))
+        caller = await broker.submit(new(priority=Priority.HIGH), keep=False)
+        await broker.keep(caller.id)
+        assert await drain(broker) == [*(p.id for p in high), caller.id]

@@ -2,14 +2,15 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, drain, new, submit
-from zypher.brokers.sqlite import SqliteBroker
+from zypher.brokers.sqlite import SqliteBroker, store
 from zypher.brokers.sqlite.backlog import WINDOW
-from zypher.brokers.sqlite.store import migrate, schema
+from zypher.brokers.sqlite.store import Script, migrate, schema
 from zypher.errors import ConfigurationError
 from zypher.prediction import Status
 
@@ -248,6 +249,22 @@ async def test_a_file_from_a_newer_version_is_refused(queue: Queue) -> None:
     with pytest.raises(ConfigurationError, match="newer version"):
         async with queue.opened():
             pass
+
+
+async def test_a_first_start_that_is_cut_off_leaves_room_for_the_next(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(connection: sqlite3.Connection, scripts: Sequence[Script]) -> None:
+        migrate(connection, [(1, "CREATE TABLE prediction (a)")])
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "migrate", cut_off)
+        async with queue.opened() as broker:
+            assert broker.degraded()
+    async with queue.opened() as broker:
+        assert not broker.degraded()
+        await submit(broker, 1)
 
 
 def test_an_older_file_is_brought_up_to_date_by_the_scripts_that_it_has_not_seen(

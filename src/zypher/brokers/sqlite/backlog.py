@@ -26,6 +26,7 @@ class Backlogs:
     def __init__(self, queue: ModelQueue) -> None:
         self._queue = queue
         self._lanes = {lane: Backlog() for lane in Priority}
+        self._is_within_reach = True
 
     def __getitem__(self, lane: Priority) -> Backlog:
         return self._lanes[lane]
@@ -34,10 +35,19 @@ class Backlogs:
         """So many more of a lane, or fewer, wait on the disk alone."""
         self._lanes[lane].queued += queued
         self._lanes[lane].queued_bytes += queued_bytes
-        if self._lanes[lane].queued:
-            self._queue.lanes.incomplete.add(lane)
-        else:
-            self._queue.lanes.incomplete.discard(lane)
+        self._tell(lane)
+
+    def let_go(self) -> None:
+        """Nothing can be read now: others need not wait for it, callers above all."""
+        self._is_within_reach = False
+        for lane in Priority:
+            self._tell(lane)
+
+    def resume(self) -> None:
+        """It can be read again, and is waited for."""
+        self._is_within_reach = True
+        for lane in Priority:
+            self._tell(lane)
 
     def take(self, record: Prediction) -> None:
         """One comes into memory."""
@@ -64,6 +74,12 @@ class Backlogs:
         for lane in self._queue.lanes.incomplete:
             if not self._lanes[lane].is_loading and not self._is_full(lane, part=2):
                 yield lane
+
+    def _tell(self, lane: Priority) -> None:
+        if self._lanes[lane].queued and self._is_within_reach:
+            self._queue.lanes.incomplete.add(lane)
+        else:
+            self._queue.lanes.incomplete.discard(lane)
 
     def _is_full(self, lane: Priority, *, part: int) -> bool:
         """True if as much of a lane is in memory as may be, or a part of that. One always may."""

@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from zypher.brokers.base import Limits, Page
+from msgspec.structs import replace
+
+from zypher.brokers.base import Limits, ModelStats, Page
 from zypher.brokers.engine import Engine
 from zypher.brokers.lanes import Lanes
 from zypher.brokers.queue import Entry, ModelQueue, Move
@@ -56,6 +58,7 @@ class SqliteBroker(Engine):
         self._backups = BackupService(path, self._journal.backup)
         self._backlogs: dict[str, Backlogs] = {}
         self._salvaged: str | None = None
+        self._missing = 0  # queued predictions that were counted in the file and not found
 
     async def start(self) -> None:
         require_place(self._path)
@@ -66,7 +69,8 @@ class SqliteBroker(Engine):
         if self._journal.trouble is None:
             for model in self._backlogs:
                 self._fill_up(model)
-            await self._journal.settled()  # what is claimed first is in memory now
+            with suppress(Unavailable):  # the journal has told why
+                await self._journal.settled()  # what is claimed first is in memory now
 
     # The verbs, where the disk makes a difference.
 
@@ -91,10 +95,6 @@ class SqliteBroker(Engine):
     async def cancel(self, id: str) -> Prediction | None:
         self._journal.require_health()
         await self._settled(id)
-        entry = await self._find(id)
-        if entry is not None and entry.lane is not None and id not in self._entries:
-            self._entries[id] = entry  # into memory, where it is canceled in the same turn
-            self._backlogs_of(entry.record).take(entry.record)
         return await super().cancel(id)
 
     async def delete(self, id: str) -> bool:
@@ -115,6 +115,16 @@ class SqliteBroker(Engine):
             lambda store: store.page(status, model, cursor, now, limit + 1)
         )
         return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+
+    async def stats(self) -> dict[str, ModelStats]:
+        stats = await super().stats()
+        now = self._clock.steady()
+        for entry in self._entries.values():
+            if entry.stalled and entry.record.status is Status.QUEUED:  # it is in no lane now
+                model = stats[entry.record.model]
+                age = max(model.oldest_queued_age, now - entry.since)
+                stats[entry.record.model] = replace(model, oldest_queued_age=age)
+        return stats
 
     async def purge(self) -> int:
         now = self._clock.wall()
@@ -140,11 +150,13 @@ class SqliteBroker(Engine):
         return [
             *([trouble.sentence] if trouble is not None else []),
             *([self._salvaged] if self._salvaged is not None else []),
+            *([self._unreadable()] if self._missing else []),
         ]
 
     async def aclose(self) -> None:
         await super().aclose()
-        self._backups.close()
+        with suppress(OSError):  # its socket stays where nothing can be removed now
+            self._backups.close()
         await self._journal.stop()
         if self._lock is not None:
             self._lock.close()
@@ -158,7 +170,7 @@ class SqliteBroker(Engine):
         kept = [move for move in moves if move.entry.kept]
         if not kept:
             return None
-        is_new = kept[0].before is None and kept[0].after.id not in self._entries
+        is_new = kept[0].before is None and self._entries.get(kept[0].after.id) is not kept[0].entry
         written = self._journal.write(kept, refusable=is_new)
         self._fill_up(kept[0].after.model)
         return written
@@ -169,6 +181,11 @@ class SqliteBroker(Engine):
             stored = await self._journal.ask(lambda store: store.find(id))
             entry = self._entries.get(id) or (stored and self._entry(*stored))
         return entry
+
+    def _take_up(self, entry: Entry) -> None:
+        if entry.lane is not None and entry.record.id not in self._entries:
+            self._entries[entry.record.id] = entry
+            self._backlogs_of(entry.record).take(entry.record)
 
     def _retain(self, entry: Entry) -> None:
         self._entries.pop(entry.record.id, None)  # the disk has it
@@ -216,6 +233,7 @@ class SqliteBroker(Engine):
         self._places += found.last_place
         for queue in self._queues.values():
             queue.lanes = Lanes()
+            queue.newest_place += found.last_place
         for entry in self._entries.values():  # of callers who came before the file could be opened
             entry.place += found.last_place
             entry.queued_in = None
@@ -241,13 +259,16 @@ class SqliteBroker(Engine):
     def stalled(self) -> None:
         for entry in self._entries.values():
             entry.stalled = entry.kept
+        for backlogs in self._backlogs.values():
+            backlogs.let_go()
 
     def resumed(self) -> None:
         for entry in self._entries.values():
             entry.stalled = False
-            if entry.lane is not None and entry.shown is entry.record:
+            if entry.recorded and entry.lane is not None and entry.shown is entry.record:
                 self._queue(entry.record.model).push(entry)
-        for model in self._backlogs:
+        for model, backlogs in self._backlogs.items():
+            backlogs.resume()
             self._fill_up(model)
 
     # The window of a long queue.
@@ -283,7 +304,8 @@ class SqliteBroker(Engine):
         backlog = backlogs[lane]
         backlog.is_loading = False
         if not rows:
-            log.error("%d queued predictions of %s are not in the file.", backlog.queued, model)
+            self._missing += backlog.queued
+            log.error("%s", self._unreadable())
             queue.queued -= backlog.queued
             queue.queued_bytes -= backlog.queued_bytes
             backlogs.add(lane, -backlog.queued, -backlog.queued_bytes)
@@ -303,10 +325,19 @@ class SqliteBroker(Engine):
     def _not_loaded(self, model: str, lane: Priority, error: Exception) -> None:
         def try_again() -> None:
             self._backlogs[model][lane].is_loading = False
+            if self._journal.trouble is None:
+                self._backlogs[model].resume()
             self._fill_up(model)
 
+        self._backlogs[model].let_go()
         log.error("What waits for %s cannot be read: %s", model, error)
         asyncio.get_running_loop().call_later(_LOADING, try_again)
+
+    def _unreadable(self) -> str:
+        return (
+            f"{self._missing} queued predictions cannot be read, and are left in {self._path}. "
+            "A restart with --on-corrupt salvage tells more if the file is damaged."
+        )
 
     def _entry(self, record: Prediction, place: int) -> Entry:
         """The entry of a record from the disk."""

@@ -20,7 +20,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zypher.brokers.queue import Move, resolve
-from zypher.brokers.sqlite.store import Damaged, Store, is_damage
+from zypher.brokers.sqlite.records import Unreadable
+from zypher.brokers.sqlite.store import Store, is_damage
 from zypher.errors import ConfigurationError, StorageFull, Unavailable
 
 log = logging.getLogger("zypher.broker")
@@ -260,7 +261,9 @@ class Journal:
     def _try_to_open(self) -> None:
         try:
             self._store, found = self._open()
-        except (sqlite3.Error, OSError, Damaged) as error:
+        except ConfigurationError:
+            raise
+        except Exception as error:
             self._fail(error, [])
         else:
             self._tell(self._listener.opened, found)
@@ -272,13 +275,14 @@ class Journal:
             is_due = time.monotonic() >= self._try_again_at or self._stopping
             if self._failing.lasting or not is_due:
                 return
+            if self._store is None:
+                with suppress(ConfigurationError):  # what was wrong still is
+                    self._try_to_open()
+            if self._store is None:
+                return
             writes, self._unwritten = self._unwritten, []
-        elif not writes:
-            return
-        if self._store is None:
-            with suppress(ConfigurationError):  # what was wrong still is
-                self._try_to_open()
-        if self._store is not None:
+        if writes or self._failing is not None:
+            assert self._store is not None
             self._write(self._store, writes)
 
     def _write(self, store: Store, writes: list[Write]) -> None:
@@ -297,6 +301,7 @@ class Journal:
 
     def _isolate(self, store: Store, writes: list[Write], error: Exception) -> None:
         """One move cannot be written, ever: find it, so that it does not stop the others."""
+        self._recover()
         single = [Write([move], w.written, w.refusable) for w in writes for move in w.moves]
         if len(single) > 1:
             for number, write in enumerate(single):
@@ -314,12 +319,18 @@ class Journal:
                 assert self._failing is not None
                 self._tell(ask.failed, self._error(self._failing))
                 continue
+            if ask.follows and self._failing is not None and self._failing.lasting:
+                self._tell(ask.failed, self._error(self._failing))  # it may want to write
+                continue
             try:
                 answer = ask.question(self._store)
             except sqlite3.Error as error:
                 if is_damage(error):
                     self._fail(error, [])
                 self._tell(ask.failed, self._error(self._trouble(error)))
+            except Unreadable as error:
+                sentence = f"It cannot be read, for {self._path} is damaged: {error}."
+                self._tell(ask.failed, Unavailable(sentence))
             except Exception as error:
                 self._tell(ask.failed, error)
             else:
@@ -331,7 +342,7 @@ class Journal:
             return
         try:
             self._store.rest()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._fail(error, [])
 
     def _close(self) -> None:
@@ -341,7 +352,7 @@ class Journal:
             try:
                 is_damaged = self._failing is not None and self._failing.lasting
                 self._store.close(clean=not is_damaged)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 log.error("%s", self._trouble(error).sentence)
 
     def _fail(self, error: Exception, writes: list[Write]) -> None:

@@ -4,6 +4,7 @@ One statement for many rows, because sqlite3 gives up Python's lock at every ste
 statement, and a busy event loop may take its time to give it back.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -13,6 +14,8 @@ import msgspec
 
 from zypher.brokers.queue import Move
 from zypher.prediction import Failure, Prediction, Priority, Status
+
+log = logging.getLogger("zypher.broker")
 
 T = TypeVar("T")
 
@@ -32,7 +35,8 @@ FULL = (
 )
 UNENDED = f"SELECT {_QUALIFIED}, input.body, NULL FROM prediction JOIN input USING (seq)"
 
-_STATUS = {status.value: status for status in Status}
+# By what is in the file: text comes as bytes, see `Store`.
+_STATUS = {status.value.encode(): status for status in Status}
 _PRIORITY = {priority.value: priority for priority in Priority}
 
 _INSERT = "INSERT INTO prediction VALUES {} ON CONFLICT (id) DO NOTHING"
@@ -54,6 +58,10 @@ class Stored(NamedTuple):
 
     record: Prediction
     place: int
+
+
+class Unreadable(Exception):
+    """A row is not what was written; the message says in what way."""
 
 
 class LostUpdate(Exception):
@@ -91,17 +99,33 @@ def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
 
 
 def stored(row: Sequence[Any]) -> Stored:
-    """The record of a row of any of the three."""
+    """The record of a row of any of the three. Raises `Unreadable`."""
+    try:
+        return _stored(row)
+    except (ValueError, KeyError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+        raise Unreadable(f"row {row[0]} of the table prediction: {error!r}") from error
+
+
+def readable(rows: Iterable[Sequence[Any]]) -> Iterator[Stored]:
+    """The records of rows, passing over those that cannot be read."""
+    for row in rows:
+        try:
+            yield stored(row)
+        except Unreadable as error:
+            log.error("%s. It is left as it is.", error)
+
+
+def _stored(row: Sequence[Any]) -> Stored:
     (seq, id, model, priority, status, attempt, crashes, company, _size, *rest) = row
     (created, started, finished, expires, failure, owner, options, *rest) = rest
     (traceparent, retry_of, idempotency_key, fingerprint, *bodies) = rest
     input, result = bodies or (b"", None)
     record = Prediction(
-        id=id,
-        model=model,
+        id=id.decode(),
+        model=model.decode(),
         input=input,
         created=created,
-        owner=owner,
+        owner=owner and owner.decode(),
         options=options,
         status=_STATUS[status],
         result=result,
@@ -113,9 +137,9 @@ def stored(row: Sequence[Any]) -> Stored:
         finished=finished,
         expires=expires,
         priority=_PRIORITY[priority],
-        traceparent=traceparent,
-        retry_of=retry_of,
-        idempotency_key=idempotency_key,
+        traceparent=traceparent and traceparent.decode(),
+        retry_of=retry_of and retry_of.decode(),
+        idempotency_key=idempotency_key and idempotency_key.decode(),
         fingerprint=fingerprint,
     )
     return Stored(record, seq)

@@ -69,10 +69,14 @@ class Store:
         self._wal = path.with_name(path.name + "-wal")
         _require_version()
         with _damage_told():
+            if _is_new(path):
+                make(path)
             inspect(path)
             self._connection = sqlite3.connect(
                 path, isolation_level=None, cached_statements=256, check_same_thread=False
             )
+            # A text that is none would fail the whole query, and not only its row.
+            self._connection.text_factory = bytes
             try:
                 self._open(path)
             except BaseException:
@@ -161,8 +165,8 @@ class Store:
             (model, int(lane), after, limit),
         )
         found: list[Stored] = []
-        for row in rows:
-            found.append(records.stored(row))
+        for stored in records.readable(rows):
+            found.append(stored)
             size -= found[-1].record.size
             if size <= 0:
                 break
@@ -180,15 +184,18 @@ class Store:
             f"{records.BARE} WHERE {' AND '.join(given)} ORDER BY id DESC LIMIT ?",
             (*given.values(), limit),
         )
-        return [records.stored(row).record for row in rows]
+        return [stored.record for stored in records.readable(rows)]
 
     def queued_by_lane(self) -> list[LaneCount]:
         """How much waits, by model and lane."""
         rows = self._connection.execute(
             "SELECT model, priority, count(*), sum(size) FROM prediction "
-            "WHERE status = 'queued' GROUP BY model, priority"
+            "WHERE status = 'queued' AND priority IN (0, 1, 2) GROUP BY model, priority"
         )
-        return [LaneCount(model, Priority(lane), *counts) for model, lane, *counts in rows]
+        return [
+            LaneCount(model.decode(errors="replace"), Priority(lane), *counts)
+            for model, lane, *counts in rows
+        ]
 
     def last_place(self) -> int:
         """The highest place that is taken."""
@@ -203,7 +210,7 @@ class Store:
         the company allows that each was in.
         """
         rows = self._connection.execute(f"{records.BARE} WHERE status = 'processing'")
-        running = [records.stored(row) for row in rows]
+        running = list(records.readable(rows))
         together = Counter(record.model for record, _ in running)
         moves = []
         for record, place in running:
@@ -288,13 +295,33 @@ def schema() -> list[Script]:
     return sorted((int(script.name.removesuffix(".sql")), script.read_text()) for script in scripts)
 
 
+def _is_new(path: Path) -> bool:
+    """True for an empty file. Raises `Damaged` if it was not always empty."""
+    log = path.with_name(path.name + "-wal")
+    if path.stat().st_size:
+        return False
+    if log.exists() and log.stat().st_size:
+        raise Damaged("it is empty, although its write-ahead log is not")
+    return True
+
+
+def make(path: Path) -> None:
+    """Make a new, empty queue, which appears at `path` once it is complete."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    for end in ("", "-journal"):
+        unfinished.with_name(unfinished.name + end).unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+        migrate(connection, schema())
+    unfinished.rename(path)
+    sync_directory(path.parent)
+
+
 def inspect(path: Path) -> None:
     """See whether a file is a queue, and whole, without a change to it.
 
     Raises `ConfigurationError` for one of another program or from the future, and `Damaged`.
     """
-    if not path.stat().st_size:
-        return
     has_log = path.with_name(path.name + "-wal").exists()
     with looking_into(path) as connection:
         if _value(connection, "PRAGMA application_id") != _APPLICATION_ID:
@@ -346,14 +373,16 @@ def migrate(connection: sqlite3.Connection, scripts: Sequence[Script]) -> None:
 def is_damage(error: BaseException) -> bool:
     """True if an error says that the file is broken, and not the disk under it."""
     name = getattr(error, "sqlite_errorname", "")
-    return isinstance(error, Damaged) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    return isinstance(error, Damaged | UnicodeDecodeError) or name.startswith(
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+    )
 
 
 @contextmanager
 def _damage_told() -> Iterator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if is_damage(error):
             raise Damaged(str(error)) from error
         raise
