@@ -191,6 +191,15 @@ async def test_a_record_that_cannot_be_read_is_told_so_to_who_asks_for_it(queue:
             await broker.get(submitted.id)
 
 
+async def test_a_schema_that_is_not_ours_is_damage(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+    replace_bytes(queue, b"attempt  ", b"attempts ")
+    async with queue.opened() as broker:
+        assert "is damaged" in broker.degraded()[0]
+        assert await broker.submit(new(), keep=False)
+
+
 async def test_nothing_is_written_to_a_file_that_was_found_damaged_in_use(queue: Queue) -> None:
     async with queue.opened() as broker:
         submitted = await submit(broker, COUNT, INPUT)

@@ -24,7 +24,7 @@ from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
 from zypher.brokers.sqlite.records import Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
-from zypher.brokers.sqlite.store import Damaged, LaneCount, Store
+from zypher.brokers.sqlite.store import LaneCount, Store, is_damage
 from zypher.clock import Clock
 from zypher.errors import QueueFull, Unavailable
 from zypher.prediction import Prediction, Priority, Status
@@ -348,14 +348,19 @@ class SqliteBroker(Engine):
 
     def _open(self) -> tuple[Store, Found]:
         """Open the file, on the journal's thread."""
-        salvaged = None
         finish_salvage(self._path)
         try:
-            store = Store(self._path)
-        except Damaged:
-            if not self._salvage_damaged:
+            return self._look_into()
+        except Exception as error:
+            if not (self._salvage_damaged and is_damage(error)):
                 raise
-            salvaged = salvage(self._path)
-            store = Store(self._path)
-        store.give_back(self._clock.wall(), self._limits)
-        return store, Found(store.queued_by_lane(), store.last_place(), salvaged)
+        return self._look_into(salvaged=salvage(self._path))
+
+    def _look_into(self, salvaged: str | None = None) -> tuple[Store, Found]:
+        store = Store(self._path)
+        try:
+            store.give_back(self._clock.wall(), self._limits)
+            return store, Found(store.queued_by_lane(), store.last_place(), salvaged)
+        except BaseException:
+            store.close(clean=False)
+            raise

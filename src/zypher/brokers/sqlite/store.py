@@ -46,6 +46,10 @@ _VACUUMED_PAGES = 256
 _COPIED_PAGES = 256
 
 
+# SQLite's names for it; the last one is of a statement that does not fit the schema.
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
+
+
 class Damaged(Exception):
     """The file is not what was written to it; the message says in what way."""
 
@@ -373,9 +377,7 @@ def migrate(connection: sqlite3.Connection, scripts: Sequence[Script]) -> None:
 def is_damage(error: BaseException) -> bool:
     """True if an error says that the file is broken, and not the disk under it."""
     name = getattr(error, "sqlite_errorname", "")
-    return isinstance(error, Damaged | UnicodeDecodeError) or name.startswith(
-        ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-    )
+    return isinstance(error, Damaged | UnicodeDecodeError) or name.startswith(_DAMAGE)
 
 
 @contextmanager
