@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,24 +224,34 @@ async def test_a_run_ends_in_the_turn_in_which_damage_shows(queue: Queue) -> Non
         await asyncio.gather(*looking, return_exceptions=True)
 
 
-def salvage_and_die(damaged: Queue) -> None:
-    """Begin to salvage in another process, which is killed in the middle of it."""
+def salvage_and_die(damaged: Queue, after: int) -> None:
+    """Begin to salvage in another process, which is killed after so many predictions."""
+    write = salvaging._Reader._write
+    left = after
 
-    def die(*_: object) -> int:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return 0
+    def write_or_die(*arguments: Any) -> int:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(*arguments)
 
     if not (child := os.fork()):
-        setattr(salvaging._Reader, "_write", die)  # noqa: B010
+        setattr(salvaging._Reader, "_write", write_or_die)  # noqa: B010
         salvaging.salvage(damaged.path)
-    os.waitpid(child, 0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def others_may_read(directory: Path) -> list[str]:
+    return [file.name for file in directory.glob("copy.db.*") if file.stat().st_mode & 0o077]
 
 
 async def test_a_salvage_that_is_cut_off_is_begun_again_or_completed(queue: Queue) -> None:
     damaged, _ = await left_by_a_killed_server(queue)
     cut_off_the_end(damaged)
     before = bytes_of(damaged.path)
-    salvage_and_die(damaged)
+    salvage_and_die(damaged, after=10)
     assert bytes_of(damaged.path) == before
     async with damaged.opened(salvage=True) as broker:
         (report,) = broker.degraded()
@@ -249,3 +260,28 @@ async def test_a_salvage_that_is_cut_off_is_begun_again_or_completed(queue: Queu
     damaged.path.rename(f"{damaged.path}.salvaged")  # as if it had died before the last step
     async with damaged.opened() as broker:
         assert {p.id for p in (await broker.list(limit=COUNT + 2)).predictions} == saved
+
+
+async def test_a_salvage_after_one_that_was_killed_saves_as_much_as_the_first_would_have(
+    queue: Queue,
+) -> None:
+    damaged, accepted = await left_by_a_killed_server(queue)
+    damaged.path.chmod(0o600)
+    salvage_and_die(damaged, after=COUNT)
+    assert not others_may_read(damaged.path.parent)
+    report = salvaging.salvage(damaged.path)
+    assert f"could be saved: {len(accepted)};" in report
+    assert not list(damaged.path.parent.glob("copy.db.salvag*"))
+
+
+async def test_a_damaged_file_that_has_to_be_copied_is_kept_for_its_owner_alone(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError
+
+    damaged, _ = await left_by_a_killed_server(queue)
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    salvaging.salvage(damaged.path)
+    assert list(damaged.path.parent.glob("copy.db.corrupt-*"))
+    assert not others_may_read(damaged.path.parent)

@@ -29,8 +29,10 @@ def salvage(path: Path) -> str:
     """
     has_log = _with(path, "-wal").exists()
     working, fresh = _with(path, ".salvaging"), _with(path, ".salvaged-unfinished")
+    _remove(working, fresh)  # of a salvage that was killed
     try:
         _copy(path, working)
+        fresh.touch(0o600)  # SQLite gives a log the mode of its file
         with (
             closing(sqlite3.connect(working, isolation_level=None)) as source,
             closing(sqlite3.connect(fresh, isolation_level=None)) as target,
@@ -40,11 +42,9 @@ def salvage(path: Path) -> str:
             saved, lost = _Reader(source).copy_to(target)
         damaged = _with(path, f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         _link(path, damaged)
-        fresh.chmod(0o600)
         fresh.rename(_with(path, ".salvaged"))
     finally:
-        for part in [*_parts(working), *_parts(fresh)]:
-            part.unlink()
+        _remove(working, fresh)
     finish_salvage(path)
     # What was in a log that is gone, nobody can count.
     unknown = f"at most {lost}" if has_log and lost is not None else "it is not known how many"
@@ -156,7 +156,18 @@ def _with(path: Path, end: str) -> Path:
 def _copy(path: Path, copy: Path) -> None:
     """Copy a file with its log: opening the original would change it."""
     for part in _parts(path):
-        shutil.copyfile(part, _with(copy, part.name.removeprefix(path.name)))
+        _copy_part(part, _with(copy, part.name.removeprefix(path.name)))
+
+
+def _copy_part(part: Path, copy: Path) -> None:
+    copy.touch(0o600)  # inputs and results are for its owner alone
+    shutil.copyfile(part, copy)
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        for part in _parts(path):
+            part.unlink()
 
 
 def _link(path: Path, other: Path) -> None:
@@ -166,7 +177,7 @@ def _link(path: Path, other: Path) -> None:
         try:
             name.hardlink_to(part)
         except OSError:  # not every file system can
-            shutil.copyfile(part, name)
+            _copy_part(part, name)
 
 
 def _parts(path: Path) -> list[Path]:
