@@ -3,11 +3,13 @@
 import asyncio
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.brokers.sqlite.conftest import Queue, drain, submit
+from zypher.brokers.sqlite import backup
 from zypher.brokers.sqlite.backup import back_up
 from zypher.errors import ConfigurationError
 
@@ -98,3 +100,75 @@ async def test_a_backup_leaves_the_queue_of_a_killed_server_as_it_is(
         async with Queue(path).opened() as broker:
             assert not broker.degraded()
             assert await drain(broker) == [p.id for p in submitted]
+
+
+async def left_by_a_killed_server(queue: Queue, killed: Path) -> Queue:
+    async with queue.opened() as broker:
+        await submit(broker, 1_000, b'"' + b"x" * 500 + b'"')
+        await broker._journal.ask(lambda store: store.rest(), follows=True)
+        await submit(broker, 1)
+        shutil.copy(queue.path, killed)
+        shutil.copy(queue.wal, Queue(killed).wal)
+    return Queue(killed)
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def damage(path: Path) -> None:
+    with path.open("r+b") as file:
+        for page in range(3, path.stat().st_size // 4096, 7):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+
+
+async def test_there_is_no_backup_of_a_damaged_queue(queue: Queue, tmp_path: Path) -> None:
+    killed = await left_by_a_killed_server(queue, tmp_path / "killed.db")
+    damage(killed.path)
+    before = names(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"killed\.db is damaged .*, so there is no"):
+        back_up(killed.path, tmp_path / "copy.db")
+    assert names(tmp_path) - before == {"killed.db.lock"}
+
+
+async def test_there_is_no_backup_of_a_queue_whose_log_is_missing(
+    queue: Queue, tmp_path: Path
+) -> None:
+    killed = await left_by_a_killed_server(queue, tmp_path / "killed.db")
+    killed.wal.unlink()
+    with pytest.raises(ConfigurationError, match="its write-ahead log is missing"):
+        back_up(killed.path, tmp_path / "copy.db")
+    assert "copy.db" not in names(tmp_path)
+
+
+async def test_there_is_no_backup_of_a_queue_that_was_closed_in_order_and_damaged_since(
+    queue: Queue, tmp_path: Path
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1_000, b'"' + b"x" * 500 + b'"')
+    damage(queue.path)
+    with pytest.raises(ConfigurationError, match=r"queue\.db is damaged"):
+        back_up(queue.path, tmp_path / "copy.db")
+    async with queue.opened():
+        with pytest.raises(ConfigurationError, match=r"queue\.db is damaged"):
+            await asyncio.to_thread(back_up, queue.path, tmp_path / "copy.db")
+    assert names(tmp_path) == {"queue.db", "queue.db.lock"}
+
+
+async def test_a_copy_is_checked_while_the_queue_is_used(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checking, checked = threading.Event(), threading.Event()
+
+    def complete(*arguments: Path) -> None:
+        checking.set()
+        checked.wait()
+
+    monkeypatch.setattr(backup, "_complete", complete)
+    async with queue.opened() as broker, asyncio.timeout(10.0):
+        copying = asyncio.create_task(asyncio.to_thread(back_up, queue.path, tmp_path / "copy.db"))
+        await asyncio.to_thread(checking.wait)
+        await submit(broker, 1)
+        checked.set()
+        await copying

@@ -14,7 +14,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from zypher.brokers.sqlite.files import InUse, Lock
-from zypher.brokers.sqlite.store import copy_database, looking_into
+from zypher.brokers.sqlite.store import (
+    Damaged,
+    copy_database,
+    inspect,
+    is_damage,
+    looking_into,
+    sync_directory,
+)
 from zypher.errors import ConfigurationError, ZypherError
 
 log = logging.getLogger("zypher.broker")
@@ -51,10 +58,20 @@ class BackupService:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = Path((await reader.read()).decode())
-        writer.write((await _outcome(self._backup(target), target)).encode())
+        writer.write((await self._outcome(target)).encode())
         with suppress(OSError):
             await writer.drain()
         writer.close()
+
+    async def _outcome(self, target: Path) -> str:
+        try:
+            with _unfinished(target) as copy:
+                await self._backup(copy)
+                await asyncio.to_thread(_complete, copy, target)
+        except (sqlite3.Error, OSError, Damaged, ZypherError) as error:
+            return _failure(self._path, target, error)
+        log.warning("The queue was copied to %s.", target)
+        return _DONE
 
 
 def back_up(path: Path, target: Path) -> None:
@@ -79,10 +96,42 @@ def back_up(path: Path, target: Path) -> None:
 
 def _copy_unused(path: Path, target: Path) -> None:
     try:
-        with looking_into(path) as source:
-            copy_database(source, target)
-    except (sqlite3.Error, OSError) as error:
-        raise ConfigurationError(_failure(target, error)) from None
+        inspect(path)
+        with looking_into(path) as source, _unfinished(target) as copy:
+            copy_database(source, copy)
+            _complete(copy, target)
+    except (sqlite3.Error, OSError, Damaged) as error:
+        raise ConfigurationError(_failure(path, target, error)) from None
+
+
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """A new file for the copy, which is gone at the end if it was not completed."""
+    copy = target.with_name(target.name + ".unfinished")
+    _remove(copy)
+    try:
+        copy.touch(0o600)
+        yield copy
+    finally:
+        _remove(copy)
+
+
+def _remove(copy: Path) -> None:
+    for end in ("", "-wal", "-shm", "-journal"):
+        copy.with_name(copy.name + end).unlink(missing_ok=True)
+
+
+def _complete(copy: Path, target: Path) -> None:
+    """Let a copy appear under its name, once it is seen to be whole, and on the disk."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = FULL")
+        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if finding != "ok":
+            raise Damaged(finding.rpartition("\n")[2])
+        connection.execute("UPDATE file SET clean = 1")  # no log belongs to it
+    copy.rename(target)
+    sync_directory(target.parent)
 
 
 def _ask_server(path: Path, target: Path) -> str:
@@ -97,16 +146,12 @@ def _ask_server(path: Path, target: Path) -> str:
             return answer.read() or "The server ended before the backup was complete."
 
 
-async def _outcome(copying: Awaitable[None], target: Path) -> str:
-    try:
-        await copying
-    except (sqlite3.Error, OSError, ZypherError) as error:
-        return _failure(target, error)
-    log.warning("The queue was copied to %s.", target)
-    return _DONE
-
-
-def _failure(target: Path, error: Exception) -> str:
+def _failure(path: Path, target: Path, error: Exception) -> str:
+    if is_damage(error):
+        return (
+            f"{path} is damaged ({error}), so there is no backup of it; a start with "
+            "--on-corrupt salvage saves what can be read."
+        )
     return f"The backup {target} could not be written: {error}."
 
 

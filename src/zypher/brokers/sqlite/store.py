@@ -263,21 +263,10 @@ class Store:
 def copy_database(
     source: sqlite3.Connection, target: Path, between: Callable[[], None] = lambda: None
 ) -> None:
-    """Copy an open queue to a new file, which appears once it is complete and on the disk."""
-    unfinished = target.with_name(target.name + ".unfinished")
-    unfinished.unlink(missing_ok=True)
-    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
-        with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
-            source.backup(copy, pages=_COPIED_PAGES, progress=lambda *_: between(), sleep=0)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            copy.execute("PRAGMA synchronous = FULL")
-            copy.execute("UPDATE file SET clean = 1")  # no log belongs to it
-        unfinished.rename(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    sync_directory(target.parent)
+    """Copy an open queue to another file, some pages at a time."""
+    with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        copy.execute("PRAGMA synchronous = OFF")  # a commit need not wait until all is on the disk
+        source.backup(copy, pages=_COPIED_PAGES, progress=lambda *_: between(), sleep=0)
 
 
 def sync_directory(directory: Path) -> None:
