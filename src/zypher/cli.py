@@ -131,7 +131,8 @@ def backup(
     """Copy the queue to a new file, also while a server uses it."""
     url = load_settings(**({} if broker is None else {"broker": broker})).broker
     back_up(path_of(url), target.absolute())
-    typer.echo(f"{target} has all that was in the queue when the copy was complete.")
+    name = os.fsencode(target).decode(errors="replace")  # a terminal may not take every name
+    typer.echo(f"{name} has all that was in the queue when the copy was complete.")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,7 +1,5 @@
 """Brokers: where predictions wait and are recorded (`base` says what that means)."""
 
-from urllib.parse import urlsplit
-
 from zypher.brokers.base import Broker, Limits
 from zypher.brokers.memory import MemoryBroker
 from zypher.brokers.sqlite import SqliteBroker
@@ -17,7 +15,7 @@ def open_broker(url: str, limits: Limits, clock: Clock, *, salvage_damaged: bool
 
     `salvage_damaged`: start with what can be read of a damaged file.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition(":")[0].lower()
     if scheme == "memory":
         return MemoryBroker(limits, clock)
     if scheme == "sqlite":

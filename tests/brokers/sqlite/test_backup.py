@@ -1,9 +1,12 @@
 """A backup is a whole queue, whatever happens while it is made."""
 
 import asyncio
+import os
 import shutil
+import socket
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -172,3 +175,57 @@ async def test_a_copy_is_checked_while_the_queue_is_used(
         await submit(broker, 1)
         checked.set()
         await copying
+
+
+def ask(queue: Queue, request: bytes) -> bytes:
+    """What the server answers to this, sent by another program than ours."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(f"{queue.path}.sock")
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as answer:
+            return answer.read()
+
+
+async def test_a_request_that_names_no_file_is_no_error_of_the_server(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with queue.opened():
+        assert await asyncio.to_thread(ask, queue, b"") == b""
+        assert b"could not be written" in await asyncio.to_thread(ask, queue, b"a\0b")
+    assert not caplog.records
+
+
+async def test_a_backup_may_have_any_name_that_a_file_may_have(
+    queue: Queue, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"copy\xff.db")
+    async with queue.opened():
+        await asyncio.to_thread(back_up, queue.path, tmp_path / name)
+        assert name in names(tmp_path)
+        with pytest.raises(ConfigurationError, match="exists already"):
+            await asyncio.to_thread(back_up, queue.path, tmp_path / name)
+
+
+async def test_what_the_server_says_of_a_backup_is_one_sentence(
+    queue: Queue, tmp_path: Path
+) -> None:
+    queue.path.write_bytes(b"\xff" * 4096)
+    async with queue.opened():
+        with pytest.raises(ConfigurationError, match=r"[^.]\.$"):
+            await asyncio.to_thread(back_up, queue.path, tmp_path / "copy.db")
+
+
+def test_an_empty_file_is_not_a_queue_to_back_up(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(ConfigurationError, match=r"empty\.db is empty"):
+        back_up(tmp_path / "empty.db", tmp_path / "copy.db")
+    assert "copy.db" not in names(tmp_path)
+
+
+def test_the_database_of_another_program_is_not_a_queue_to_back_up(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE precious (x)")
+    with pytest.raises(ConfigurationError, match="database of another program"):
+        back_up(tmp_path / "other.db", tmp_path / "copy.db")
+    assert "copy.db" not in names(tmp_path)

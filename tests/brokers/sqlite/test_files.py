@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from zypher.brokers import Limits, open_broker
 from zypher.brokers.sqlite.files import create, path_of, require_place
 from zypher.errors import ConfigurationError
+from zypher.testing import ManualClock
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0
@@ -22,6 +24,7 @@ host /mnt/with\\040space virtiofs rw 0 0
         ("sqlite:///data/zypher.db", Path.cwd() / "data" / "zypher.db"),
         ("sqlite:////var/lib/zypher.db", Path("/var/lib/zypher.db")),
         ("sqlite:////var/my%20lib/z.db", Path("/var/my lib/z.db")),
+        ("sqlite:////var/my%23queue%3F.db", Path("/var/my#queue?.db")),
     ],
 )
 def test_three_slashes_are_a_relative_path_and_four_an_absolute_one(url: str, path: Path) -> None:
@@ -32,12 +35,19 @@ def test_three_slashes_are_a_relative_path_and_four_an_absolute_one(url: str, pa
     "url",
     [
         *("sqlite:", "sqlite://", "sqlite:///", "sqlite://zypher.db", "sqlite:///:memory:"),
-        *("sqlite:///x.db?mode=ro", "sqlite:///directory/"),
+        *("sqlite:///x.db?mode=ro", "sqlite:///directory/", "sqlite:///my#queue.db"),
+        *("sqlite:///x.db#", "sqlite:///a%00b.db", "sqlite://[x", "postgres:///x.db", "x.db"),
     ],
 )
 def test_a_url_that_names_no_file_is_told_how_to(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"write sqlite:///zypher\.db"):
         path_of(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite://[x", "sqlite", "postgres://[x", ""])
+def test_a_broker_that_there_is_not_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"The broker|There is no broker"):
+        open_broker(url, Limits(), ManualClock())
 
 
 @pytest.mark.parametrize(

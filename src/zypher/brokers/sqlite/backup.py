@@ -57,18 +57,17 @@ class BackupService:
             _socket_path(self._path).unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = Path((await reader.read()).decode())
-        writer.write((await self._outcome(target)).encode())
-        with suppress(OSError):
-            await writer.drain()
-        writer.close()
+        with closing(writer), suppress(OSError):  # of a caller who is gone
+            if request := await reader.read():
+                writer.write(os.fsencode(await self._outcome(Path(os.fsdecode(request)))))
+                await writer.drain()
 
     async def _outcome(self, target: Path) -> str:
         try:
             with _unfinished(target) as copy:
                 await self._backup(copy)
                 await asyncio.to_thread(_complete, copy, target)
-        except (sqlite3.Error, OSError, Damaged, ZypherError) as error:
+        except (sqlite3.Error, OSError, ValueError, Damaged, ZypherError) as error:
             return _failure(self._path, target, error)
         log.warning("The queue was copied to %s.", target)
         return _DONE
@@ -85,6 +84,8 @@ def back_up(path: Path, target: Path) -> None:
         raise ConfigurationError(f"There is no directory {target.parent} for the backup.")
     if not path.exists():
         raise ConfigurationError(f"There is no queue {path} to back up.")
+    if not path.stat().st_size:
+        raise ConfigurationError(f"{path} is empty: there is no queue in it to back up.")
     try:
         with closing(Lock(path)):
             _copy_unused(path, target)
@@ -138,12 +139,13 @@ def _ask_server(path: Path, target: Path) -> str:
     with _short(_socket_path(path)) as short, socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(short))
+            connection.sendall(os.fsencode(target))
+            connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as answer:
+                outcome = os.fsdecode(answer.read())
         except OSError as error:
             return f"The server that uses {path} cannot be asked for a backup: {error.strerror}."
-        connection.sendall(str(target).encode())
-        connection.shutdown(socket.SHUT_WR)
-        with connection.makefile() as answer:
-            return answer.read() or "The server ended before the backup was complete."
+    return outcome or "The server ended before the backup was complete."
 
 
 def _failure(path: Path, target: Path, error: Exception) -> str:
@@ -152,7 +154,7 @@ def _failure(path: Path, target: Path, error: Exception) -> str:
             f"{path} is damaged ({error}), so there is no backup of it; a start with "
             "--on-corrupt salvage saves what can be read."
         )
-    return f"The backup {target} could not be written: {error}."
+    return f"The backup {target} could not be written: {str(error).rstrip('.')}."
 
 
 def _listener(path: Path) -> socket.socket:

@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from zypher.errors import ConfigurationError
 
@@ -25,12 +25,14 @@ def path_of(url: str) -> Path:
 
     Raises `ConfigurationError` when it names none.
     """
-    parts = urlsplit(url)
-    path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or parts.query or path in ("", ":memory:") or path.endswith("/"):
+    scheme, _, name = url.partition(":///")
+    path = unquote(name)
+    is_file = path not in ("", ":memory:") and not path.endswith("/") and "\0" not in path
+    if scheme.lower() != "sqlite" or not is_file or {"?", "#"} & {*name}:
         raise ConfigurationError(
             f"The broker {url!r} names no file: write sqlite:///zypher.db for one in the current "
-            "directory, sqlite:////var/lib/zypher.db for another, memory: for none."
+            "directory, sqlite:////var/lib/zypher.db for another (with %3F for a ? in the name, "
+            "and %23 for a #), memory: for none."
         )
     return Path(path).resolve()  # as SQLite does: the log lies beside the real file
 
