@@ -6,7 +6,10 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
+import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +123,17 @@ async def test_what_can_be_read_of_a_damaged_file_is_saved_and_the_rest_is_count
     before = bytes_of(damaged.path)
     async with damaged.opened(salvage=True) as broker:
         (report,) = broker.degraded()
-        saved, lost = re.findall(r": (?:at most )?(\d+|it is not known how many)[;.]", report)
+        saved, lost = saved_and_lost(report)
         page = await broker.list(limit=COUNT + 2)
         assert {p.id: p.status for p in page.predictions}.items() <= accepted.items()
-        assert len(page.predictions) == int(saved)
+        assert len(page.predictions) == saved
         if damage is overwrite_the_first_page:
-            assert (saved, lost) == ("0", "it is not known how many")
+            assert (saved, lost) == (0, "it is not known how many")
         elif damage is remove_the_log:
-            assert (saved, lost) == (str(COUNT), "it is not known how many")
+            assert (saved, lost) == (COUNT, "it is not known how many")
         else:
-            assert int(saved) + int(lost) == COUNT + 1
-            assert int(saved) > 0
+            assert saved + int(lost) == COUNT + 1
+            assert saved > 0
         for record in page.predictions:
             found = await broker.get(record.id)
             assert found is not None
@@ -225,11 +228,11 @@ async def test_a_run_ends_in_the_turn_in_which_damage_shows(queue: Queue) -> Non
 
 
 def salvage_and_die(damaged: Queue, after: int) -> None:
-    """Begin to salvage in another process, which is killed after so many predictions."""
-    write = salvaging._Reader._write
+    """Begin to salvage in another process, which is killed after so many rows."""
+    write = salvaging._write
     left = after
 
-    def write_or_die(*arguments: Any) -> int:
+    def write_or_die(*arguments: Any) -> bool:
         nonlocal left
         left -= 1
         if left < 0:
@@ -237,7 +240,7 @@ def salvage_and_die(damaged: Queue, after: int) -> None:
         return write(*arguments)
 
     if not (child := os.fork()):
-        setattr(salvaging._Reader, "_write", write_or_die)  # noqa: B010
+        setattr(salvaging, "_write", write_or_die)  # noqa: B010
         salvaging.salvage(damaged.path)
         os._exit(1)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -285,3 +288,69 @@ async def test_a_damaged_file_that_has_to_be_copied_is_kept_for_its_owner_alone(
     salvaging.salvage(damaged.path)
     assert list(damaged.path.parent.glob("copy.db.corrupt-*"))
     assert not others_may_read(damaged.path.parent)
+
+
+def in_order(queue: Queue, last_place: int) -> None:
+    """Write a closed queue of so many predictions, the last one at this place."""
+    with closing(sqlite3.connect(queue.path, isolation_level=None)) as file:
+        file.execute("BEGIN")
+        for place in (*range(1, COUNT), last_place):
+            file.execute(
+                "INSERT INTO prediction (seq, id, model, priority, status, attempt, crashes, size, "
+                "created, options) VALUES (?, ?, 'm', 1, 'queued', 0, 0, 1, 0.0, x'7b7d')",
+                (place, new().id),
+            )
+            file.execute("INSERT INTO input VALUES (?, ?)", (place, INPUT))
+        file.execute("COMMIT")
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        file.execute("PRAGMA journal_mode = DELETE")
+    queue.wal.touch()
+
+
+def leaves(queue: Queue, table: str) -> list[int]:
+    """The numbers of the pages that hold the rows of a table of two levels, in order."""
+    with closing(sqlite3.connect(queue.path)) as file:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        (root,) = file.execute(query, (table,)).fetchone()
+    page = bytes_of(queue.path)[(root - 1) * PAGE : root * PAGE]
+    _, _, cells, _, _, last = struct.unpack(">BHHHBI", page[:12])
+    cells_at = struct.unpack(f">{cells}H", page[12 : 12 + 2 * cells])
+    return [*(struct.unpack(">I", page[at : at + 4])[0] for at in cells_at), last]
+
+
+def overwrite(queue: Queue, page: int) -> None:
+    with queue.path.open("r+b") as file:
+        file.seek((page - 1) * PAGE)
+        file.write(b"\xff" * PAGE)
+
+
+def saved_and_lost(report: str) -> tuple[int, str]:
+    saved, lost = re.findall(r": (?:at most )?(\d+|it is not known how many)[;.]", report)
+    return int(saved), lost
+
+
+@pytest.mark.timeout(30)
+async def test_a_wrong_place_does_not_make_a_salvage_endless(queue: Queue) -> None:
+    async with queue.opened():
+        pass
+    in_order(queue, last_place=2**62)
+    overwrite(queue, leaves(queue, "prediction")[5])
+    saved, lost = saved_and_lost(salvaging.salvage(queue.path))
+    assert saved + int(lost) == COUNT
+    assert 0 < int(lost) < COUNT // 5
+
+
+@pytest.mark.timeout(30)
+async def test_what_lies_before_the_end_is_saved_where_the_end_cannot_be_read(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(salvaging, "_TRIES", 10_000)
+    async with queue.opened():
+        pass
+    in_order(queue, last_place=COUNT)
+    parts = leaves(queue, "prediction")
+    for page in (parts[2], parts[5], parts[-1], leaves(queue, "input")[-1]):
+        overwrite(queue, page)
+    saved, lost = saved_and_lost(salvaging.salvage(queue.path))
+    assert saved > COUNT - 4 * COUNT // len(parts)
+    assert lost == "it is not known how many"

@@ -2,9 +2,11 @@
 
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,15 @@ import msgspec
 from zypher.brokers.sqlite.store import migrate, schema, sync_directory
 from zypher.prediction import Status
 
-# How many places are read at a time.
-_STEP = 1024
+# How many reads of a table may fail, and how many more for each so many bytes of the file. Where a
+# place is wrong, or the last one unknown, there would be no end to those that can be tried.
+_TRIES = 100_000
+_BYTES_A_TRY = 1_000
+
+_FIRST_PLACE = 1
+_LAST_PLACE = 2**63 - 1  # that SQLite can have
 
 Row = tuple[Any, ...]
-Rows = dict[int, sqlite3.Row]
 
 
 def salvage(path: Path) -> str:
@@ -39,7 +45,8 @@ def salvage(path: Path) -> str:
         ):
             migrate(target, schema())
             source.execute("PRAGMA writable_schema = ON")  # read a file also if it is cut off
-            saved, lost = _Reader(source).copy_to(target)
+            tries = _TRIES + working.stat().st_size // _BYTES_A_TRY
+            saved, lost = _copy_rows(source, target, tries)
         damaged = _with(path, f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         _link(path, damaged)
         fresh.rename(_with(path, ".salvaged"))
@@ -63,82 +70,140 @@ def finish_salvage(path: Path) -> None:
         sync_directory(path.parent)
 
 
+def _copy_rows(
+    source: sqlite3.Connection, target: sqlite3.Connection, tries: int
+) -> tuple[int, int | None]:
+    """Copy what can be read; how many predictions that were, and at most how many could not be.
+
+    None for the second means that not even their number can be read.
+    """
+    if not _is_readable(source):
+        return 0, None
+    target.execute("BEGIN")
+    lost = _copy_table(source, target, "prediction", tries)
+    _copy_table(source, target, "input", tries)
+    _copy_table(source, target, "result", tries)
+    torn = _remove_torn(target)
+    (saved,) = target.execute("SELECT count(*) FROM prediction").fetchone()
+    target.execute("COMMIT")
+    return saved, None if lost is None else lost + torn
+
+
+def _is_readable(source: sqlite3.Connection) -> bool:
+    try:
+        source.execute("SELECT count(*) FROM sqlite_schema")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _copy_table(
+    source: sqlite3.Connection, target: sqlite3.Connection, table: str, tries: int
+) -> int | None:
+    """Copy the rows that can be read; at most how many others there are, if that can be told."""
+    reader = _Reader(source, table, tries)
+    rejected = 0
+    for row in reader.rows():
+        rejected += not _write(target, table, row)
+    return None if reader.has_given_up else reader.unreadable + rejected
+
+
 class _Reader:
-    """Reads what is left of a damaged database."""
+    """Reads the rows of a damaged table; `unreadable` counts the places that cannot be read."""
 
-    def __init__(self, source: sqlite3.Connection) -> None:
+    def __init__(self, source: sqlite3.Connection, table: str, tries: int) -> None:
+        """`tries`: how many reads may fail before it gives up."""
         self._source = source
-        self._source.row_factory = sqlite3.Row
-        self._lost: set[int] = set()
+        self._table = table
+        self._tries = tries
+        self._ranges = _Ranges()
+        self._ends = self._end("min", _FIRST_PLACE), self._end("max", _LAST_PLACE)
+        self.unreadable = 0
 
-    def copy_to(self, target: sqlite3.Connection) -> tuple[int, int | None]:
-        """Copy what can be read; how many predictions that were, and at most how many could not be.
+    def rows(self) -> Iterator[Row]:
+        """The rows that can be read."""
+        query = f"SELECT * FROM {self._table} WHERE seq BETWEEN ? AND ?"
+        # Not only up to the last place: a place that is wrong may be beyond it, before others.
+        self._ranges.add(_FIRST_PLACE, _LAST_PLACE)
+        while self._ranges and self._tries:
+            first, last = self._ranges.take()
+            try:
+                for row in self._source.execute(query, (first, last)):
+                    first = max(first, row[0] + 1)
+                    yield row
+            except sqlite3.Error:
+                self._tries -= 1
+                self._try_again(max(first, self._ends[0]), min(last, self._ends[1]))
 
-        None for the second means that not even their number can be read.
-        """
-        highest = self._highest_place()
-        if highest is None:
-            return 0, None
-        saved = 0
-        for first in range(1, highest + 1, _STEP):
-            target.execute("BEGIN")
-            for rows in self._whole(first, min(first + _STEP - 1, highest)):
-                saved += self._write(target, rows)
-            target.execute("COMMIT")
-        return saved, len(self._lost)
+    @property
+    def has_given_up(self) -> bool:
+        """True if not all places were tried."""
+        return bool(self._ranges)
 
-    def _whole(self, first: int, last: int) -> Iterator[dict[str, Row]]:
-        """The rows, by table, of each prediction that can be read as a whole."""
-        heads: Rows = {}
-        inputs: Rows = {}
-        results: Rows = {}
-        self._lost |= self._read("prediction", first, last, heads)
-        self._read("input", first, last, inputs)
-        self._read("result", first, last, results)
-        for place, head in heads.items():
-            bodies = {"input": inputs.get(place)}
-            if head["status"] == Status.COMPLETED:
-                bodies["result"] = results.get(place)
-            if all(body is not None and _is_json(body["body"]) for body in bodies.values()):
-                yield {"prediction": tuple(head)} | {t: tuple(b) for t, b in bodies.items() if b}
-            else:
-                self._lost.add(place)
-
-    def _read(self, table: str, first: int, last: int, rows: Rows) -> set[int]:
-        """Add the rows of these places by place; returns the places that cannot be read."""
-        query = f"SELECT * FROM {table} WHERE seq BETWEEN ? AND ?"
-        try:
-            found = self._source.execute(query, (first, last)).fetchall()
-        except sqlite3.Error:
-            if first == last:
-                return {first}
+    def _try_again(self, first: int, last: int) -> None:
+        """Try the halves of what could not be read as a whole."""
+        if first < last:
             middle = (first + last) // 2
-            return self._read(table, first, middle, rows) | self._read(
-                table, middle + 1, last, rows
-            )
-        rows.update((row["seq"], row) for row in found)
-        return set()
+            self._ranges.add(first, middle)
+            self._ranges.add(middle + 1, last)
+        elif first == last:
+            self.unreadable += 1
 
-    def _write(self, target: sqlite3.Connection, rows: dict[str, Row]) -> int:
-        place = rows["prediction"][0]
-        try:
-            for table, row in rows.items():
-                marks = ", ".join("?" * len(row))
-                target.execute(f"INSERT INTO {table} VALUES ({marks})", row)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # not what had been written
-            for table in rows:
-                target.execute(f"DELETE FROM {table} WHERE seq = ?", (place,))
-            self._lost.add(place)
-            return 0
-        return 1
-
-    def _highest_place(self) -> int | None:
-        """The highest place that any table still knows of."""
-        highest: list[int | None] = []
-        for table in ("prediction", "input", "result"):
+    def _end(self, end: str, default: int) -> int:
+        """The first or the last place; in doubt that of a table which has the same places."""
+        for table in (self._table, "prediction", "input"):
             with suppress(sqlite3.Error):
-                highest += self._source.execute(f"SELECT max(seq) FROM {table}").fetchone()
-        return max((place for place in highest if place is not None), default=None)
+                (place,) = self._source.execute(f"SELECT {end}(seq) FROM {table}").fetchone()
+                return default if place is None else int(place)
+        return default
+
+
+class _Ranges:
+    """Ranges of places to be read: one of each size in turn.
+
+    So what is beside a page that cannot be read is reached soon, however wide the range is that
+    the page hides.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, int]] = []
+        self._made = Counter[int]()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, first: int, last: int) -> None:
+        size = (last - first).bit_length()
+        self._made[size] += 1
+        heappush(self._heap, (self._made[size], first, last))
+
+    def take(self) -> tuple[int, int]:
+        _, first, last = heappop(self._heap)
+        return first, last
+
+
+def _write(target: sqlite3.Connection, table: str, row: Row) -> bool:
+    """Write a row unless it is not what had been written; True if it was."""
+    if table != "prediction" and not _is_json(row[1]):
+        return False
+    marks = ", ".join("?" * len(row))
+    try:
+        target.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        return False
+    return True
+
+
+def _remove_torn(target: sqlite3.Connection) -> int:
+    """Remove what is not whole; how many predictions that were."""
+    torn = target.execute(
+        "DELETE FROM prediction WHERE seq NOT IN (SELECT seq FROM input) "
+        f"OR status = '{Status.COMPLETED}' AND seq NOT IN (SELECT seq FROM result)"
+    )
+    ended = f"SELECT seq FROM prediction WHERE status = '{Status.COMPLETED}'"
+    target.execute("DELETE FROM input WHERE seq NOT IN (SELECT seq FROM prediction)")
+    target.execute(f"DELETE FROM result WHERE seq NOT IN ({ended})")
+    return torn.rowcount
 
 
 def _is_json(body: Any) -> bool:
