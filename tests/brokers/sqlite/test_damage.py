@@ -285,8 +285,9 @@ async def test_a_damaged_file_that_has_to_be_copied_is_kept_for_its_owner_alone(
 
     damaged, _ = await left_by_a_killed_server(queue)
     monkeypatch.setattr(Path, "hardlink_to", no_links)
+    damaged.path.chmod(0o600)
     salvaging.salvage(damaged.path)
-    assert list(damaged.path.parent.glob("copy.db.corrupt-*"))
+    assert list(damaged.path.parent.glob("copy.db.corrupt-*-wal"))
     assert not others_may_read(damaged.path.parent)
 
 
@@ -354,3 +355,78 @@ async def test_what_lies_before_the_end_is_saved_where_the_end_cannot_be_read(
     saved, lost = saved_and_lost(salvaging.salvage(queue.path))
     assert saved > COUNT - 4 * COUNT // len(parts)
     assert lost == "it is not known how many"
+
+
+def die_before_step(number: int, damaged: Queue) -> bool:
+    """Salvage in another process, which is killed before it changes so many names; or was it?"""
+    left = number
+
+    def dying(change: Callable[..., Any]) -> Callable[..., Any]:
+        def change_or_die(*arguments: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*arguments)
+
+        return change_or_die
+
+    if not (child := os.fork()):
+        for name in ("rename", "unlink", "hardlink_to", "touch"):
+            setattr(Path, name, dying(getattr(Path, name)))
+        salvaging.salvage(damaged.path)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+async def test_a_salvage_may_be_killed_before_any_step_and_the_next_saves_as_much(
+    queue: Queue,
+) -> None:
+    killed, _ = await left_by_a_killed_server(queue)
+    cut_off_the_end(killed)
+    saved: list[int] = []
+    was_killed = True
+    while was_killed:
+        damaged = Queue(queue.path.with_name(f"step{len(saved)}") / "copy.db")
+        damaged.path.parent.mkdir()
+        shutil.copy(killed.path, damaged.path)
+        shutil.copy(killed.wal, damaged.wal)
+        was_killed = die_before_step(len(saved), damaged)
+        async with damaged.opened(salvage=True) as broker:
+            saved.append(len((await broker.list(limit=COUNT + 2)).predictions))
+    assert len(saved) > 5
+    assert set(saved) == {saved[-1]}
+    assert saved[-1] > 0
+
+
+async def test_damaged_files_of_the_same_second_are_both_kept(queue: Queue) -> None:
+    damaged, _ = await left_by_a_killed_server(queue)
+    kept = set()
+    for damage in (cut_off_the_end, overwrite_many_pages):
+        damage(damaged)
+        kept.add(bytes_of(damaged.path))
+        salvaging.salvage(damaged.path)
+    files = damaged.path.parent.glob("copy.db.corrupt-*Z*")
+    assert kept <= {bytes_of(file) for file in files}
+
+
+async def test_a_backup_that_was_put_back_is_not_replaced_by_what_was_salvaged(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, 3)
+    left = queue.path.with_name("queue.db.salvaged")
+    left.write_bytes(b"of a salvage that was cut off")
+    async with queue.opened() as broker:
+        assert await drain(broker) == [prediction.id for prediction in submitted]
+    assert bytes_of(left) == b"of a salvage that was cut off"
+
+
+async def test_nothing_of_a_damaged_file_is_left_beside_the_new_one(queue: Queue) -> None:
+    damaged, accepted = await left_by_a_killed_server(queue)
+    journal = damaged.path.with_name("copy.db-journal")
+    journal.write_bytes(b"what a crash left")
+    assert f"could be saved: {len(accepted)};" in salvaging.salvage(damaged.path)
+    assert not list(damaged.path.parent.glob("copy.db-*"))
+    (kept,) = damaged.path.parent.glob("copy.db.corrupt-*-journal")
+    assert bytes_of(kept) == b"what a crash left"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from heapq import heappop, heappush
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def salvage(path: Path) -> str:
 
     Returns a sentence that says how much that was. The damaged file is kept as it is; nothing of
     a prediction is taken whose input, or result if it has one, cannot be read. Until all is
-    copied nothing is changed; if what follows is cut off, `finish_salvage` completes it.
+    copied nothing is changed; if it is cut off once the damaged file has been set aside,
+    `finish_salvage` completes it.
     """
     has_log = _with(path, "-wal").exists()
     working, fresh = _with(path, ".salvaging"), _with(path, ".salvaged-unfinished")
@@ -47,9 +49,12 @@ def salvage(path: Path) -> str:
             source.execute("PRAGMA writable_schema = ON")  # read a file also if it is cut off
             tries = _TRIES + working.stat().st_size // _BYTES_A_TRY
             saved, lost = _copy_rows(source, target, tries)
-        damaged = _with(path, f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        _link(path, damaged)
+        damaged = _name_to_keep(path)
+        _link_companions(path, damaged)
         fresh.rename(_with(path, ".salvaged"))
+        sync_directory(path.parent)
+        path.rename(damaged)
+        sync_directory(path.parent)
     finally:
         _remove(working, fresh)
     finish_salvage(path)
@@ -62,11 +67,14 @@ def salvage(path: Path) -> str:
 
 
 def finish_salvage(path: Path) -> None:
-    """Put what was salvaged in its place, if a salvage got so far."""
+    """Put what was salvaged in the place of the damaged file, if that has been set aside.
+
+    A file that lies there is not touched: it is the damaged one, or a backup.
+    """
     salvaged = _with(path, ".salvaged")
-    if salvaged.exists():
-        _with(path, "-wal").unlink(missing_ok=True)  # the log of the damaged file, kept with it
-        salvaged.replace(path)
+    if salvaged.exists() and not (path.exists() and path.stat().st_size):
+        _remove(path)  # the log of the damaged file, which is kept with it
+        salvaged.rename(path)
         sync_directory(path.parent)
 
 
@@ -235,14 +243,22 @@ def _remove(*paths: Path) -> None:
             part.unlink()
 
 
-def _link(path: Path, other: Path) -> None:
-    """Give a file and its log another name as well."""
+def _name_to_keep(path: Path) -> Path:
+    """A name for a damaged file under which none is kept yet."""
+    name = f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    ends = chain([""], (f"-{number}" for number in count(2)))
+    return next(free for end in ends if not _parts(free := path.with_name(name + end)))
+
+
+def _link_companions(path: Path, other: Path) -> None:
+    """Give the log of a file another name as well, beside that which the file will have."""
     for part in _parts(path):
-        name = _with(other, part.name.removeprefix(path.name))
-        try:
-            name.hardlink_to(part)
-        except OSError:  # not every file system can
-            _copy_part(part, name)
+        if part != path:
+            name = _with(other, part.name.removeprefix(path.name))
+            try:
+                name.hardlink_to(part)
+            except OSError:  # not every file system can
+                _copy_part(part, name)
 
 
 def _parts(path: Path) -> list[Path]:
