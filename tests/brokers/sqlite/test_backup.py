@@ -229,3 +229,9 @@ def test_the_database_of_another_program_is_not_a_queue_to_back_up(tmp_path: Pat
     with pytest.raises(ConfigurationError, match="database of another program"):
         back_up(tmp_path / "other.db", tmp_path / "copy.db")
     assert "copy.db" not in names(tmp_path)
+
+
+def test_a_file_that_never_was_a_queue_is_not_backed_up(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("my notes\n" * 1_000)
+    with pytest.raises(ConfigurationError, match=r"notes\.txt is not a queue"):
+        back_up(tmp_path / "notes.txt", tmp_path / "copy.db")

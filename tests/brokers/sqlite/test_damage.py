@@ -18,7 +18,7 @@ import pytest
 from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
 from zypher.brokers.sqlite import salvage as salvaging
 from zypher.brokers.sqlite.store import Store
-from zypher.errors import Unavailable
+from zypher.errors import ConfigurationError, Unavailable
 from zypher.prediction import Status
 
 pytestmark = pytest.mark.anyio
@@ -430,3 +430,12 @@ async def test_nothing_of_a_damaged_file_is_left_beside_the_new_one(queue: Queue
     assert not list(damaged.path.parent.glob("copy.db-*"))
     (kept,) = damaged.path.parent.glob("copy.db.corrupt-*-journal")
     assert bytes_of(kept) == b"what a crash left"
+
+
+async def test_a_file_that_never_was_a_queue_is_not_salvaged(queue: Queue) -> None:
+    queue.path.write_text("my notes\n" * 1_000)
+    with pytest.raises(ConfigurationError, match=r"queue\.db is not a queue"):
+        async with queue.opened(salvage=True):
+            pass
+    assert bytes_of(queue.path) == b"my notes\n" * 1_000
+    assert not list(queue.path.parent.glob("queue.db.corrupt-*"))

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from zypher.brokers.sqlite.files import InUse, Lock
+from zypher.brokers.sqlite.files import InUse, Lock, require_queue
 from zypher.brokers.sqlite.store import (
     Damaged,
     copy_database,
@@ -97,6 +97,7 @@ def back_up(path: Path, target: Path) -> None:
 
 def _copy_unused(path: Path, target: Path) -> None:
     try:
+        require_queue(path)
         inspect(path)
         with looking_into(path) as source, _unfinished(target) as copy:
             copy_database(source, copy)

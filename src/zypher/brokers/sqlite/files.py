@@ -19,6 +19,9 @@ _REMOTE = {
     *("glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "vboxsf", "prl_fs"),
 }
 
+# What every SQLite database begins with (https://sqlite.org/fileformat.html, 1.3).
+_HEADER = b"SQLite format 3\0"
+
 
 def path_of(url: str) -> Path:
     """The file that `sqlite:///relative.db` or `sqlite:////absolute.db` names.
@@ -65,6 +68,20 @@ def create(path: Path) -> None:
             f"The queue's file {path} cannot be opened: {error.strerror}. "
             "Choose another with --broker sqlite:///PATH"
         ) from None
+
+
+def require_queue(path: Path) -> None:
+    """Raise `ConfigurationError` for a file that neither is a database nor was one.
+
+    Only a queue has a log, and one whose first page is broken has nothing to save without it.
+    The file must not be open in this process, as for `create`.
+    """
+    with path.open("rb") as file:
+        is_database = file.read(len(_HEADER)) == _HEADER
+    if not is_database and not path.with_name(path.name + "-wal").exists():
+        raise ConfigurationError(
+            f"{path} is not a queue. Give the queue a file of its own: --broker sqlite:///OTHER.db"
+        )
 
 
 class InUse(ConfigurationError):

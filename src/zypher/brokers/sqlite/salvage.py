@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from zypher.brokers.sqlite.files import require_queue
 from zypher.brokers.sqlite.store import migrate, schema, sync_directory
 from zypher.prediction import Status
 
@@ -33,8 +34,9 @@ def salvage(path: Path) -> str:
     Returns a sentence that says how much that was. The damaged file is kept as it is; nothing of
     a prediction is taken whose input, or result if it has one, cannot be read. Until all is
     copied nothing is changed; if it is cut off once the damaged file has been set aside,
-    `finish_salvage` completes it.
+    `finish_salvage` completes it. Raises `ConfigurationError` for a file that is no queue.
     """
+    require_queue(path)
     has_log = _with(path, "-wal").exists()
     working, fresh = _with(path, ".salvaging"), _with(path, ".salvaged-unfinished")
     _remove(working, fresh)  # of a salvage that was killed
