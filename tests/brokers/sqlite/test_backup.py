@@ -8,12 +8,14 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.brokers.sqlite.conftest import Queue, drain, submit
 from zypher.brokers.sqlite import backup
 from zypher.brokers.sqlite.backup import back_up
+from zypher.brokers.sqlite.store import copy_database, migrate, schema
 from zypher.errors import ConfigurationError
 
 pytestmark = pytest.mark.anyio
@@ -235,3 +237,38 @@ def test_a_file_that_never_was_a_queue_is_not_backed_up(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("my notes\n" * 1_000)
     with pytest.raises(ConfigurationError, match=r"notes\.txt is not a queue"):
         back_up(tmp_path / "notes.txt", tmp_path / "copy.db")
+
+
+async def test_of_two_backups_to_one_name_at_once_one_is_made_and_one_refused(
+    queue: Queue, tmp_path: Path
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1_000, b'"' + b"x" * 1_000 + b'"')
+        made, refused = sorted(
+            await asyncio.gather(
+                *(asyncio.to_thread(back_up, queue.path, tmp_path / "copy.db") for _ in range(2)),
+                return_exceptions=True,
+            ),
+            key=lambda outcome: outcome is not None,
+        )
+    assert made is None
+    assert isinstance(refused, ConfigurationError)
+    assert "exists already" in str(refused)
+    assert "copy.db.unfinished" not in names(tmp_path)
+
+
+def test_what_appears_under_the_name_while_the_copy_is_made_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "copy.db"
+
+    def meanwhile(*arguments: Any) -> None:
+        copy_database(*arguments)
+        target.write_text("precious")
+
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as file:
+        migrate(file, schema())
+    monkeypatch.setattr(backup, "copy_database", meanwhile)
+    with pytest.raises(ConfigurationError, match="exists already"):
+        back_up(tmp_path / "queue.db", target)
+    assert target.read_text() == "precious"

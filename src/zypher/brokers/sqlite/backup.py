@@ -38,6 +38,7 @@ class BackupService:
         """`backup` makes the copy of the queue at `path`."""
         self._path = path
         self._backup = backup
+        self._one_at_a_time = asyncio.Lock()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -64,9 +65,13 @@ class BackupService:
 
     async def _outcome(self, target: Path) -> str:
         try:
-            with _unfinished(target) as copy:
-                await self._backup(copy)
-                await asyncio.to_thread(_complete, copy, target)
+            async with self._one_at_a_time:
+                _require_new(target)
+                with _unfinished(target) as copy:
+                    await self._backup(copy)
+                    await asyncio.to_thread(_complete, copy, target)
+        except ConfigurationError as error:
+            return str(error)
         except (sqlite3.Error, OSError, ValueError, Damaged, ZypherError) as error:
             return _failure(self._path, target, error)
         log.warning("The queue was copied to %s.", target)
@@ -78,8 +83,7 @@ def back_up(path: Path, target: Path) -> None:
 
     Raises `ConfigurationError`, one sentence, when that cannot be.
     """
-    if target.exists():
-        raise ConfigurationError(f"{target} exists already. Give the backup a new name.")
+    _require_new(target)
     if not target.parent.is_dir():
         raise ConfigurationError(f"There is no directory {target.parent} for the backup.")
     if not path.exists():
@@ -93,6 +97,11 @@ def back_up(path: Path, target: Path) -> None:
         outcome = _ask_server(path, target)
         if outcome != _DONE:
             raise ConfigurationError(outcome) from None
+
+
+def _require_new(target: Path) -> None:
+    if target.exists():
+        raise ConfigurationError(f"{target} exists already. Give the backup a new name.")
 
 
 def _copy_unused(path: Path, target: Path) -> None:
@@ -132,6 +141,7 @@ def _complete(copy: Path, target: Path) -> None:
         if finding != "ok":
             raise Damaged(finding.rpartition("\n")[2])
         connection.execute("UPDATE file SET clean = 1")  # no log belongs to it
+    _require_new(target)
     copy.rename(target)
     sync_directory(target.parent)
 
