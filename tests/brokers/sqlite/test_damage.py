@@ -330,6 +330,23 @@ def saved_and_lost(report: str) -> tuple[int, str]:
     return int(saved), lost
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"    options ", b"    o\xf0tions "),
+        (b"    options ", b" -- options "),
+        (b"TABLE input", b"TABLE inpus"),
+    ],
+)
+async def test_a_salvage_bears_a_schema_that_is_damaged(
+    queue: Queue, before: bytes, after: bytes
+) -> None:
+    damaged, _ = await left_by_a_killed_server(queue)
+    replace_bytes(damaged, before, after)
+    damaged.wal.write_bytes(b"")
+    assert "could be saved: 0;" in salvaging.salvage(damaged.path)
+
+
 @pytest.mark.timeout(30)
 async def test_a_wrong_place_does_not_make_a_salvage_endless(queue: Queue) -> None:
     async with queue.opened():

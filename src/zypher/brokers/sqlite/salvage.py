@@ -22,6 +22,9 @@ from zypher.prediction import Status
 _TRIES = 100_000
 _BYTES_A_TRY = 1_000
 
+# What a read of a damaged database raises; the second, of names of columns.
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+
 _FIRST_PLACE = 1
 _LAST_PLACE = 2**63 - 1  # that SQLite can have
 
@@ -87,8 +90,6 @@ def _copy_rows(
 
     None for the second means that not even their number can be read.
     """
-    if not _is_readable(source):
-        return 0, None
     target.execute("BEGIN")
     lost = _copy_table(source, target, "prediction", tries)
     _copy_table(source, target, "input", tries)
@@ -99,23 +100,27 @@ def _copy_rows(
     return saved, None if lost is None else lost + torn
 
 
-def _is_readable(source: sqlite3.Connection) -> bool:
-    try:
-        source.execute("SELECT count(*) FROM sqlite_schema")
-    except sqlite3.Error:
-        return False
-    return True
-
-
 def _copy_table(
     source: sqlite3.Connection, target: sqlite3.Connection, table: str, tries: int
 ) -> int | None:
     """Copy the rows that can be read; at most how many others there are, if that can be told."""
+    if not _is_known(source, target, table):
+        return None
     reader = _Reader(source, table, tries)
     rejected = 0
     for row in reader.rows():
         rejected += not _write(target, table, row)
     return None if reader.has_given_up else reader.unreadable + rejected
+
+
+def _is_known(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> bool:
+    """False if the schema cannot be read, or has no such table: no row would be of use."""
+    query = f"SELECT * FROM {table} LIMIT 0"
+    try:
+        columns = source.execute(query).description
+    except _UNREADABLE:
+        return False
+    return len(columns) == len(target.execute(query).description)
 
 
 class _Reader:
@@ -141,7 +146,7 @@ class _Reader:
                 for row in self._source.execute(query, (first, last)):
                     first = max(first, row[0] + 1)
                     yield row
-            except sqlite3.Error:
+            except _UNREADABLE:
                 self._tries -= 1
                 self._try_again(max(first, self._ends[0]), min(last, self._ends[1]))
 
@@ -162,7 +167,7 @@ class _Reader:
     def _end(self, end: str, default: int) -> int:
         """The first or the last place; in doubt that of a table which has the same places."""
         for table in (self._table, "prediction", "input"):
-            with suppress(sqlite3.Error):
+            with suppress(*_UNREADABLE):
                 (place,) = self._source.execute(f"SELECT {end}(seq) FROM {table}").fetchone()
                 return default if place is None else int(place)
         return default
