@@ -232,12 +232,12 @@ def salvage_and_die(damaged: Queue, after: int) -> None:
     write = salvaging._write
     left = after
 
-    def write_or_die(*arguments: Any) -> bool:
+    def write_or_die(*arguments: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return write(*arguments)
+        write(*arguments)
 
     if not (child := os.fork()):
         setattr(salvaging, "_write", write_or_die)  # noqa: B010
@@ -354,8 +354,8 @@ async def test_a_wrong_place_does_not_make_a_salvage_endless(queue: Queue) -> No
     in_order(queue, last_place=2**62)
     overwrite(queue, leaves(queue, "prediction")[5])
     saved, lost = saved_and_lost(salvaging.salvage(queue.path))
-    assert saved + int(lost) == COUNT
-    assert 0 < int(lost) < COUNT // 5
+    assert COUNT * 4 // 5 < saved < COUNT
+    assert lost == "it is not known how many"
 
 
 @pytest.mark.timeout(30)

@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from heapq import heappop, heappush
@@ -27,6 +27,7 @@ _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 _FIRST_PLACE = 1
 _LAST_PLACE = 2**63 - 1  # that SQLite can have
+_LAST_COUNTED = 2**40  # a place beyond it was never given
 
 Row = tuple[Any, ...]
 
@@ -91,26 +92,45 @@ def _copy_rows(
     None for the second means that not even their number can be read.
     """
     target.execute("BEGIN")
-    lost = _copy_table(source, target, "prediction", tries)
-    _copy_table(source, target, "input", tries)
-    _copy_table(source, target, "result", tries)
-    torn = _remove_torn(target)
+    tables = ("prediction", "input", "result")
+    was_complete = [_copy_table(source, target, table, tries) for table in tables]
+    _remove_torn(target)
     (saved,) = target.execute("SELECT count(*) FROM prediction").fetchone()
     target.execute("COMMIT")
-    return saved, None if lost is None else lost + torn
+    places = _places(source) if all(was_complete) else None
+    return saved, None if places is None else places - saved
 
 
 def _copy_table(
     source: sqlite3.Connection, target: sqlite3.Connection, table: str, tries: int
-) -> int | None:
-    """Copy the rows that can be read; at most how many others there are, if that can be told."""
+) -> bool:
+    """Copy the rows that can be read; True if all places were tried."""
     if not _is_known(source, target, table):
-        return None
+        return False
     reader = _Reader(source, table, tries)
-    rejected = 0
     for row in reader.rows():
-        rejected += not _write(target, table, row)
-    return None if reader.has_given_up else reader.unreadable + rejected
+        _write(target, table, row)
+    return not reader.has_given_up
+
+
+def _places(source: sqlite3.Connection) -> int | None:
+    """How many places there are from the first that may be taken to the last.
+
+    Counted so, and not by what fails: a damaged tree can also leave out rows without a word.
+    """
+    tables = ("prediction", "input")
+    first = min(_end(source, [table], "min") or _FIRST_PLACE for table in tables)
+    last = max(_end(source, [table], "max") or 0 for table in tables)
+    return None if last - first > _LAST_COUNTED else max(0, last - max(first, _FIRST_PLACE) + 1)
+
+
+def _end(source: sqlite3.Connection, tables: Sequence[str], end: str) -> int | None:
+    """The first or the last place of the first of these tables that tells it."""
+    for table in tables:
+        with suppress(*_UNREADABLE):
+            (place,) = source.execute(f"SELECT {end}(seq) FROM {table}").fetchone()
+            return place if place is None else int(place)
+    return None
 
 
 def _is_known(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> bool:
@@ -124,7 +144,7 @@ def _is_known(source: sqlite3.Connection, target: sqlite3.Connection, table: str
 
 
 class _Reader:
-    """Reads the rows of a damaged table; `unreadable` counts the places that cannot be read."""
+    """Reads the rows of a damaged table."""
 
     def __init__(self, source: sqlite3.Connection, table: str, tries: int) -> None:
         """`tries`: how many reads may fail before it gives up."""
@@ -132,8 +152,10 @@ class _Reader:
         self._table = table
         self._tries = tries
         self._ranges = _Ranges()
-        self._ends = self._end("min", _FIRST_PLACE), self._end("max", _LAST_PLACE)
-        self.unreadable = 0
+        # In doubt, those of a table that has the same places.
+        alike = (table, "prediction", "input")
+        self._first = _end(source, alike, "min") or _FIRST_PLACE
+        self._last = _end(source, alike, "max") or _LAST_PLACE
 
     def rows(self) -> Iterator[Row]:
         """The rows that can be read."""
@@ -148,7 +170,7 @@ class _Reader:
                     yield row
             except _UNREADABLE:
                 self._tries -= 1
-                self._try_again(max(first, self._ends[0]), min(last, self._ends[1]))
+                self._try_again(max(first, self._first), min(last, self._last))
 
     @property
     def has_given_up(self) -> bool:
@@ -161,16 +183,6 @@ class _Reader:
             middle = (first + last) // 2
             self._ranges.add(first, middle)
             self._ranges.add(middle + 1, last)
-        elif first == last:
-            self.unreadable += 1
-
-    def _end(self, end: str, default: int) -> int:
-        """The first or the last place; in doubt that of a table which has the same places."""
-        for table in (self._table, "prediction", "input"):
-            with suppress(*_UNREADABLE):
-                (place,) = self._source.execute(f"SELECT {end}(seq) FROM {table}").fetchone()
-                return default if place is None else int(place)
-        return default
 
 
 class _Ranges:
@@ -197,28 +209,23 @@ class _Ranges:
         return first, last
 
 
-def _write(target: sqlite3.Connection, table: str, row: Row) -> bool:
-    """Write a row unless it is not what had been written; True if it was."""
-    if table != "prediction" and not _is_json(row[1]):
-        return False
-    marks = ", ".join("?" * len(row))
-    try:
-        target.execute(f"INSERT INTO {table} VALUES ({marks})", row)
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        return False
-    return True
+def _write(target: sqlite3.Connection, table: str, row: Row) -> None:
+    """Write a row unless it is not what had been written."""
+    if table == "prediction" or _is_json(row[1]):
+        marks = ", ".join("?" * len(row))
+        with suppress(sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            target.execute(f"INSERT INTO {table} VALUES ({marks})", row)
 
 
-def _remove_torn(target: sqlite3.Connection) -> int:
-    """Remove what is not whole; how many predictions that were."""
-    torn = target.execute(
+def _remove_torn(target: sqlite3.Connection) -> None:
+    """Remove what is not whole."""
+    target.execute(
         "DELETE FROM prediction WHERE seq NOT IN (SELECT seq FROM input) "
         f"OR status = '{Status.COMPLETED}' AND seq NOT IN (SELECT seq FROM result)"
     )
     ended = f"SELECT seq FROM prediction WHERE status = '{Status.COMPLETED}'"
     target.execute("DELETE FROM input WHERE seq NOT IN (SELECT seq FROM prediction)")
     target.execute(f"DELETE FROM result WHERE seq NOT IN ({ended})")
-    return torn.rowcount
 
 
 def _is_json(body: Any) -> bool:
