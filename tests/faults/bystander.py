@@ -11,16 +11,35 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import httpx2
 
+from tests.faults.history import Fault
 from tests.faults.report import Size, percentile
 from tests.harness import PATIENCE
 
-# The model that is called: two at a time, of 50 ms each.
+# The model that is called: four at a time, of 50 ms each.
 MODEL = "aside"
-_CALLERS = 2
+_CALLERS = 4
+
+# So many seconds after a fault it is over, and calls should be as they were before.
+_AFTERMATH = 1.0
+
+
+class _Call(NamedTuple):
+    """When a call was made and when it was answered."""
+
+    asked: float
+    answered: float
+
+    @property
+    def seconds(self) -> float:
+        return self.answered - self.asked
+
+    def is_hit_by(self, fault: Fault) -> bool:
+        """True if any of it fell into what a fault brought with it."""
+        return fault.at <= self.answered and self.asked <= fault.at + _AFTERMATH
 
 
 class Bystander:
@@ -29,8 +48,6 @@ class Bystander:
     def __init__(self, url: str, directory: Path) -> None:
         self._url = url
         self._file = directory / "bystander.log"
-        self._normal: list[float] = []
-        self._times: list[float] = []
 
     async def __aenter__(self) -> Self:
         with self._file.open("w") as file:
@@ -41,29 +58,30 @@ class Bystander:
     async def __aexit__(self, *_: object) -> None:
         with self._process:
             self._process.terminate()
-        self._times = self._read()[len(self._normal) :]
 
-    async def settle(self, size: Size) -> None:
-        """Let it find out what is normal; what comes from now on is compared with that."""
-        await asyncio.sleep(size.of(1, 10))
-        self._normal = self._read()
+    def remark(self, faults: Sequence[Fault]) -> str:
+        """What it noticed of these faults, in words."""
+        quiet, hit = self._times(faults)
+        return f"another model's p99 went from {_p99(quiet)} to {_p99(hit)}"
 
-    def remark(self) -> str:
-        """What it noticed, in words."""
-        return f"another model's p99 went from {_p99(self._normal)} to {_p99(self._times)}"
-
-    def noticed(self, size: Size, bound: float) -> list[str]:
-        """A violation if its p99 grew to more than `bound` times what was normal.
+    def noticed(self, faults: Sequence[Fault], size: Size, bound: float) -> list[str]:
+        """A violation if its p99 was more than `bound` times as long while the faults lasted.
 
         A small test has too few calls for a p99.
         """
         if size is Size.SMALL:
             return []
-        normal, now = (percentile(times, 0.99) for times in (self._normal, self._times))
-        return [f"{self.remark()}, more than {bound:g} times."] if now > bound * normal else []
+        quiet, hit = (percentile(times, 0.99) for times in self._times(faults))
+        return [f"{self.remark(faults)}, more than {bound:g} times."] if hit > bound * quiet else []
 
-    def _read(self) -> list[float]:
-        return [float(line) for line in self._file.read_text().splitlines()]
+    def _times(self, faults: Sequence[Fault]) -> tuple[list[float], list[float]]:
+        """The seconds of the calls between the faults, and of those that they could hit."""
+        quiet: list[float] = []
+        hit: list[float] = []
+        for line in self._file.read_text().splitlines():
+            call = _Call(*map(float, line.split()))
+            (hit if any(map(call.is_hit_by, faults)) else quiet).append(call.seconds)
+        return quiet, hit
 
 
 def _p99(times: Sequence[float]) -> str:
@@ -72,10 +90,10 @@ def _p99(times: Sequence[float]) -> str:
 
 async def _call(client: httpx2.AsyncClient) -> None:
     while True:
-        started = time.perf_counter()
+        asked = time.monotonic()
         response = await client.post(f"/models/{MODEL}/predict", json={"input": 0.05})
         assert response.status_code == 200, response.text
-        print(time.perf_counter() - started, flush=True)
+        print(asked, time.monotonic(), flush=True)
 
 
 async def _main(url: str) -> None:

@@ -28,10 +28,9 @@ async def killed_replicas(size: Size, directory: Path) -> Report:
     """kill -9 of a replica while it runs something, again and again."""
     arguments = ("--replicas", "2", "--concurrency", "8", "--max-crashes", "100")
     async with Rig(directory, "work", target(MODEL), *arguments) as rig:
-        async with Bystander(rig.url, directory) as bystander, rig.load(clients=24) as load:
-            await bystander.settle(size)
+        async with Bystander(rig.url, directory) as bystander, rig.load() as load:
             for _ in range(size.of(5, 20)):
-                await load.accepts(size.of(20, 50))
+                await load.accepts(size.of(20, 300))
                 await _kill_a_busy_one(rig)
         rig.history.runs = rig.runs()
         late = [seconds for seconds in invariants.recoveries(rig.history) if seconds > _SOON]
@@ -40,8 +39,8 @@ async def killed_replicas(size: Size, directory: Path) -> Report:
             "kill -9 of replicas",
             *sentences,
             *invariants.failed(rig.history),
-            *bystander.noticed(size, _UNNOTICED),
-            remarks=[bystander.remark()],
+            *bystander.noticed(rig.history.faults, size, _UNNOTICED),
+            remarks=[bystander.remark(rig.history.faults)],
         )
 
 
@@ -63,7 +62,6 @@ async def poison(size: Size, directory: Path) -> Report:
     quarter = size.of(25, 250)
     async with Rig(directory, "work", target(MODEL), "--concurrency", "20") as rig:
         async with Bystander(rig.url, directory) as bystander, rig.load() as load:
-            await bystander.settle(size)
             for kind in _POISONS:
                 await load.accepts(quarter)
                 await load.submit(kind, rig.work(kind, poison=kind))
@@ -75,8 +73,8 @@ async def poison(size: Size, directory: Path) -> Report:
         return await rig.report(
             "poison",
             *_wrong_ends(rig.history),
-            *bystander.noticed(size, _BEARABLE),
-            remarks=[*remarks, bystander.remark()],
+            *bystander.noticed(deaths, size, _BEARABLE),
+            remarks=[*remarks, bystander.remark(deaths)],
         )
 
 
