@@ -14,11 +14,15 @@
         ├── Conflict                  conflict
         ├── Canceled                  canceled
         ├── InvalidInput              invalid_input
+        ├── IdempotencyMismatch       idempotency_mismatch
         ├── QueueFull                 queue_full
         ├── ModelError                model_error
         ├── ModelCrashed              model_crashed
         ├── InvalidOutput             invalid_output
         ├── ResultTooLarge            result_too_large
+        ├── QueueTimeout              queue_timeout
+        ├── RunTimeout                run_timeout
+        ├── DeadlineExceeded          deadline
         ├── Unavailable               unavailable
         ├── StorageFull               storage_full
         └── Internal                  internal
@@ -142,6 +146,12 @@ class InvalidInput(PredictionError):
         super().__init__(message, errors=errors or whole)
 
 
+class IdempotencyMismatch(PredictionError):
+    """The idempotency key belongs to another input."""
+
+    code = "idempotency_mismatch"
+
+
 class QueueFull(PredictionError):
     """As many predictions wait as the settings allow."""
 
@@ -170,6 +180,24 @@ class ResultTooLarge(PredictionError):
     """The model returned more than `max-result-size`."""
 
     code = "result_too_large"
+
+
+class QueueTimeout(PredictionError):
+    """The prediction was not started within its `queue_timeout`."""
+
+    code = "queue_timeout"
+
+
+class RunTimeout(PredictionError):
+    """The prediction ran longer than its `run_timeout`."""
+
+    code = "run_timeout"
+
+
+class DeadlineExceeded(PredictionError):
+    """The prediction was not finished within its `deadline`."""
+
+    code = "deadline"
 
 
 class Unavailable(PredictionError):

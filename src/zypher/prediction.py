@@ -13,6 +13,8 @@ import os
 import sys
 import time
 import uuid
+import zlib
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -52,12 +54,41 @@ class Claim(NamedTuple):
     attempt: int
 
 
+class Options(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a client may ask for beside an input. Times are seconds; None sets no limit.
+
+    The three clocks: `queue_timeout` runs until the first start, `run_timeout` during each run,
+    `deadline` from the submission to the end.
+    """
+
+    queue_timeout: float | None = None
+    run_timeout: float | None = None
+    deadline: float | None = None
+    ttl: float | None = None  # how long it is kept after its end, if not as long as others
+    retries: int = 0  # how often it may run again because the model raised
+    webhook: str | None = None
+
+
+NO_OPTIONS = Options()
+
+
+class Due(NamedTuple):
+    """When a clock runs out, in seconds since the epoch, and the name of the clock."""
+
+    at: float
+    clock: str
+
+
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a prediction failed: a stable `code` and a sentence for a person."""
+    """Why a prediction failed: a stable `code` and a sentence for a person.
+
+    `log`: the last lines that the model wrote before, where they tell more.
+    """
 
     code: str
     detail: str
     errors: list[dict[str, Any]] | None = None
+    log: list[str] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -75,7 +106,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
     input: bytes  # JSON text, exactly as the client sent it
     created: float
     owner: str | None = None
-    options: bytes = b"{}"
+    options: Options = NO_OPTIONS
     status: Status = Status.QUEUED
     result: bytes | None = None
     failure: Failure | None = None
@@ -85,6 +116,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
     crashes: int = 0
     # After a crash in company: the most suspects that may share its next process.
     company: int | None = None
+    # Runs that were repeated because the model raised, and when the next one may begin.
+    retried: int = 0
+    not_before: float | None = None
     started: float | None = None
     finished: float | None = None
     expires: float | None = None
@@ -101,23 +135,49 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
 
     @property
     def size(self) -> int:
-        """Bytes of its input and options: what it takes up while it waits."""
-        return len(self.input) + len(self.options)
+        """Bytes of its input: what it takes up while it waits."""
+        return len(self.input)
+
+    @property
+    def due(self) -> Due | None:
+        """The first of its clocks to run out if it stays in its present status."""
+        options = self.options
+        if options is NO_OPTIONS or self.status.terminal:
+            return None
+        clocks = []
+        if options.deadline is not None:
+            clocks.append(Due(self.created + options.deadline, "deadline"))
+        if options.queue_timeout is not None and not self.attempt:
+            clocks.append(Due(self.created + options.queue_timeout, "queue_timeout"))
+        if options.run_timeout is not None and self.started is not None:
+            clocks.append(Due(self.started + options.run_timeout, "run_timeout"))
+        return min(clocks, default=None)
 
     def claimed(self, now: float) -> Self:
         """A worker takes it: a new attempt begins."""
         self._require(Status.QUEUED)
-        return replace(self, status=Status.PROCESSING, attempt=self.attempt + 1, started=now)
+        attempt = self.attempt + 1
+        return replace(
+            self, status=Status.PROCESSING, attempt=attempt, started=now, not_before=None
+        )
 
     def released(self) -> Self:
         """Its worker gives it back unharmed: nothing is charged."""
         self._require(Status.PROCESSING)
         return replace(self, status=Status.QUEUED, started=None)
 
-    def crashed(self, now: float, ending: str, *, company: int, max_crashes: int) -> Self:
+    def crashed(
+        self,
+        now: float,
+        ending: str,
+        *,
+        company: int,
+        max_crashes: int,
+        log: Sequence[str] = (),
+    ) -> Self:
         """Its process died while `company` predictions ran there, this one among them.
 
-        `ending` says how, as in "was killed by SIGKILL".
+        `ending` says how, as in "was killed by SIGKILL"; `log` has the last lines it wrote.
         Alone it is charged, and fails after `max_crashes`. In company nobody knows who did
         it: all are queued again uncharged, and may next share a process with half as many.
         """
@@ -131,16 +191,30 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
             "model_crashed",
             f"The model's process died {crashes} times while it ran this prediction alone; "
             f"the last time, it {ending}.",
+            log=list(log) or None,
         )
         return replace(self.ended(Outcome(failure=failure), now), crashes=crashes)
 
+    def finished_with(self, outcome: Outcome, now: float) -> Self:
+        """A run came to an end. What the model raised in it may be tried again, if asked for."""
+        again = self._retried(now) if _is_model_error(outcome) else None
+        return again or self.ended(outcome, now)
+
     def ended(self, outcome: Outcome, now: float) -> Self:
-        """Its run came to an end, good or bad. Final."""
+        """It came to an end, good or bad. Final."""
         self._require(Status.QUEUED, Status.PROCESSING)
         status = Status.COMPLETED if outcome.failure is None else Status.FAILED
         return replace(
             self, status=status, result=outcome.result, failure=outcome.failure, finished=now
         )
+
+    def timed_out(self, now: float) -> Self:
+        """The first of its clocks ran out. Final."""
+        assert self.due is not None
+        clock = self.due.clock
+        limit = getattr(self.options, clock)
+        failure = Failure(clock, _TIMED_OUT[clock].format(f"{clock} ({limit:g} s)"))
+        return self.ended(Outcome(failure=failure), now)
 
     def canceled(self, now: float) -> Self:
         """Somebody called it off. Final."""
@@ -148,9 +222,40 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
         failure = Failure("canceled", "The prediction was canceled.")
         return replace(self, status=Status.CANCELED, failure=failure, finished=now)
 
+    def _retried(self, now: float) -> Self | None:
+        """Queued for one more run, after a pause; None if it may not, or could not in time."""
+        not_before = now + retry_delay(self.id, self.retried)
+        due = self.released().due
+        if self.retried >= self.options.retries or (due is not None and due.at <= not_before):
+            return None
+        return replace(self.released(), retried=self.retried + 1, not_before=not_before)
+
     def _require(self, *statuses: Status) -> None:
         if self.status not in statuses:
             raise IllegalMove(f"prediction {self.id} is {self.status}")
+
+
+_TIMED_OUT = {
+    "queue_timeout": "The prediction was not started within its {}.",
+    "run_timeout": "The prediction ran longer than its {} and was stopped.",
+    "deadline": "The prediction was not finished within its {} and was stopped.",
+}
+
+_LONGEST_DELAY = 60.0
+
+
+def retry_delay(id: str, retried: int) -> float:
+    """Seconds between a failed run and the next: 1, 2, 4, ... up to a minute, less up to a half.
+
+    The part that is taken off differs from id to id, so that those which failed together do not
+    come back together.
+    """
+    jitter = zlib.crc32(f"{id}/{retried}".encode()) / 2**33
+    return float(min(2.0**retried, _LONGEST_DELAY) * (1 - jitter))
+
+
+def _is_model_error(outcome: Outcome) -> bool:
+    return outcome.failure is not None and outcome.failure.code == "model_error"
 
 
 def new_id() -> str:

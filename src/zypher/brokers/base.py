@@ -33,6 +33,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_crashes: int = 3
     lease: float = 30.0
     ttl: float = 3600.0
+    key_ttl: float = 86_400.0  # the least time for which an idempotency key is known
 
     # The part of max_queued and max_queued_bytes that only callers who wait may fill, so that
     # a long asynchronous queue does not lock them out.
@@ -64,10 +65,11 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     pid: int
     replicas: dict[str, ReplicaCounts]
+    stale_outcomes: int = 0  # that came after the end of their prediction, and were refused
 
 
 class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of one model's queue. Times are seconds."""
+    """The state of one model's queue. Times are seconds; what is counted, since the start."""
 
     queued: int = 0
     queued_bytes: int = 0
@@ -75,6 +77,48 @@ class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
     oldest_queued_age: float = 0.0
     oldest_processing_age: float = 0.0
     service_time: float | None = None  # of one run, smoothed; None before the first finished
+    completed: int = 0
+    failed: int = 0
+    canceled: int = 0
+    retried: int = 0  # runs that were repeated because the model raised
+    crashes: int = 0  # runs that died with their process
+    rate: float = 0.0  # predictions that ended per second, over the last minute
+
+
+class Withdrawal(NamedTuple):
+    """A running prediction was ended by somebody else than its worker: canceled, or by a clock.
+
+    `insists`: if its run does not end when asked to, it is to be killed.
+    """
+
+    claim: Claim
+    insists: bool
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Something that a run tells while it runs: `type` is progress, output or log, `data` JSON."""
+
+    type: str
+    data: bytes
+
+
+class Seen(NamedTuple):
+    """How far somebody has followed a prediction: the last thing they know of it."""
+
+    status: Status | None = None
+    attempt: int = 0
+    sequence: int = 0  # of the last event of this attempt
+
+
+class News(NamedTuple):
+    """What is new of a prediction: its record, and the events of its latest attempt.
+
+    Events are numbered from 1 in each attempt. `has_gap`: some that were not seen are gone.
+    """
+
+    record: Prediction
+    events: Sequence[tuple[int, Event]]
+    has_gap: bool
 
 
 class Page(NamedTuple):
@@ -94,19 +138,25 @@ class Broker(ABC):
     # The life of a prediction, for servers.
 
     @abstractmethod
-    async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+    async def submit(
+        self, prediction: Prediction, *, keep: bool, waits: bool = False
+    ) -> Prediction:
         """Take a queued prediction in and return its record.
 
         An id that is known already changes nothing: its record is returned, so that a
-        submit whose answer was lost can be repeated. `keep=False` is for a caller who waits:
-        the prediction goes ahead of kept ones, and is forgotten once its outcome was
-        delivered; its id has to be a new one. Raises `QueueFull` when it would exceed the
-        limits, `Unavailable` when the broker cannot take anything now.
+        submit whose answer was lost can be repeated. So it is with an idempotency key of the
+        same owner, which makes the record another one's: the returned id may not be that of
+        `prediction`. Raises `IdempotencyMismatch` if their fingerprints differ.
+
+        `waits` is for a caller who waits: the prediction goes ahead of others. `keep=False`,
+        which implies it: it is also forgotten once its outcome was delivered; its id has to be
+        a new one, and it has no key. Raises `QueueFull` when it would exceed the limits,
+        `Unavailable` when the broker cannot take anything now.
         """
 
     @abstractmethod
     async def keep(self, id: str) -> Prediction | None:
-        """Make a waiting prediction one that is kept, and return its record.
+        """Nobody waits for a prediction any more: keep it, and return its record.
 
         From then on it is as safe as if submitted with `keep=True`, and it waits in the lane
         of its own priority. None if it is unknown.
@@ -132,8 +182,23 @@ class Broker(ABC):
     async def cancel(self, id: str) -> Prediction | None:
         """End a prediction as canceled, at once, and return its record; None if unknown.
 
-        A running one is final too: its worker learns of it from `renew`. Raises `Conflict`
-        when it has already ended.
+        A running one is final too: its worker learns of it from `withdrawn`, and kills the run
+        if it must. Raises `Conflict` when it has already ended.
+        """
+
+    @abstractmethod
+    async def abandon(self, id: str) -> None:
+        """The caller who waited has gone: end what nobody kept and nobody else waits for.
+
+        If it runs, it is asked to end, no more. Anything else is left alone.
+        """
+
+    @abstractmethod
+    async def watch(self, id: str, seen: Seen, *, timeout: float) -> News | None:
+        """What is new of a prediction to somebody who has seen so much; None if it is unknown.
+
+        Waits up to `timeout` for the first news: an event, another status or attempt. The log
+        of events is bounded and may be forgotten once the prediction has ended.
         """
 
     @abstractmethod
@@ -178,11 +243,26 @@ class Broker(ABC):
         """
 
     @abstractmethod
+    async def withdrawn(self, worker: str, *, timeout: float) -> Sequence[Withdrawal]:
+        """The claims of this worker that were ended by others since it last asked.
+
+        Waits up to `timeout` for the first. It is told of each once; `renew` tells it, too.
+        """
+
+    @abstractmethod
+    async def publish(self, events: Sequence[tuple[Claim, Event]]) -> None:
+        """Append events to the logs of these runs, and wake all who watch.
+
+        Events of claims that are not the latest, or came after the end, are passed over.
+        """
+
+    @abstractmethod
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
         """Record how these runs ended and wake all who wait for them; return the refused.
 
         An outcome is refused, and changes nothing, when its claim is not the latest or the
-        prediction has ended: it came too late.
+        prediction has ended: it came too late. A model's error is no end while the prediction
+        may be retried: it is queued again, and can be claimed after a pause.
         """
 
     @abstractmethod
@@ -193,8 +273,10 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    async def crash(self, claims: Sequence[Claim], ending: str) -> None:
+    async def crash(self, claims: Sequence[Claim], ending: str, *, log: Sequence[str] = ()) -> None:
         """Report that one process ran all of these together and died; `ending` says how.
+
+        `log` has the last lines that it wrote.
 
         A single one is charged with the crash and, at `max_crashes`, fails as
         `model_crashed`. Several become suspects: queued again uncharged, and next allowed in
@@ -206,6 +288,13 @@ class Broker(ABC):
     @abstractmethod
     async def reclaim(self) -> int:
         """Take back the claims whose lease has run out, each as a crash; how many."""
+
+    @abstractmethod
+    async def enforce_clocks(self) -> int:
+        """End what is past one of its clocks, and line up what may be retried now; how many.
+
+        Workers learn from `withdrawn` what they have to stop.
+        """
 
     @abstractmethod
     async def purge(self) -> int:

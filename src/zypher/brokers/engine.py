@@ -15,15 +15,32 @@ from math import inf
 
 from msgspec.structs import replace
 
-from zypher.brokers.base import Broker, Limits, ModelInfo, ModelStats, WorkerInfo
+from zypher.brokers.alarms import Alarms
+from zypher.brokers.base import (
+    Broker,
+    Event,
+    Limits,
+    ModelInfo,
+    ModelStats,
+    News,
+    Seen,
+    Withdrawal,
+    WorkerInfo,
+)
+from zypher.brokers.events import EventLogs
 from zypher.brokers.queue import Entry, ModelQueue, Move, resolve
+from zypher.brokers.withdrawals import Withdrawals
 from zypher.clock import Clock
-from zypher.errors import Conflict, QueueFull, Unavailable
+from zypher.errors import Conflict, IdempotencyMismatch, QueueFull, Unavailable
 from zypher.prediction import Claim, Outcome, Prediction, Status
 
 # How long the outcome of an unkept prediction is held when nobody was there to take it: its
-# waiter may have run out of patience in this very turn, and be about to keep it.
+# waiter may have run out of patience in this very turn, and be about to keep it. And the log of
+# events of any, for those who are about to read its end.
 _LINGER = 60.0
+
+# An idempotency key and its owner.
+Key = tuple[str, str]
 
 # How a run ended whose worker was not heard of any more.
 LOST = "was lost with its worker"
@@ -39,6 +56,11 @@ class Engine(Broker):
         self._queues: dict[str, ModelQueue] = {}
         self._waiters: dict[str, list[asyncio.Future[Prediction | None]]] = {}
         self._expiring: list[tuple[float, str]] = []
+        self._alarms = Alarms()
+        self._submitting: dict[Key, asyncio.Future[None]] = {}  # with keys, one at a time
+        self._withdrawals = Withdrawals()
+        self._logs = EventLogs()
+        self._watchers: dict[str, list[asyncio.Future[None]]] = {}
         self._models: dict[str, ModelInfo] = {}
         self._workers: dict[str, WorkerInfo] = {}
         self._places = 0
@@ -59,6 +81,10 @@ class Engine(Broker):
         """The entry of an id, wherever it is."""
 
     @abstractmethod
+    async def _find_by_key(self, key: Key) -> Entry | None:
+        """The entry of an idempotency key, wherever it is."""
+
+    @abstractmethod
     def _retain(self, entry: Entry) -> None:
         """A kept prediction has ended: hold on to it until it expires."""
 
@@ -75,33 +101,31 @@ class Engine(Broker):
 
     # The life of a prediction.
 
-    async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+    async def submit(
+        self, prediction: Prediction, *, keep: bool, waits: bool = False
+    ) -> Prediction:
         self._require_open()
         known = self._entries.get(prediction.id)
         if known is not None and not self._expired(known.shown):
             return known.shown
-        queue = self._queue(prediction.model)
-        self._admit(queue, prediction, keep)
-        self._places += 1
-        queue.newest_place = self._places
-        now = self._clock.steady()
-        entry = Entry(prediction, prediction, place=self._places, kept=keep, since=now)
-        queue.enter(prediction)
-        if not await self._recorded([Move(entry, None, prediction)]):
-            raise Unavailable("The prediction cannot be recorded now.")
-        return prediction
+        if prediction.idempotency_key is None:
+            return await self._accept(prediction, keep, waits or not keep)
+        return await self._accept_once(key_of(prediction), prediction, waits)
 
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
         entry = await self._known(id)
         if entry is None:
             return None
+        waited, entry.waits = entry.waits, False
         if not entry.kept:
             entry.kept = True
             if entry.record.status.terminal:
                 entry.record = self._with_expiry(entry.record)
             if not await self._recorded([Move(entry, None, entry.record)]):
                 raise Unavailable("The prediction goes on, but cannot be recorded now.")
+        elif waited and entry.lane is not None:
+            self._line_up(entry)
         return entry.shown
 
     async def get(self, id: str) -> Prediction | None:
@@ -142,11 +166,29 @@ class Engine(Broker):
         if entry.record.status.terminal:
             raise Conflict(f"The prediction has ended already: it is {entry.record.status}.")
         self._take_up(entry)
-        self._leave_queue(entry)
-        canceled = self._end(entry, entry.record.canceled(self._clock.wall()))
-        if not await self._recorded([canceled]):
+        if not await self._recorded([self._cancel(entry, insists=True)]):
             raise Unavailable("The prediction is canceled, but that cannot be recorded now.")
         return entry.shown
+
+    async def abandon(self, id: str) -> None:
+        entry = self._entries.get(id)
+        if entry is None or entry.kept or entry.record.status.terminal or id in self._waiters:
+            return
+        await self._recorded([self._cancel(entry, insists=False)])
+
+    async def watch(self, id: str, seen: Seen, *, timeout: float) -> News | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            self._require_open()
+            entry = await self._known(id)
+            if entry is None:
+                return None
+            news = self._news(entry.shown, seen)
+            as_seen = (entry.shown.status, entry.shown.attempt) == (seen.status, seen.attempt)
+            if not as_seen or news.events or loop.time() >= deadline:
+                return news
+            await self._next_sight(id, deadline)
 
     async def delete(self, id: str) -> bool:
         self._require_open()
@@ -155,10 +197,7 @@ class Engine(Broker):
             return False
         if not entry.record.status.terminal:
             raise Conflict("The prediction has not ended yet: cancel it first.")
-        if entry.kept:
-            await self._erase(entry)
-        if self._entries.get(id) is entry:
-            del self._entries[id]
+        await self._forget(entry)
         return True
 
     # Runs.
@@ -174,16 +213,18 @@ class Engine(Broker):
         moves = [self._claim(queue, entry, worker) for entry in group]
         if queue.lanes.peek() is not None:
             queue.ring()
-        claimed = [move.after for move in moves]
         recorded = False
         try:
             recorded = await self._recorded(moves)
         finally:
             if not recorded:  # nobody takes them now
-                self._record(self._released([record.claim for record in claimed]))
+                self._record(self._released([move.after.claim for move in moves]))
+        if not recorded:
+            return []
         for entry in group:
             entry.leased_until = self._clock.steady() + self._limits.lease
-        return claimed if recorded else []
+        # Less those that somebody has ended meanwhile.
+        return [move.after for move in moves if self._claimed(move.after.claim)]
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         lost = set()
@@ -195,6 +236,16 @@ class Engine(Broker):
                 entry.leased_until = self._clock.steady() + self._limits.lease
         return lost
 
+    async def withdrawn(self, worker: str, *, timeout: float) -> Sequence[Withdrawal]:
+        self._require_open()
+        return await self._withdrawals.of(worker, timeout)
+
+    async def publish(self, events: Sequence[tuple[Claim, Event]]) -> None:
+        for claim, event in events:
+            if self._claimed(claim):
+                self._logs.append(claim.id, claim.attempt, event)
+                self._wake_watchers(claim.id)
+
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
         now, steady = self._clock.wall(), self._clock.steady()
         refused, moves = set(), []
@@ -204,16 +255,16 @@ class Engine(Broker):
                 refused.add(claim)
             else:
                 self._queue(entry.record.model).measured(steady - entry.since)
-                moves.append(self._end(entry, entry.record.ended(outcome, now)))
+                moves.append(self._finish(entry, entry.record.finished_with(outcome, now)))
         await self._recorded(moves)
         return refused
 
     async def release(self, claims: Sequence[Claim]) -> None:
         await self._recorded(self._released(claims))
 
-    async def crash(self, claims: Sequence[Claim], ending: str) -> None:
+    async def crash(self, claims: Sequence[Claim], ending: str, *, log: Sequence[str] = ()) -> None:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
-        moves = [self._crash(entry, ending, company=len(claims)) for entry in entries]
+        moves = [self._crash(entry, ending, company=len(claims), log=log) for entry in entries]
         await self._recorded(moves)
 
     # Upkeep.
@@ -229,8 +280,24 @@ class Engine(Broker):
         await self._recorded([self._crash(entry, LOST, company=1) for entry in late])
         return len(late)
 
+    async def enforce_clocks(self) -> int:
+        count, late = 0, []
+        for entry in self._alarms.ring(self._clock.steady()):
+            if self._entries.get(entry.record.id) is not entry:
+                continue  # it waits elsewhere now
+            count += 1
+            if entry.delayed:
+                entry.delayed = False
+                self._queue(entry.record.model).push(entry)
+                self._set_alarm(entry)
+            else:
+                late.append(entry)
+        await self._recorded([self._time_out(entry) for entry in late])
+        return count
+
     async def purge(self) -> int:
         count = 0
+        self._logs.purge(self._clock.steady())
         now = self._clock.wall()
         while self._expiring and self._expiring[0][0] <= now:
             _, id = heapq.heappop(self._expiring)
@@ -253,6 +320,7 @@ class Engine(Broker):
 
     async def forget_worker(self, id: str) -> None:
         self._workers.pop(id, None)
+        self._withdrawals.forget(id)
 
     async def workers(self) -> dict[str, WorkerInfo]:
         return self._workers
@@ -269,6 +337,9 @@ class Engine(Broker):
                 waiter.set_exception(Unavailable("The server is shutting down."))
         for queue in self._queues.values():
             queue.close()
+        self._withdrawals.close()
+        for id in list(self._watchers):
+            self._wake_watchers(id)
 
     # What follows once a move is recorded.
 
@@ -284,13 +355,33 @@ class Engine(Broker):
             self._line_up(entry)
         elif entry.record.status.terminal:
             self._deliver(entry)
+        if self._entries.get(entry.record.id) is entry:
+            self._set_alarm(entry)
+        self._wake_watchers(entry.record.id)
 
     def _line_up(self, entry: Entry) -> None:
-        """A queued entry can be claimed from now on."""
-        self._queue(entry.record.model).push(entry)
+        """A queued entry can be claimed from now on, or after its pause."""
+        not_before = entry.record.not_before
+        entry.delayed = not_before is not None and not_before > self._clock.wall()
+        if not entry.delayed:
+            self._queue(entry.record.model).push(entry)
+
+    def _set_alarm(self, entry: Entry) -> None:
+        """Look at an entry again when its pause or the first of its clocks is over."""
+        due = entry.record.due
+        at = entry.record.not_before if entry.delayed else due and due.at
+        if at is not None:
+            self._alarms.set(self._clock.steady() + at - self._clock.wall(), entry)
 
     def _deliver(self, entry: Entry) -> None:
         """Hand a final record to all who wait for it."""
+        now = self._clock.steady()
+        queue = self._queue(entry.record.model)
+        queue.ended[entry.record.status] += 1
+        queue.rate.count(now)
+        self._logs.forget_at(entry.record.id, now + _LINGER)
+        if entry.withdrawal is not None:
+            self._withdrawals.add(entry.worker, Withdrawal(entry.record.claim, entry.withdrawal))
         waiters = self._waiters.get(entry.record.id, ())
         delivered = sum([resolve(waiter, entry.record) for waiter in waiters])
         if entry.kept:
@@ -308,6 +399,45 @@ class Engine(Broker):
         if self._closed:
             raise Unavailable("The server is shutting down.")
 
+    async def _accept_once(self, key: Key, prediction: Prediction, waits: bool) -> Prediction:
+        """Accept a prediction unless its key is known: then it is the one that has it."""
+        while (other := self._submitting.get(key)) is not None:
+            await asyncio.wait([other])
+        self._submitting[key] = asyncio.get_running_loop().create_future()
+        try:
+            entry = await self._find_by_key(key)
+            if entry is None or self._expired(entry.shown):
+                if entry is not None:
+                    await self._forget(entry)
+                return await self._accept(prediction, keep=True, waits=waits)
+            if entry.shown.fingerprint != prediction.fingerprint:
+                raise IdempotencyMismatch(
+                    f"The idempotency key {key[1]!r} was used for another request. "
+                    "Give each request a key of its own."
+                )
+            return entry.shown
+        finally:
+            self._submitting.pop(key).set_result(None)
+
+    async def _accept(self, prediction: Prediction, keep: bool, waits: bool) -> Prediction:
+        queue = self._queue(prediction.model)
+        self._admit(queue, prediction, waits)
+        self._places += 1
+        queue.newest_place = self._places
+        now = self._clock.steady()
+        entry = Entry(prediction, prediction, place=self._places, kept=keep, waits=waits, since=now)
+        queue.enter(prediction)
+        if not await self._recorded([Move(entry, None, prediction)]):
+            raise Unavailable("The prediction cannot be recorded now.")
+        return prediction
+
+    async def _forget(self, entry: Entry) -> None:
+        """Nothing is left of an entry that has ended."""
+        if entry.kept:
+            await self._erase(entry)
+        if self._entries.get(entry.record.id) is entry:
+            del self._entries[entry.record.id]
+
     async def _known(self, id: str) -> Entry | None:
         """The entry of an id. What has expired is not known, purged or not."""
         entry = await self._find(id)
@@ -319,10 +449,10 @@ class Engine(Broker):
             queue = self._queues[model] = ModelQueue(model)
         return queue
 
-    def _admit(self, queue: ModelQueue, prediction: Prediction, keep: bool) -> None:
+    def _admit(self, queue: ModelQueue, prediction: Prediction, waits: bool) -> None:
         """Raise `QueueFull` if the prediction does not fit."""
-        share = 1.0 - self._limits.waiting_share if keep else 1.0
-        reserve = f", less {self._limits.waiting_share:.0%} for callers who wait" if keep else ""
+        share = 1.0 if waits else 1.0 - self._limits.waiting_share
+        reserve = "" if waits else f", less {self._limits.waiting_share:.0%} for callers who wait"
         if queue.queued >= self._limits.max_queued * share:
             raise QueueFull(
                 f"The queue of {prediction.model!r} is full: as many predictions wait as "
@@ -367,11 +497,33 @@ class Engine(Broker):
         entry.leased_until = inf  # it is not handed out yet
         return self._decide(entry, entry.record.claimed(self._clock.wall()))
 
-    def _crash(self, entry: Entry, ending: str, *, company: int) -> Move:
+    def _finish(self, entry: Entry, record: Prediction) -> Move:
+        if record.status.terminal:
+            return self._end(entry, record)
+        self._queue(record.model).retried += 1
+        return self._give_back(entry, record)
+
+    def _crash(self, entry: Entry, ending: str, *, company: int, log: Sequence[str] = ()) -> Move:
+        most = self._limits.max_crashes
         record = entry.record.crashed(
-            self._clock.wall(), ending, company=company, max_crashes=self._limits.max_crashes
+            self._clock.wall(), ending, company=company, max_crashes=most, log=log
         )
+        self._queue(record.model).crashes += 1
         return (self._end if record.status.terminal else self._give_back)(entry, record)
+
+    def _cancel(self, entry: Entry, *, insists: bool) -> Move:
+        self._withdraw(entry, insists=insists)
+        return self._end(entry, entry.record.canceled(self._clock.wall()))
+
+    def _time_out(self, entry: Entry) -> Move:
+        self._withdraw(entry, insists=True)
+        return self._end(entry, entry.record.timed_out(self._clock.wall()))
+
+    def _withdraw(self, entry: Entry, *, insists: bool) -> None:
+        """An entry is about to end by somebody else than its worker."""
+        self._leave_queue(entry)
+        if entry.record.status is Status.PROCESSING:
+            entry.withdrawal = insists
 
     def _released(self, claims: Sequence[Claim]) -> list[Move]:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
@@ -398,10 +550,11 @@ class Engine(Broker):
         move = Move(entry, entry.record, record)
         entry.record = record
         entry.since = self._clock.steady()
+        entry.delayed = False
         return move
 
     def _with_expiry(self, record: Prediction) -> Prediction:
-        return replace(record, expires=self._clock.wall() + self._limits.ttl)
+        return replace(record, expires=self._clock.wall() + time_to_live(record, self._limits))
 
     def _expire(self, entry: Entry) -> None:
         """Have `purge` forget an entry in memory when its time has come."""
@@ -410,3 +563,38 @@ class Engine(Broker):
 
     def _expired(self, record: Prediction) -> bool:
         return record.expires is not None and record.expires <= self._clock.wall()
+
+    def _news(self, record: Prediction, seen: Seen) -> News:
+        sequence = seen.sequence if seen.attempt == record.attempt else 0
+        return News(record, *self._logs.after(record.id, record.attempt, sequence))
+
+    async def _next_sight(self, id: str, deadline: float) -> None:
+        """Wait until there may be news of an id, or the loop's time `deadline` comes."""
+        loop = asyncio.get_running_loop()
+        watcher: asyncio.Future[None] = loop.create_future()
+        self._watchers.setdefault(id, []).append(watcher)
+        alarm = loop.call_at(deadline, resolve, watcher, None)
+        try:
+            await watcher
+        finally:
+            alarm.cancel()
+            watchers = self._watchers.get(id, [])
+            if watcher in watchers:
+                watchers.remove(watcher)
+            if not watchers:
+                self._watchers.pop(id, None)
+
+    def _wake_watchers(self, id: str) -> None:
+        for watcher in self._watchers.pop(id, ()):
+            resolve(watcher, None)
+
+
+def time_to_live(record: Prediction, limits: Limits) -> float:
+    """Seconds for which a prediction is kept after its end."""
+    ttl = limits.ttl if record.options.ttl is None else record.options.ttl
+    return ttl if record.idempotency_key is None else max(ttl, limits.key_ttl)
+
+
+def key_of(prediction: Prediction) -> Key:
+    assert prediction.idempotency_key is not None
+    return prediction.owner or "", prediction.idempotency_key

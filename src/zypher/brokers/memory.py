@@ -5,14 +5,19 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from zypher.brokers.base import Page
-from zypher.brokers.engine import Engine
+from zypher.brokers.base import Limits, Page
+from zypher.brokers.engine import Engine, Key, key_of
 from zypher.brokers.queue import Entry, Move
+from zypher.clock import Clock
 from zypher.prediction import Status
 
 
 class MemoryBroker(Engine):
     """Predictions in this process's memory."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        super().__init__(limits, clock)
+        self._keys: dict[Key, Entry] = {}
 
     async def start(self) -> None:
         pass  # there is nothing to open
@@ -43,13 +48,29 @@ class MemoryBroker(Engine):
 
     def _record(self, moves: Sequence[Move]) -> None:
         for move in moves:
+            if move.before is None and move.after.idempotency_key is not None:
+                self._keys[key_of(move.after)] = move.entry
             self._show(move)
 
     async def _find(self, id: str) -> Entry | None:
         return self._entries.get(id)
 
+    async def _find_by_key(self, key: Key) -> Entry | None:
+        return self._keys.get(key)
+
     def _retain(self, entry: Entry) -> None:
         self._expire(entry)
 
     async def _erase(self, entry: Entry) -> None:
-        pass  # being forgotten is all there is to it
+        if entry.record.idempotency_key is not None:
+            self._keys.pop(key_of(entry.record), None)
+
+    async def purge(self) -> int:
+        count = await super().purge()
+        if count:
+            self._keys = {
+                key: entry
+                for key, entry in self._keys.items()
+                if self._entries.get(entry.record.id) is entry
+            }
+        return count

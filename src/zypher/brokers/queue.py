@@ -1,7 +1,7 @@
 """One model's queue in memory: what waits, what runs, and who waits to claim."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +17,8 @@ T = TypeVar("T")
 # How much of a new measurement goes into the smoothed service time.
 _SMOOTHING = 0.2
 
+_MINUTE = 60
+
 
 class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none is in a cycle
     """A prediction in memory: its record, and what only this process knows of it.
@@ -29,19 +31,22 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     shown: Prediction
     place: int
     kept: bool
+    waits: bool  # a caller does, and goes ahead
     since: float  # steady time of the last move
     queued_in: Priority | None = None
     recorded: bool = False  # at least its first move is, where it is kept
     stalled: bool = False  # its next move could not be recorded now
+    delayed: bool = False  # it may not be claimed yet
     worker: str = ""
     leased_until: float = 0.0
+    withdrawal: bool | None = None  # set while it runs and is ended by others: do they insist?
 
     @property
     def lane(self) -> Priority | None:
-        """Where it waits to be claimed, if it does. A caller who waits goes ahead."""
-        if self.record.status is not Status.QUEUED or self.stalled:
+        """Where it waits to be claimed, if it does."""
+        if self.record.status is not Status.QUEUED or self.stalled or self.delayed:
             return None
-        return self.record.priority if self.kept else Priority.HIGH
+        return Priority.HIGH if self.waits else self.record.priority
 
 
 class Move(NamedTuple):
@@ -63,6 +68,10 @@ class ModelQueue:
         self.newest_place = 0
         self.running: dict[str, Entry] = {}
         self.service_time: float | None = None
+        self.ended: Counter[Status] = Counter()
+        self.retried = 0
+        self.crashes = 0
+        self.rate = Rate()
         self.claimers: deque[asyncio.Future[bool]] = deque()
 
     def enter(self, record: Prediction) -> None:
@@ -141,7 +150,39 @@ class ModelQueue:
             oldest_queued_age=now - oldest.since if oldest else 0.0,
             oldest_processing_age=now - running.since if running else 0.0,
             service_time=self.service_time,
+            completed=self.ended[Status.COMPLETED],
+            failed=self.ended[Status.FAILED],
+            canceled=self.ended[Status.CANCELED],
+            retried=self.retried,
+            crashes=self.crashes,
+            rate=self.rate.per_second(now),
         )
+
+
+class Rate:
+    """How often something happened in the last minute."""
+
+    def __init__(self) -> None:
+        self._counts: deque[list[int]] = deque()  # second and count
+        self._total = 0
+
+    def count(self, now: float) -> None:
+        """It happened once more, at this steady time."""
+        second = int(now)
+        if not self._counts or self._counts[-1][0] != second:
+            self._counts.append([second, 0])
+        self._counts[-1][1] += 1
+        self._total += 1
+        self._forget(second)
+
+    def per_second(self, now: float) -> float:
+        """How often per second, over the minute before `now`."""
+        self._forget(int(now))
+        return self._total / _MINUTE
+
+    def _forget(self, second: int) -> None:
+        while self._counts and self._counts[0][0] <= second - _MINUTE:
+            self._total -= self._counts.popleft()[1]
 
 
 def resolve(future: asyncio.Future[T], result: T) -> bool:

@@ -14,11 +14,13 @@ STATUS = {
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "not_acceptable": 406,
     "conflict": 409,
     "canceled": 409,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "invalid_input": 422,
+    "idempotency_mismatch": 422,
     "queue_full": 429,
     "model_error": 500,
     "model_crashed": 500,
@@ -27,6 +29,9 @@ STATUS = {
     "internal": 500,
     "unavailable": 503,
     "storage_full": 503,
+    "run_timeout": 504,
+    "queue_timeout": 504,
+    "deadline": 504,
 }
 
 

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from zypher.brokers.base import Limits, ModelStats, Page
-from zypher.brokers.engine import Engine
+from zypher.brokers.engine import Engine, Key
 from zypher.brokers.lanes import Lanes
 from zypher.brokers.queue import Entry, ModelQueue, Move
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
@@ -27,7 +28,7 @@ from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import LaneCount, Store, is_damage
 from zypher.clock import Clock
 from zypher.errors import QueueFull, Unavailable
-from zypher.prediction import Prediction, Priority, Status
+from zypher.prediction import Due, Prediction, Priority, Status
 
 log = logging.getLogger("zypher.broker")
 
@@ -41,6 +42,7 @@ class Found(NamedTuple):
 
     queued: list[LaneCount]
     last_place: int
+    first_due: float
     salvaged: str | None
 
 
@@ -57,6 +59,7 @@ class SqliteBroker(Engine):
         self._journal = Journal(path, self._open, self)
         self._backups = BackupService(path, self._journal.backup)
         self._backlogs: dict[str, Backlogs] = {}
+        self._disk_due = inf  # wall time: of what waits on the disk alone, a clock runs out then
         self._salvaged: str | None = None
         self._missing = 0  # queued predictions that were counted in the file and not found
 
@@ -74,18 +77,20 @@ class SqliteBroker(Engine):
 
     # The verbs, where the disk makes a difference.
 
-    async def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
+    async def submit(
+        self, prediction: Prediction, *, keep: bool, waits: bool = False
+    ) -> Prediction:
         if keep:
             self._journal.require_health()
         try:
-            return await super().submit(prediction, keep=keep)
+            return await super().submit(prediction, keep=keep, waits=waits)
         except QueueFull:
             known = await self.get(prediction.id) if keep else None
             if known is None:
                 raise
             return known
         except KnownId:
-            return await self._known_or_new(prediction)
+            return await self._known_or_new(prediction, waits)
 
     async def keep(self, id: str) -> Prediction | None:
         self._journal.require_health()
@@ -125,6 +130,14 @@ class SqliteBroker(Engine):
                 age = max(model.oldest_queued_age, now - entry.since)
                 stats[entry.record.model] = replace(model, oldest_queued_age=age)
         return stats
+
+    async def enforce_clocks(self) -> int:
+        count = await super().enforce_clocks()
+        now = self._clock.wall()
+        while self._disk_due <= now:
+            late, self._disk_due = await self._journal.ask(lambda store: store.overdue(now))
+            count += await self._time_out_on_disk(late)
+        return count
 
     async def purge(self) -> int:
         now = self._clock.wall()
@@ -182,6 +195,10 @@ class SqliteBroker(Engine):
             entry = self._entries.get(id) or (stored and self._entry(*stored))
         return entry
 
+    async def _find_by_key(self, key: Key) -> Entry | None:
+        stored = await self._journal.ask(lambda store: store.find_by_key(*key))
+        return stored and (self._entries.get(stored.record.id) or self._entry(*stored))
+
     def _take_up(self, entry: Entry) -> None:
         if entry.lane is not None and entry.record.id not in self._entries:
             self._entries[entry.record.id] = entry
@@ -194,9 +211,11 @@ class SqliteBroker(Engine):
         await self._journal.ask(lambda store: store.erase(entry.place), follows=True)
 
     def _line_up(self, entry: Entry) -> None:
-        if entry.kept and self._backlogs_of(entry.record).keep_out(entry):
+        outside = entry.kept and not entry.waits
+        if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queue(entry.record.model).lanes.left(entry)
             del self._entries[entry.record.id]
+            self._look_at_disk_at(entry.record.due)
             self._fill_up(entry.record.model)
         else:
             super()._line_up(entry)
@@ -207,7 +226,20 @@ class SqliteBroker(Engine):
             deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
         return await super()._arrival(queue, deadline)
 
-    async def _known_or_new(self, prediction: Prediction) -> Prediction:
+    async def _time_out_on_disk(self, late: Sequence[Stored]) -> int:
+        """End what waits on the disk alone and is past one of its clocks; how many."""
+        entries = [self._entry(*one) for one in late if one.record.id not in self._entries]
+        for entry in entries:
+            self._take_up(entry)
+        await self._recorded([self._time_out(entry) for entry in entries])
+        return len(entries)
+
+    def _look_at_disk_at(self, due: Due | None) -> None:
+        """Something that waits on the disk alone has this clock."""
+        if due is not None:
+            self._disk_due = min(self._disk_due, due.at)
+
+    async def _known_or_new(self, prediction: Prediction, waits: bool) -> Prediction:
         """The record that has this id on the disk; if it has expired, a new one takes its place."""
         stored = await self._journal.ask(lambda store: store.find(prediction.id))
         if stored is not None:
@@ -216,7 +248,7 @@ class SqliteBroker(Engine):
             if not self._expired(record):
                 return record
             await self._journal.ask(lambda store: store.erase(stored.place), follows=True)
-        return await self.submit(prediction, keep=True)
+        return await self.submit(prediction, keep=True, waits=waits)
 
     async def _settled(self, id: str) -> None:
         """Wait until an id that is on its way to the disk is there, or was refused."""
@@ -231,6 +263,7 @@ class SqliteBroker(Engine):
             log.warning("%s", found.salvaged)
             self._salvaged = found.salvaged
         self._places += found.last_place
+        self._disk_due = found.first_due
         for queue in self._queues.values():
             queue.lanes = Lanes()
             queue.newest_place += found.last_place
@@ -315,7 +348,8 @@ class SqliteBroker(Engine):
             self._entries[entry.record.id] = entry
             entry.stalled = is_stalled
             if not is_stalled:
-                queue.lanes.push(entry)
+                super()._line_up(entry)
+            self._set_alarm(entry)
         if rows:
             backlog.loaded = rows[-1].place
         backlogs.add(lane, -len(new), -sum(entry.record.size for entry in new))
@@ -342,7 +376,8 @@ class SqliteBroker(Engine):
     def _entry(self, record: Prediction, place: int) -> Entry:
         """The entry of a record from the disk."""
         age = max(0.0, self._clock.wall() - record.created)
-        entry = Entry(record, record, place=place, kept=True, since=self._clock.steady() - age)
+        since = self._clock.steady() - age
+        entry = Entry(record, record, place=place, kept=True, waits=False, since=since)
         entry.recorded = True
         return entry
 
@@ -360,7 +395,8 @@ class SqliteBroker(Engine):
         store = Store(self._path)
         try:
             store.give_back(self._clock.wall(), self._limits)
-            return store, Found(store.queued_by_lane(), store.last_place(), salvaged)
+            counts = store.queued_by_lane()
+            return store, Found(counts, store.last_place(), store.first_due(), salvaged)
         except BaseException:
             store.close(clean=False)
             raise

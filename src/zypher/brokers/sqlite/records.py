@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from zypher.brokers.queue import Move
-from zypher.prediction import Failure, Prediction, Priority, Status
+from zypher.prediction import NO_OPTIONS, Failure, Options, Prediction, Priority, Status
 
 log = logging.getLogger("zypher.broker")
 
@@ -23,6 +23,7 @@ _COLUMNS = (
     *("seq", "id", "model", "priority", "status", "attempt", "crashes", "company", "size"),
     *("created", "started", "finished", "expires", "failure", "owner", "options"),
     *("traceparent", "retry_of", "idempotency_key", "fingerprint"),
+    *("retried", "not_before", "due"),
 )
 
 _QUALIFIED = ", ".join(f"prediction.{column}" for column in _COLUMNS)
@@ -43,7 +44,7 @@ _INSERT = "INSERT INTO prediction VALUES {} ON CONFLICT (id) DO NOTHING"
 _UPDATE = """
     UPDATE prediction SET status = column4, attempt = column5, crashes = column6,
         company = column7, started = column8, finished = column9, expires = column10,
-        failure = column11
+        failure = column11, retried = column12, not_before = column13, due = column14
     FROM (VALUES {})
     WHERE seq = column1 AND status = column2 AND attempt = column3
 """
@@ -92,7 +93,7 @@ def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
     """
     for chunk in _chunks(moves):
         rows = [value for move in chunk for value in _change(move)]
-        cursor = connection.execute(_statement(_UPDATE, len(chunk), 11), rows)
+        cursor = connection.execute(_statement(_UPDATE, len(chunk), 14), rows)
         if cursor.rowcount != len(chunk):
             raise LostUpdate
     _insert_results(connection, moves)
@@ -118,7 +119,8 @@ def readable(rows: Iterable[Sequence[Any]]) -> Iterator[Stored]:
 def _stored(row: Sequence[Any]) -> Stored:
     (seq, id, model, priority, status, attempt, crashes, company, _size, *rest) = row
     (created, started, finished, expires, failure, owner, options, *rest) = rest
-    (traceparent, retry_of, idempotency_key, fingerprint, *bodies) = rest
+    (traceparent, retry_of, idempotency_key, fingerprint, *rest) = rest
+    (retried, not_before, _due, *bodies) = rest
     input, result = bodies or (b"", None)
     record = Prediction(
         id=id.decode(),
@@ -126,7 +128,7 @@ def _stored(row: Sequence[Any]) -> Stored:
         input=input,
         created=created,
         owner=owner and owner.decode(),
-        options=options,
+        options=NO_OPTIONS if options == b"{}" else msgspec.json.decode(options, type=Options),
         status=_STATUS[status],
         result=result,
         failure=failure and msgspec.json.decode(failure, type=Failure),
@@ -141,6 +143,8 @@ def _stored(row: Sequence[Any]) -> Stored:
         retry_of=retry_of and retry_of.decode(),
         idempotency_key=idempotency_key and idempotency_key.decode(),
         fingerprint=fingerprint,
+        retried=retried,
+        not_before=not_before,
     )
     return Stored(record, seq)
 
@@ -151,8 +155,9 @@ def _row(move: Move) -> tuple[Any, ...]:
         *(move.entry.place, record.id, record.model, int(record.priority), record.status.value),
         *(record.attempt, record.crashes, record.company, record.size, record.created),
         *(record.started, record.finished, record.expires, _failure(record), record.owner),
-        *(record.options, record.traceparent, record.retry_of, record.idempotency_key),
-        record.fingerprint,
+        *(msgspec.json.encode(record.options), record.traceparent, record.retry_of),
+        *(record.idempotency_key, record.fingerprint),
+        *(record.retried, record.not_before, _due(record)),
     )
 
 
@@ -163,7 +168,13 @@ def _change(move: Move) -> tuple[Any, ...]:
         *(move.entry.place, before.status.value, before.attempt),
         *(after.status.value, after.attempt, after.crashes, after.company),
         *(after.started, after.finished, after.expires, _failure(after)),
+        *(after.retried, after.not_before, _due(after)),
     )
+
+
+def _due(record: Prediction) -> float | None:
+    """When something has to be done about a queued record that nobody claims."""
+    return record.due.at if record.status is Status.QUEUED and record.due else None
 
 
 def _failure(record: Prediction) -> str | None:

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from zypher.brokers.base import Limits
-from zypher.brokers.engine import LOST
+from zypher.brokers.engine import LOST, time_to_live
 from zypher.brokers.queue import Entry, Move
 from zypher.brokers.sqlite import records
 from zypher.brokers.sqlite.records import Stored
@@ -42,6 +43,7 @@ _CHECKED_BYTES = 1_000_000_000
 
 # How much one step of upkeep takes, so that it does not hold up a commit.
 _PURGED = 100
+_OVERDUE = 100
 _VACUUMED_PAGES = 256
 _COPIED_PAGES = 256
 
@@ -158,6 +160,32 @@ class Store:
         row = self._connection.execute(f"{records.FULL} WHERE id = ?", (id,)).fetchone()
         return row and records.stored(row)
 
+    def find_by_key(self, owner: str, key: str) -> Stored | None:
+        """The record that has this idempotency key of an owner."""
+        row = self._connection.execute(
+            f"{records.FULL} WHERE ifnull(owner, '') = ? AND idempotency_key = ?", (owner, key)
+        ).fetchone()
+        return row and records.stored(row)
+
+    def overdue(self, now: float) -> tuple[list[Stored], float]:
+        """Some queued records of which a clock has run out; and when the next one does.
+
+        To be repeated while that is not later than `now`.
+        """
+        rows = self._connection.execute(
+            f"{records.UNENDED} WHERE due <= ? AND status = 'queued' ORDER BY due LIMIT ?",
+            (now, _OVERDUE),
+        )
+        found = list(records.readable(rows))
+        return found, self.first_due(after=now) if len(found) < _OVERDUE else now
+
+    def first_due(self, after: float = -inf) -> float:
+        """When the first clock of a queued record runs out, of those behind `after`."""
+        due = self._connection.execute(
+            "SELECT min(due) FROM prediction WHERE due > ? AND status = 'queued'", (after,)
+        ).fetchone()[0]
+        return inf if due is None else float(due)
+
     def queued(self, model: str, lane: Priority, after: int, limit: int, size: int) -> list[Stored]:
         """The next queued records of a lane behind a place, in order.
 
@@ -221,8 +249,8 @@ class Store:
             company = min(record.company or together[record.model], together[record.model])
             after = record.crashed(now, LOST, company=company, max_crashes=limits.max_crashes)
             if after.status.terminal:
-                after = replace(after, expires=now + limits.ttl)
-            entry = Entry(after, after, place=place, kept=True, since=0.0)
+                after = replace(after, expires=now + time_to_live(after, limits))
+            entry = Entry(after, after, place=place, kept=True, waits=False, since=0.0)
             moves.append(Move(entry, record, after))
         self.write(moves)
 

@@ -8,12 +8,18 @@ A broker's test file is one subclass that says how to open it:
 """
 
 from zypher.testing.contract.claiming import Claiming
+from zypher.testing.contract.clocks import Clocks
 from zypher.testing.contract.crashes import Crashes
 from zypher.testing.contract.ending import Ending
 from zypher.testing.contract.finishing import Finishing
+from zypher.testing.contract.keys import Keys
 from zypher.testing.contract.looking import Looking
 from zypher.testing.contract.submitting import Submitting
+from zypher.testing.contract.watching import Watching
+from zypher.testing.contract.withdrawing import Withdrawing
 
 
-class BrokerContract(Submitting, Claiming, Finishing, Crashes, Ending, Looking):
+class BrokerContract(
+    Submitting, Keys, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending, Looking
+):  # fmt: skip
     """All of it. Subclass it and say how to `open` the broker."""

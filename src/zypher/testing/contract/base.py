@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,15 @@ LIMITS = Limits(max_queued=100, max_queued_bytes=10_000, max_crashes=3, lease=30
 PATIENCE = 10.0
 
 
-def new(model: str = "m", input: bytes = b"1", priority: Priority = Priority.NORMAL) -> Prediction:
+def new(
+    model: str = "m",
+    input: bytes = b"1",
+    priority: Priority = Priority.NORMAL,
+    **fields: Any,
+) -> Prediction:
     """A prediction that nobody has submitted yet."""
-    return Prediction(id=new_id(), model=model, input=input, created=0.0, priority=priority)
+    given = {"created": 0.0} | fields
+    return Prediction(id=new_id(), model=model, input=input, priority=priority, **given)
 
 
 @pytest.mark.anyio

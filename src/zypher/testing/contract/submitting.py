@@ -101,7 +101,7 @@ class Submitting(BrokerTests):
     async def test_the_bytes_that_wait_are_bounded_over_all_models(
         self, clock: ManualClock
     ) -> None:
-        async with self.opened(Limits(max_queued_bytes=300, waiting_share=0.0), clock) as broker:
+        async with self.opened(Limits(max_queued_bytes=299, waiting_share=0.0), clock) as broker:
             await self.submit(broker, input=b"1" * 150)
             with pytest.raises(QueueFull, match="max-queued-bytes"):
                 await self.submit(broker, input=b"1" * 150, model="other")

@@ -26,7 +26,10 @@ CREATE TABLE prediction (
     traceparent     TEXT,
     retry_of        TEXT,
     idempotency_key TEXT,
-    fingerprint     BLOB
+    fingerprint     BLOB,
+    retried         INTEGER NOT NULL,           -- runs repeated because the model raised
+    not_before      REAL,                       -- when the next of them may begin
+    due             REAL                        -- of a queued one: when its first clock runs out
 ) STRICT;
 
 -- What waits, in the order in which it is claimed; covers what the start has to count.
@@ -35,6 +38,13 @@ CREATE INDEX prediction_queued ON prediction (model, priority, seq, size)
 
 -- What the start after a crash has to give back.
 CREATE INDEX prediction_processing ON prediction (seq) WHERE status = 'processing';
+
+-- What waits in vain: nobody claimed it in time.
+CREATE INDEX prediction_due ON prediction (due) WHERE due IS NOT NULL AND status = 'queued';
+
+-- One prediction for each idempotency key of an owner.
+CREATE UNIQUE INDEX prediction_key ON prediction (ifnull(owner, ''), idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 
 -- What the janitor forgets next.
 CREATE INDEX prediction_expires ON prediction (expires) WHERE expires IS NOT NULL;
