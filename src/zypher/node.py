@@ -24,6 +24,7 @@ from zypher.worker import Worker
 log = logging.getLogger("zypher")
 
 _PURGE_INTERVAL = 30.0
+_CLOCKS_INTERVAL = 0.1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -58,6 +59,7 @@ class Node:
         self._worker = Worker(self._broker, self._models)
         self._duties = [
             asyncio.create_task(every(self.settings.lease / 3, self._renew_and_reclaim)),
+            asyncio.create_task(every(_CLOCKS_INTERVAL, self._broker.enforce_clocks)),
             asyncio.create_task(every(_PURGE_INTERVAL, self._purge)),
         ]
         await self._worker.start()

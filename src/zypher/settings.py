@@ -112,6 +112,18 @@ class Settings(BaseSettings):
     sync_timeout: Seconds = Field(
         50.0, description="A synchronous call that takes longer becomes a 202, and the run goes on."
     )
+    queue_timeout: PositiveSeconds | None = Field(
+        None, description="A prediction that has waited so long for its first run fails."
+    )
+    run_timeout: PositiveSeconds | None = Field(
+        None, description="A run that takes longer is stopped, and its prediction fails."
+    )
+    cancel_grace: Seconds = Field(
+        5.0, description="A run that is to stop and does not is killed after so long."
+    )
+    retries: Annotated[int, Field(ge=0, le=100)] = Field(
+        0, description="How often a prediction runs again because the model raised."
+    )
     setup_timeout: PositiveSeconds = Field(
         300.0, description="How long a replica may take to load its model."
     )
