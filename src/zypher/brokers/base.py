@@ -176,7 +176,10 @@ class Broker(ABC):
 
     @abstractmethod
     async def position(self, id: str) -> int | None:
-        """How many claims come before this queued prediction, roughly; None if not queued."""
+        """How many claims come before this queued prediction, roughly.
+
+        None if it is not queued, or pauses before it is tried again.
+        """
 
     @abstractmethod
     async def cancel(self, id: str) -> Prediction | None:

@@ -281,18 +281,17 @@ class Engine(Broker):
         return len(late)
 
     async def enforce_clocks(self) -> int:
-        count, late = 0, []
+        count, moves = 0, []
         for entry in self._alarms.ring(self._clock.steady()):
             if self._entries.get(entry.record.id) is not entry:
                 continue  # it waits elsewhere now
             count += 1
             if entry.delayed:
-                entry.delayed = False
-                self._queue(entry.record.model).push(entry)
+                self._line_up(entry, after_pause=True)
                 self._set_alarm(entry)
             else:
-                late.append(entry)
-        await self._recorded([self._time_out(entry) for entry in late])
+                moves.append(self._time_out(entry))
+        await self._recorded(moves)
         return count
 
     async def purge(self) -> int:
@@ -354,16 +353,19 @@ class Engine(Broker):
         if entry.record.status is Status.QUEUED:
             self._line_up(entry)
         elif entry.record.status.terminal:
+            if move.before is not None:  # else it had ended before somebody kept it
+                self._note_end(entry)
             self._deliver(entry)
         if self._entries.get(entry.record.id) is entry:
             self._set_alarm(entry)
         self._wake_watchers(entry.record.id)
 
-    def _line_up(self, entry: Entry) -> None:
-        """A queued entry can be claimed from now on, or after its pause."""
+    def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
+        """A queued entry can be claimed from now on; or once its pause is over."""
         not_before = entry.record.not_before
-        entry.delayed = not_before is not None and not_before > self._clock.wall()
-        if not entry.delayed:
+        pauses = not_before is not None and not_before > self._clock.wall()
+        entry.delayed = pauses and not after_pause
+        if entry.lane is not None:
             self._queue(entry.record.model).push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:
@@ -373,8 +375,8 @@ class Engine(Broker):
         if at is not None:
             self._alarms.set(self._clock.steady() + at - self._clock.wall(), entry)
 
-    def _deliver(self, entry: Entry) -> None:
-        """Hand a final record to all who wait for it."""
+    def _note_end(self, entry: Entry) -> None:
+        """Count an end, and tell the worker if it was not the one that brought it."""
         now = self._clock.steady()
         queue = self._queue(entry.record.model)
         queue.ended[entry.record.status] += 1
@@ -382,6 +384,9 @@ class Engine(Broker):
         self._logs.forget_at(entry.record.id, now + _LINGER)
         if entry.withdrawal is not None:
             self._withdrawals.add(entry.worker, Withdrawal(entry.record.claim, entry.withdrawal))
+
+    def _deliver(self, entry: Entry) -> None:
+        """Hand a final record to all who wait for it."""
         waiters = self._waiters.get(entry.record.id, ())
         delivered = sum([resolve(waiter, entry.record) for waiter in waiters])
         if entry.kept:

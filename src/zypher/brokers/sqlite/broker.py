@@ -210,7 +210,7 @@ class SqliteBroker(Engine):
     async def _erase(self, entry: Entry) -> None:
         await self._journal.ask(lambda store: store.erase(entry.place), follows=True)
 
-    def _line_up(self, entry: Entry) -> None:
+    def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
         outside = entry.kept and not entry.waits
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queue(entry.record.model).lanes.left(entry)
@@ -218,7 +218,7 @@ class SqliteBroker(Engine):
             self._look_at_disk_at(entry.record.due)
             self._fill_up(entry.record.model)
         else:
-            super()._line_up(entry)
+            super()._line_up(entry, after_pause=after_pause)
 
     async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
         self._fill_up(queue.model)
@@ -298,8 +298,10 @@ class SqliteBroker(Engine):
     def resumed(self) -> None:
         for entry in self._entries.values():
             entry.stalled = False
-            if entry.recorded and entry.lane is not None and entry.shown is entry.record:
-                self._queue(entry.record.model).push(entry)
+            is_queued = entry.record.status is Status.QUEUED
+            if is_queued and entry.recorded and entry.shown is entry.record:
+                super()._line_up(entry)
+                self._set_alarm(entry)
         for model, backlogs in self._backlogs.items():
             backlogs.resume()
             self._fill_up(model)
@@ -347,8 +349,7 @@ class SqliteBroker(Engine):
         for entry in new:
             self._entries[entry.record.id] = entry
             entry.stalled = is_stalled
-            if not is_stalled:
-                super()._line_up(entry)
+            super()._line_up(entry)
             self._set_alarm(entry)
         if rows:
             backlog.loaded = rows[-1].place

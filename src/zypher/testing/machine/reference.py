@@ -11,9 +11,9 @@ from itertools import count
 
 from msgspec.structs import replace
 
-from zypher.brokers.base import Limits
+from zypher.brokers.base import Limits, Withdrawal
 from zypher.clock import Clock
-from zypher.errors import Conflict, QueueFull
+from zypher.errors import Conflict, IdempotencyMismatch, QueueFull
 from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
 from zypher.testing.machine.turns import Turns
 
@@ -24,17 +24,20 @@ class Row:
 
     record: Prediction
     kept: bool
+    waits: bool
     place: int
     worker: str = ""
     claimed_at: float = 0.0
     leased_until: float = 0.0
     waiters: int = 0
     expires: float | None = None  # as the broker says: it may choose, within bounds
+    alarm: float | None = None  # steady: when its pause is over, or the first of its clocks
+    pauses: bool = False
 
     @property
     def lane(self) -> Priority:
         """Where it waits while it is queued. A caller who waits goes ahead."""
-        return self.record.priority if self.kept else Priority.HIGH
+        return Priority.HIGH if self.waits else self.record.priority
 
 
 class Reference:
@@ -46,24 +49,38 @@ class Reference:
         self._rows: dict[str, Row] = {}
         self._places = count()
         self._turns: dict[str, Turns] = defaultdict(Turns)
+        self._withdrawals: dict[str, list[Withdrawal]] = {}
         self._run_times: dict[str, list[float]] = defaultdict(list)
 
     # The life of a prediction.
 
-    def submit(self, prediction: Prediction, *, keep: bool) -> Prediction:
-        if row := self.find(prediction.id):
+    def submit(self, prediction: Prediction, *, keep: bool, waits: bool = False) -> Prediction:
+        waits = waits or not keep
+        row = self.find(prediction.id) or self._same_key(prediction)
+        if row and not self._expired(row):
+            if row.record.fingerprint != prediction.fingerprint:
+                raise IdempotencyMismatch("It is another one's.")
             return row.record
-        self._admit(prediction, keep)
-        self._rows[prediction.id] = Row(prediction, keep, next(self._places))
+        self._forget_expired_key(prediction)
+        self._admit(prediction, waits)
+        row = self._rows[prediction.id] = Row(prediction, keep, waits, next(self._places))
+        self._set_alarm(row)
         return prediction
 
     def keep(self, id: str) -> Prediction | None:
         row = self.find(id)
         if row is None:
             return None
+        row.waits = False
         if not row.kept:
             row.kept, row.expires = True, None
         return row.record
+
+    def abandon(self, id: str) -> None:
+        row = self.find(id)
+        if row and not row.kept and not row.waiters and not row.record.status.terminal:
+            self._withdraw(row, insists=False)
+            self._move(row, row.record.canceled(self._clock.wall()))
 
     def find(self, id: str) -> Row | None:
         """What is known under this id. What has expired is unknown, purged or not."""
@@ -76,6 +93,7 @@ class Reference:
             return None
         if row.record.status.terminal:
             raise Conflict("It has ended.")
+        self._withdraw(row, insists=True)
         self._move(row, row.record.canceled(self._clock.wall()))
         return row.record
 
@@ -139,7 +157,7 @@ class Reference:
         for claim, outcome in ended:
             if row := self._held(claim):
                 self._run_times[row.record.model].append(self._clock.steady() - row.claimed_at)
-                self._move(row, row.record.ended(outcome, self._clock.wall()))
+                self._move(row, row.record.finished_with(outcome, self._clock.wall()))
             else:
                 refused.add(claim)
         return refused
@@ -147,7 +165,10 @@ class Reference:
     def release(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             if row := self._held(claim):
-                row.record = row.record.released()
+                self._move(row, row.record.released())
+
+    def withdrawn(self, worker: str) -> list[Withdrawal]:
+        return self._withdrawals.pop(worker, [])
 
     def crash(self, claims: Sequence[Claim], ending: str) -> None:
         for claim in claims:
@@ -163,6 +184,18 @@ class Reference:
             self._crash(row, "was lost", company=1)
         return len(late)
 
+    def enforce_clocks(self) -> int:
+        now = self._clock.steady()
+        late = [row for row in self._rows.values() if row.alarm is not None and row.alarm <= now]
+        for row in late:
+            if row.pauses:
+                row.pauses = False
+                self._set_alarm(row)
+            else:
+                self._withdraw(row, insists=True)
+                self._move(row, row.record.timed_out(self._clock.wall()))
+        return len(late)
+
     def purge(self) -> int:
         expired = [id for id, row in self._rows.items() if self._expired(row)]
         for id in expired:
@@ -173,13 +206,18 @@ class Reference:
         """The broker ended and was opened again: what ran was lost with it."""
         self._rows = {id: row for id, row in self._rows.items() if row.kept}
         self._turns.clear()
+        self._withdrawals.clear()
         for row in self._rows.values():
-            row.waiters = 0
+            row.waiters, row.waits = 0, False
         for model in {row.record.model for row in self._rows.values()}:
             running = self.rows(Status.PROCESSING, model)
             for row in running:
                 company = min(len(running), row.record.company or len(running))
                 self._crash(row, "was lost", company=company)
+        for row in self.rows(Status.QUEUED):
+            row.pauses = False
+            self._pause(row)
+            self._set_alarm(row)
 
     # What there is to see.
 
@@ -198,7 +236,7 @@ class Reference:
 
     def check_expiry(self, row: Row, expires: float | None) -> None:
         """The broker says when this one expires; it may choose once, within bounds."""
-        now, ttl = self._clock.wall(), self._limits.ttl
+        now, ttl = self._clock.wall(), self._ttl(row.record)
         if not row.record.status.terminal:
             assert expires is None, "it expires without having ended"
             return
@@ -210,13 +248,32 @@ class Reference:
             first, last = sorted((row.record.finished, now))
             assert first + ttl <= expires <= last + ttl, "it is not kept for its ttl"
         else:
-            assert now < expires <= now + ttl, "nobody has time to keep it"
+            assert now < expires <= now + self._limits.ttl, "nobody has time to keep it"
         row.expires = expires
 
     # What the verbs are made of.
 
-    def _admit(self, prediction: Prediction, keep: bool) -> None:
-        share = 1 - self._limits.waiting_share if keep else 1
+    def _same_key(self, prediction: Prediction) -> Row | None:
+        """What has this one's idempotency key, expired or not."""
+        if prediction.idempotency_key is None:
+            return None
+        key = prediction.owner, prediction.idempotency_key
+        for row in self._rows.values():
+            if (row.record.owner, row.record.idempotency_key) == key:
+                return row
+        return None
+
+    def _forget_expired_key(self, prediction: Prediction) -> None:
+        """The key of one that has expired is free, and that one is gone with it."""
+        if row := self._same_key(prediction):
+            del self._rows[row.record.id]
+
+    def _ttl(self, record: Prediction) -> float:
+        ttl = self._limits.ttl if record.options.ttl is None else record.options.ttl
+        return max(ttl, self._limits.key_ttl) if record.idempotency_key is not None else ttl
+
+    def _admit(self, prediction: Prediction, waits: bool) -> None:
+        share = 1 if waits else 1 - self._limits.waiting_share
         queued = len(self.rows(Status.QUEUED, prediction.model)) + 1
         size = sum(row.record.size for row in self.rows(Status.QUEUED)) + prediction.size
         if queued > self._limits.max_queued * share or size > self._limits.max_queued_bytes * share:
@@ -224,10 +281,12 @@ class Reference:
 
     def _heads(self, model: str) -> dict[Priority, Row]:
         """The first of every lane in which something waits."""
-        return {row.lane: row for row in reversed(self.rows(Status.QUEUED, model))}
+        rows = [row for row in self.rows(Status.QUEUED, model) if not row.pauses]
+        return {row.lane: row for row in reversed(rows)}
 
     def _lease(self, row: Row, worker: str) -> None:
         row.record = row.record.claimed(self._clock.wall())
+        self._set_alarm(row)
         row.worker = worker
         row.claimed_at = self._clock.steady()
         row.leased_until = row.claimed_at + self._limits.lease
@@ -245,9 +304,28 @@ class Reference:
 
     def _move(self, row: Row, record: Prediction) -> None:
         """Take the record, and forget it if it is final and all who wanted it have it."""
-        row.record = record
+        row.record, row.pauses = record, False
+        self._pause(row)
+        self._set_alarm(row)
         if record.status.terminal and not row.kept and row.waiters:
             del self._rows[record.id]
+
+    def _pause(self, row: Row) -> None:
+        record = row.record
+        if record.status is Status.QUEUED and record.not_before is not None:
+            row.pauses = record.not_before > self._clock.wall()
+
+    def _set_alarm(self, row: Row) -> None:
+        """When a clock runs out is decided by the wall, and measured steadily from then on."""
+        due = row.record.due
+        at = row.record.not_before if row.pauses else due and due.at
+        offset = self._clock.steady() - self._clock.wall()
+        row.alarm = None if at is None else at + offset
+
+    def _withdraw(self, row: Row, *, insists: bool) -> None:
+        if row.record.status is Status.PROCESSING:
+            withdrawal = Withdrawal(row.record.claim, insists)
+            self._withdrawals.setdefault(row.worker, []).append(withdrawal)
 
     def _expired(self, row: Row) -> bool:
         return row.expires is not None and row.expires <= self._clock.wall()

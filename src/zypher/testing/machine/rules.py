@@ -15,10 +15,11 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec.structs import replace
 
 from zypher.brokers.base import Broker, Limits
 from zypher.errors import Unavailable
-from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
+from zypher.prediction import NO_OPTIONS, Claim, Options, Outcome, Prediction, Priority, Status
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import BAD, GOOD, PATIENCE, new
 from zypher.testing.machine.comparison import LIMITS, Comparison, same
@@ -37,14 +38,25 @@ outcomes = st.sampled_from((GOOD, BAD))
 parts = st.sampled_from((slice(None), slice(1), slice(1, None)))  # all, the first, the others
 times = st.sampled_from((1, LIMITS.lease - 1, LIMITS.lease, LIMITS.ttl / 2, LIMITS.ttl))
 jumps = st.sampled_from((-LIMITS.ttl, -LIMITS.lease, LIMITS.lease, LIMITS.ttl / 2, LIMITS.ttl))
-duties = st.sampled_from(("reclaim", "purge"))
+duties = st.sampled_from(("reclaim", "purge", "enforce_clocks"))
+option = st.sampled_from(
+    (
+        *(NO_OPTIONS, NO_OPTIONS, Options(ttl=LIMITS.lease)),
+        *(Options(run_timeout=LIMITS.lease / 2), Options(retries=2)),
+        *(Options(queue_timeout=LIMITS.lease), Options(deadline=LIMITS.ttl)),
+        *(Options(queue_timeout=LIMITS.ttl, run_timeout=1), Options(retries=1, deadline=2)),
+    )
+)
+keys = st.sampled_from(("k", "l"))
+fingerprints = st.sampled_from((b"f", b"f", b"g"))
 
 
 class BrokerMachine(Comparison):
     """What can be done to any broker. Subclass it and say how to `open` one."""
 
     # False for one that holds a part of its queue elsewhere: a claim may get fewer than there
-    # are, and callers who wait may go ahead of all that are kept.
+    # are, callers who wait may go ahead of all that are kept, and the clocks of what waits
+    # elsewhere jump with the wall clock.
     claims_are_full: ClassVar[bool] = True
 
     predictions: Bundle[Prediction] = Bundle("predictions")
@@ -71,11 +83,24 @@ class BrokerMachine(Comparison):
         size=input_sizes,
         keep=st.booleans(),
         waiters=waiters,
+        options=option,
     )
     def submit(
-        self, model: str, priorities: Sequence[Priority], size: int, keep: bool, waiters: int
+        self,
+        model: str,
+        priorities: Sequence[Priority],
+        size: int,
+        keep: bool,
+        waiters: int,
+        options: Options = NO_OPTIONS,
     ) -> Predictions:
-        made = [new(model, b"1" * size, priority) for priority in priorities]
+        if not self.claims_are_full:
+            options = replace(options, queue_timeout=None, deadline=None)
+        now = self.clock.wall()
+        made = [
+            new(model, b"1" * size, priority, created=now, options=options)
+            for priority in priorities
+        ]
         for prediction in made:
             self.seen[prediction.id] = None
             self.both("submit", prediction, keep=keep)
@@ -83,9 +108,20 @@ class BrokerMachine(Comparison):
                 self.wait(prediction)
         return multiple(*made)
 
+    @rule(target=predictions, key=keys, fingerprint=fingerprints, waits=st.booleans())
+    def submit_with_a_key(self, key: str, fingerprint: bytes, waits: bool) -> Prediction:
+        made = new(created=self.clock.wall(), idempotency_key=key, fingerprint=fingerprint)
+        self.seen[made.id] = None
+        self.both("submit", made, keep=True, waits=waits)
+        return made
+
     @rule(prediction=predictions)
     def submit_again(self, prediction: Prediction) -> None:
         self.both("submit", prediction, keep=True)
+
+    @rule(prediction=predictions)
+    def abandon(self, prediction: Prediction) -> None:
+        self.both("abandon", prediction.id)
 
     @rule(prediction=predictions)
     def keep(self, prediction: Prediction) -> None:
@@ -144,6 +180,11 @@ class BrokerMachine(Comparison):
     @rule(batch=consumes(held))
     def crash(self, batch: Batch) -> None:
         self.both("crash", batch, "was killed")
+
+    @rule(worker=workers)
+    def learn(self, worker: str) -> None:
+        told = self.runner.run(self.broker.withdrawn(worker, timeout=0))
+        assert sorted(told) == sorted(self.reference.withdrawn(worker))
 
     @rule(worker=workers, batch=claimed, outcome=outcomes)
     def come_late(self, worker: str, batch: Batch, outcome: Outcome) -> None:
