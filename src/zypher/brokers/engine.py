@@ -345,6 +345,7 @@ class Engine(Broker):
     def _show(self, move: Move) -> None:
         """Everybody may see this move now."""
         entry = move.entry
+        was_shown = entry.shown is move.after and self._entries.get(move.after.id) is entry
         if move.before is None:
             self._entries[move.after.id] = entry
         entry.shown = move.after
@@ -356,7 +357,7 @@ class Engine(Broker):
             if move.before is not None:  # else it had ended before somebody kept it
                 self._note_end(entry)
             self._deliver(entry)
-        if self._entries.get(entry.record.id) is entry:
+        if self._entries.get(entry.record.id) is entry and not was_shown:
             self._set_alarm(entry)
         self._wake_watchers(entry.record.id)
 
