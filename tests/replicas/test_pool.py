@@ -30,7 +30,7 @@ async def test_a_pool_can_be_stopped_at_any_moment_and_leaves_no_process(stop_af
 
     async def attend(replica: Replica) -> None:
         attended.add(replica)
-        async for _ in replica.outcomes():
+        async for _ in replica.reports():
             pass
 
     async def changed() -> None:
