@@ -79,7 +79,8 @@ class Run(CurrentPrediction):
         if not self.withdrawn:
             self.withdrawn = True
             if self._task is not None:
-                self._task.cancel()
+                # Not at once: the run itself may have come upon this, and be about to return.
+                asyncio.get_running_loop().call_soon(self._task.cancel)
 
     def yielded(self, part: bytes) -> None:
         """The model yielded a part of its result, this JSON text."""
