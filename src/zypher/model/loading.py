@@ -5,6 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import AsyncGeneratorType
 from typing import Any
 
 from zypher.errors import InvalidOutput, ModelLoadError
@@ -55,7 +56,7 @@ class Model:
     async def run_async(self, arguments: Any) -> Any:
         """As `run`, for a model that is async."""
         result = self._call(arguments)
-        if inspect.isasyncgen(result):
+        if isinstance(result, AsyncGeneratorType):
             return result
         result = await result
         return result if self.batch is None else _one_each(result, arguments)

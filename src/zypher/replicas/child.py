@@ -115,7 +115,7 @@ class Child:
         self._channel.close()
 
     def _run_one(self, call: Call) -> None:
-        run = self._runs[call.claim] = runs.Run([call], self._channel)
+        run = self._runs[call.claim] = runs.Run([call.claim], call.deadline, self._channel)
         self._spawn(self._see_one_through(call, run))
 
     async def _see_one_through(self, call: Call, run: runs.Run) -> None:
@@ -123,7 +123,7 @@ class Child:
         self._end(run, [(call.claim, outcome)])
 
     def _run_batch(self, calls: list[Call]) -> None:
-        run = runs.BatchRun(calls, self._channel)
+        run = runs.BatchRun([call.claim for call in calls], self._channel)
         self._runs |= dict.fromkeys(run.claims, run)
         self._spawn(self._see_batch_through(calls, run))
 

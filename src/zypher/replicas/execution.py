@@ -6,7 +6,7 @@ import contextvars
 import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from inspect import isasyncgen, isgenerator
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 import msgspec
@@ -84,8 +84,10 @@ class Executor:
 
     async def _call(self, arguments: Any, run: Run) -> Any:
         if self.model.is_async:
-            result: Any = await self.model.run_async(arguments)
-            return await self._gather_async(result, run) if isasyncgen(result) else result
+            result = await self.model.run_async(arguments)
+            if type(result) is AsyncGeneratorType:
+                return await self._gather_async(result, run)
+            return result
         if self._threads is None:
             return self._run(arguments, run)
         loop = asyncio.get_running_loop()
@@ -96,7 +98,7 @@ class Executor:
 
     def _run(self, arguments: Any, run: Run) -> Any:
         result = self.model.run(arguments)
-        return self._gather(result, run) if isgenerator(result) else result
+        return self._gather(result, run) if type(result) is GeneratorType else result
 
     def _run_in_thread(self, arguments: Any, run: Run) -> Any:
         try:
@@ -132,7 +134,7 @@ class Executor:
             return _failed(error, call)
 
     def _completed(self, result: Any) -> Outcome:
-        text = result.json() if isinstance(result, Parts) else encode_result(result)
+        text = result.json() if type(result) is Parts else encode_result(result)
         if len(text) > self._max_result_size:
             raise ResultTooLarge(
                 f"The model returned {len(text)} bytes; max-result-size allows "

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
 from zypher.model.current import CurrentPrediction, running
 from zypher.prediction import Claim
 from zypher.replicas.channel import Channel
-from zypher.replicas.frames import Call, Told, sendable
+from zypher.replicas.frames import Told, sendable
 
 _LONGEST_LINE = 4_000
 _LINE_END = re.compile(r"[\r\n]")
@@ -22,10 +22,10 @@ class Run(CurrentPrediction):
 
     __slots__ = ("_channel", "_deadline", "_task", "_unfinished", "claims", "withdrawn")
 
-    def __init__(self, calls: Sequence[Call], channel: Channel) -> None:
-        self.claims = [call.claim for call in calls]
+    def __init__(self, claims: list[Claim], deadline: float | None, channel: Channel) -> None:
+        self.claims = claims
         self.withdrawn = False
-        self._deadline = calls[0].deadline
+        self._deadline = deadline
         self._channel = channel
         self._task: asyncio.Task[None] | None = None
         self._unfinished: dict[object, str] | None = None  # lines, by the stream they go to
@@ -109,9 +109,9 @@ class BatchRun(Run):
 
     __slots__ = ("_wanted",)
 
-    def __init__(self, calls: Sequence[Call], channel: Channel) -> None:
-        super().__init__(calls, channel)
-        self._wanted = set(self.claims)
+    def __init__(self, claims: list[Claim], channel: Channel) -> None:
+        super().__init__(claims, None, channel)
+        self._wanted = set(claims)
 
     @property
     def id(self) -> str:

@@ -44,6 +44,8 @@ class ErrorOutput:
         self._stale = 0  # bytes in the pipe that belong to the past
         self._lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self._unfinished = b""
+        self._news = select.poll()
+        self._news.register(self._pipe, select.POLLIN)
         self.ended = asyncio.Event()
 
     @contextlib.contextmanager
@@ -57,6 +59,8 @@ class ErrorOutput:
 
     def begin(self) -> None:
         """Forget what was written so far: it belongs to the past."""
+        if not (self._lines or self._unfinished or self._lock.locked() or self._news.poll(0)):
+            return  # as nearly always; and this is on the way of every run
         with self._lock:
             self._lines.clear()
             self._unfinished = b""
