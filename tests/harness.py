@@ -170,6 +170,16 @@ class HeldRun:
         self._connection.sendall(answer.encode())
         self.close()
 
+    def said(self) -> str:
+        """All that the run says until it ends or hangs up."""
+        with self._connection, self._connection.makefile() as words:
+            return words.read()
+
+    def said_line(self) -> str:
+        """The next line that the run says."""
+        with self._connection.makefile(buffering=1) as words:
+            return words.readline()
+
     def close(self) -> None:
         """Hang up."""
         self._connection.close()

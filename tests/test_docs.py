@@ -74,6 +74,8 @@ def test_the_model_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
         ("area.py:area", {"width": 3}, 3.0),
         ("fetch.py:fetch", 0, "done"),
         ("countdown.py:countdown", 3, [3, 2, 1]),
+        ("letters.py:letters", "word", "word"),
+        ("steps.py:steps", 3, 3),
         ("lengths.py:Lengths", "four", 4),
         ("review.py:judge", {"text": "Nice.", "stars": 5}, "good"),
     ],

@@ -6,12 +6,13 @@
 from typing import TYPE_CHECKING, Any
 
 from zypher.errors import InvalidInput
-from zypher.model.author import ItemError, batch
+from zypher.model.author import ItemError, JoinedText, batch
+from zypher.model.current import current
 
 if TYPE_CHECKING:
     from zypher.node import create_app
 
-__all__ = ["InvalidInput", "ItemError", "batch", "create_app"]
+__all__ = ["InvalidInput", "ItemError", "JoinedText", "batch", "create_app", "current"]
 
 
 def __getattr__(name: str) -> Any:

@@ -56,7 +56,8 @@ class Node:
             self._state.phase = Phase.STARTING
             self._state.broker = self._broker = self._open_broker()
         await self._broker.start()
-        self._worker = Worker(self._broker, self._models)
+        grace = self.settings.cancel_grace
+        self._worker = Worker(self._broker, self._models, cancel_grace=grace)
         self._duties = [
             asyncio.create_task(every(self.settings.lease / 3, self._renew_and_reclaim)),
             asyncio.create_task(every(_CLOCKS_INTERVAL, self._broker.enforce_clocks)),

@@ -34,7 +34,7 @@ GUARDS = (
         "a dead replica's work is taken back at once",
         "killed-replicas",
         "worker/worker.py",
-        "await self._broker.crash(claims, replica.ending)",
+        "await self._broker.crash(claims, replica.ending, log=replica.last_lines)",
         "pass",
     ),
     Guard(

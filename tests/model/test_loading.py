@@ -85,7 +85,7 @@ async def test_async_setup(write: Write) -> None:
 
 @pytest.mark.anyio
 async def test_functions(write: Write) -> None:
-    """Functions of all four kinds run; a generator's parts are gathered."""
+    """Functions of all four kinds run; those that yield give a generator."""
     path = write(
         """
         def plain(n: int) -> int:
@@ -100,12 +100,15 @@ async def test_functions(write: Write) -> None:
     plain = load(f"{path}:plain")
     assert run(plain, b"2") == 3
     assert plain.description == "Adds."
-    assert run(load(f"{path}:parts"), b"2") == [0, 1]
-    for name, expected in (("asynchronous", 3), ("async_parts", [0, 1])):
-        model = load(f"{path}:{name}")
-        assert model.is_async
-        await model.setup()
-        assert await model.run_async(model.signature.decode(b"2")) == expected
+    assert list(run(load(f"{path}:parts"), b"2")) == [0, 1]
+    model = load(f"{path}:asynchronous")
+    assert model.is_async
+    await model.setup()
+    assert await model.run_async(model.signature.decode(b"2")) == 3
+    model = load(f"{path}:async_parts")
+    assert model.is_async
+    parts = await model.run_async(model.signature.decode(b"2"))
+    assert [part async for part in parts] == [0, 1]
 
 
 def test_instances(write: Write) -> None:

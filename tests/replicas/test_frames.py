@@ -4,13 +4,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zypher.prediction import Claim, Failure, Outcome
-from zypher.replicas.frames import Call, Finished, FrameReader, LoadFailed, Message, Run, encode
+from zypher.replicas.frames import (
+    Call,
+    Cancel,
+    Finished,
+    FrameReader,
+    LoadFailed,
+    Message,
+    Run,
+    Told,
+    encode,
+)
 
 claims = st.builds(Claim, st.text(max_size=40), st.integers(0, 2**40))
 failures = st.builds(Failure, st.text(max_size=20), st.text(max_size=200))
 outcomes = st.builds(Outcome, st.none() | st.binary(max_size=2000), st.none() | failures)
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Run, st.lists(st.builds(Call, claims, st.binary(max_size=2000)), max_size=5)),
+    st.builds(Cancel, st.lists(claims, max_size=5)),
+    st.builds(Told, st.lists(claims, max_size=5), st.text(max_size=20), st.binary(max_size=2000)),
     st.builds(Finished, st.lists(st.tuples(claims, outcomes), max_size=5)),
     st.builds(LoadFailed, st.text(max_size=100), st.none() | st.text(max_size=100)),
 )

@@ -1,18 +1,19 @@
 """The pool: replicas are kept alive, with pauses that grow, and started all at once."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from tests.harness import PATIENCE, target
+from tests.harness import MODELS, PATIENCE
 from zypher.errors import ModelLoadError
 from zypher.replicas.pool import Pool, restart_delay
 from zypher.replicas.replica import Replica, ReplicaSpec
 
 
-def spec(name: str, **fields: object) -> ReplicaSpec:
+def spec(name: str, file: Path = MODELS, **fields: object) -> ReplicaSpec:
     """A replica of one of the tests' models."""
-    return ReplicaSpec(name=name, target=target(name).partition("=")[2], **fields)  # type: ignore[arg-type]
+    return ReplicaSpec(name=name, target=f"{file}:{name}", **fields)  # type: ignore[arg-type]
 
 
 def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer_and_longer() -> None:
@@ -30,7 +31,7 @@ async def test_a_pool_can_be_stopped_at_any_moment_and_leaves_no_process(stop_af
 
     async def attend(replica: Replica) -> None:
         attended.add(replica)
-        async for _ in replica.outcomes():
+        async for _ in replica.reports():
             pass
 
     async def changed() -> None:

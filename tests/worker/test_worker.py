@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from tests.harness import PATIENCE, holder
+from tests.harness import MODELS, PATIENCE, holder
 from tests.replicas.test_pool import spec
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import SystemClock
@@ -21,12 +22,17 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def working(
-    model: str, *, replicas: int = 1, concurrency: int | None = None
+    model: str,
+    *,
+    replicas: int = 1,
+    concurrency: int | None = None,
+    cancel_grace: float = 5.0,
+    file: Path = MODELS,
 ) -> AsyncIterator[tuple[Worker, MemoryBroker]]:
     """A worker that serves one of the tests' models, and its broker."""
     broker = MemoryBroker(replace(LIMITS, max_queued_bytes=10**9), SystemClock())
-    models = [(spec(model, concurrency=concurrency), replicas)]
-    worker = Worker(broker, models)
+    models = [(spec(model, file, concurrency=concurrency), replicas)]
+    worker = Worker(broker, models, cancel_grace=cancel_grace)
     try:
         await worker.start()
         await worker.up()

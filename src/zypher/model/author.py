@@ -1,13 +1,16 @@
-"""What the author of a model may use beside plain Python: `batch` and `ItemError`."""
+"""What the author of a model may use beside plain Python: `batch`, `ItemError`, `JoinedText`."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Annotated, Any, TypeVar, overload
 
 _Predict = TypeVar("_Predict", bound=Callable[..., Any])
 
 _MARK = "__zypher_batch__"
+
+# What a generator of text returns, blocking or async, whose result is its parts put together.
+JoinedText = Annotated[Any, "joined text"]
 
 
 class ItemError(Exception):

@@ -31,8 +31,8 @@ _AS_MSGSPEC_DOES = (
 _Place = tuple[Any, str | int] | None
 
 
-def encode_result(value: Any) -> bytes:
-    """The JSON text of what a model returned.
+def encode_result(value: Any, *, part: int | None = None) -> bytes:
+    """The JSON text of what a model returned; or of one part, if it is a list that comes in parts.
 
     Beside JSON's own types: tuples, sets, dataclasses, msgspec structs, pydantic models, enums,
     dates and times, UUIDs, Decimals, paths, NumPy arrays and scalars, and bytes (as a data URL).
@@ -41,8 +41,9 @@ def encode_result(value: Any) -> bytes:
     infinities, other objects, other keys than text and integers, and values that contain
     themselves or are nested deeper than `MAX_DEPTH`.
     """
+    place = None if part is None else (None, part)
     try:
-        return msgspec.json.encode(value if type(value) in _CONSTANTS else _plain(value, None, 0))
+        return msgspec.json.encode(value if type(value) in _CONSTANTS else _plain(value, place, 0))
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidOutput(
             f"The model returned a value that JSON cannot carry: {error}."

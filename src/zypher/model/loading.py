@@ -5,6 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import AsyncGeneratorType
 from typing import Any
 
 from zypher.errors import InvalidOutput, ModelLoadError
@@ -43,22 +44,20 @@ class Model:
                 await done
 
     def run(self, arguments: Any) -> Any:
-        """The result for what `signature.decode` gave; of a generator, the list of its parts.
+        """The result for what `signature.decode` gave; a generator, if predict is one.
 
         A batched model takes a list of such items and returns the list of their results, in
         which an `ItemError` may stand. Raises whatever predict raises, and InvalidOutput when
         a batch has not one result for each item.
         """
         result = self._call(arguments)
-        if inspect.isgenerator(result):
-            result = list(result)
         return result if self.batch is None else _one_each(result, arguments)
 
     async def run_async(self, arguments: Any) -> Any:
         """As `run`, for a model that is async."""
         result = self._call(arguments)
-        if inspect.isasyncgen(result):
-            return [part async for part in result]
+        if isinstance(result, AsyncGeneratorType):
+            return result
         result = await result
         return result if self.batch is None else _one_each(result, arguments)
 

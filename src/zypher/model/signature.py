@@ -14,7 +14,7 @@ import msgspec
 
 from zypher.errors import InvalidOutput, ModelLoadError
 from zypher.model.annotations import hints
-from zypher.model.author import ItemError, batch_options
+from zypher.model.author import ItemError, JoinedText, batch_options
 from zypher.model.codec import encode_result
 from zypher.model.types import InputType, input_type, object_type, output_schema
 
@@ -42,12 +42,13 @@ class Signature:
 
     One parameter: the input is its value. Several or none: the input is an object of them.
     For a batched predict both schemas are those of one item. `output_schema` is None when the
-    results have no known schema.
+    results have no known schema. `joined`: the parts of a generator are put together as text.
     """
 
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] | None
     batched: bool
+    joined: bool
     _parameters: tuple[Parameter, ...]
     _type: InputType
 
@@ -63,6 +64,7 @@ class Signature:
             input_schema=type_.schema,
             output_schema=reader.output_schema(),
             batched=reader.batched,
+            joined=reader.joined,
             _parameters=reader.parameters,
             _type=type_,
         )
@@ -100,6 +102,7 @@ class _Reader:
         name = getattr(function, "__name__", "predict")
         self._subject = f"{name}() of {target}"
         self._hints = self._resolved(function)
+        self.joined = self._hints.get("return") == JoinedText
         self.parameters = self._read_parameters()
         self._subject = f"{name}({', '.join(p.name for p in self.parameters)}) of {target}"
 
@@ -122,6 +125,8 @@ class _Reader:
         origin, arguments = get_origin(annotation), get_args(annotation)
         if annotation is Parameter.empty:
             return None
+        if self.joined:
+            return output_schema(str)
         if self.batched:
             item = _without_item_error(arguments[0]) if origin in _LISTS and arguments else None
             return output_schema(item) if item is not None else None

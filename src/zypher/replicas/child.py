@@ -8,30 +8,34 @@ its parent.
 
 import asyncio
 import ctypes
+import faulthandler
 import os
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any
 
 from zypher.errors import ModelLoadError
 from zypher.model.loading import MOCK, Model, load, user_traceback
 from zypher.prediction import Claim, Outcome
-from zypher.replicas.execution import Executor, sendable
+from zypher.replicas import runs
+from zypher.replicas.capture import capture
+from zypher.replicas.channel import Channel
+from zypher.replicas.execution import Executor
 from zypher.replicas.frames import (
     Batching,
     Call,
+    Cancel,
     Described,
     Finished,
-    FrameReader,
     Load,
     LoadFailed,
     Message,
     Ready,
     Run,
-    encode,
+    sendable,
 )
 
 # How many runs are in flight at once unless told otherwise; of a blocking model it is one.
@@ -48,6 +52,8 @@ def main() -> None:
     die_with(parent)
     # Ctrl-C is for the parent, which lets running work finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable(all_threads=False)  # where a segfault happened is in the log
+    capture()
     asyncio.run(serve(socket.socket(fileno=descriptor)))
 
 
@@ -60,39 +66,33 @@ def die_with(parent: int) -> None:
 
 
 async def serve(connection: socket.socket) -> None:
-    """Read messages and act on them until the parent closes the connection."""
-    loop = asyncio.get_running_loop()
-    child = Child()
-    await loop.connect_accepted_socket(lambda: child, connection)
-    await child.closed.wait()
-    os._exit(0)  # whatever the model still does must not hold this process
+    """Act on the messages of the parent until it closes the connection."""
+    Child(connection)
+    await asyncio.Event().wait()  # the end of the connection ends the process
 
 
-class Child(asyncio.Protocol):
-    """The replica's end of the connection."""
+class Child:
+    """What the parent asks for, done."""
 
-    def __init__(self) -> None:
-        self.closed = asyncio.Event()
-        self._reader = FrameReader()
+    def __init__(self, connection: socket.socket) -> None:
+        self._channel = Channel(connection, self._receive)
         self._outcomes: list[tuple[Claim, Outcome]] = []
+        self._runs: dict[Claim, runs.Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed.set()
-
-    def data_received(self, data: bytes) -> None:
-        for message in self._reader.feed(data):
-            match message:
-                case Load():
-                    self._spawn(self._load(message))
-                case Run() if self._executor.model.batch:
-                    self._spawn(self._run_batch(message.calls))
-                case Run():
-                    for call in message.calls:
-                        self._spawn(self._run_call(call))
+    def _receive(self, message: Message) -> None:
+        match message:
+            case Load():
+                self._spawn(self._load(message))
+            case Run() if self._executor.model.batch:
+                self._run_batch(message.calls)
+            case Run():
+                for call in message.calls:
+                    self._run_one(call)
+            case Cancel():
+                for claim in message.claims:
+                    if claim in self._runs:
+                        self._runs[claim].withdraw(claim)
 
     async def _load(self, order: Load) -> None:
         try:
@@ -112,14 +112,30 @@ class Child(asyncio.Protocol):
 
     def _give_up(self, message: str, traceback: str | None) -> None:
         self._send(LoadFailed(sendable(message), traceback and sendable(traceback)))
-        self._transport.close()
+        self._channel.close()
 
-    async def _run_call(self, call: Call) -> None:
-        self._report([(call.claim, await self._executor.run(call))])
+    def _run_one(self, call: Call) -> None:
+        run = self._runs[call.claim] = runs.Run([call.claim], call.deadline, self._channel)
+        self._spawn(self._see_one_through(call, run))
 
-    async def _run_batch(self, calls: list[Call]) -> None:
-        outcomes = await self._executor.run_batch(calls)
-        self._report([(call.claim, outcome) for call, outcome in zip(calls, outcomes, strict=True)])
+    async def _see_one_through(self, call: Call, run: runs.Run) -> None:
+        outcome = await self._executor.run(call, run)
+        self._end(run, [(call.claim, outcome)])
+
+    def _run_batch(self, calls: list[Call]) -> None:
+        run = runs.BatchRun([call.claim for call in calls], self._channel)
+        self._runs |= dict.fromkeys(run.claims, run)
+        self._spawn(self._see_batch_through(calls, run))
+
+    async def _see_batch_through(self, calls: list[Call], run: runs.BatchRun) -> None:
+        outcomes = await self._executor.run_batch(calls, run)
+        self._end(run, list(zip(run.claims, outcomes, strict=True)))
+
+    def _end(self, run: runs.Run, outcomes: list[tuple[Claim, Outcome]]) -> None:
+        run.end()
+        for claim in run.claims:
+            del self._runs[claim]
+        self._report(outcomes)
 
     def _report(self, outcomes: list[tuple[Claim, Outcome]]) -> None:
         """Send outcomes; what ends in the same turn of the loop shares a frame."""
@@ -136,7 +152,7 @@ class Child(asyncio.Protocol):
             os._exit(_FAULT)
 
     def _send(self, message: Message) -> None:
-        self._transport.write(encode(message))
+        self._channel.send(message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

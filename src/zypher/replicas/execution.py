@@ -2,22 +2,30 @@
 
 import asyncio
 import contextlib
+import contextvars
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 import msgspec
 
-from zypher.errors import InvalidInput, InvalidOutput, ResultTooLarge
+from zypher.errors import Canceled, InvalidInput, InvalidOutput, ResultTooLarge
 from zypher.model.author import ItemError
 from zypher.model.codec import encode_result
 from zypher.model.loading import Model, user_traceback
 from zypher.prediction import Failure, Outcome
-from zypher.replicas.frames import Call
+from zypher.replicas.frames import Call, last_lines, sendable
+from zypher.replicas.parts import Parts
+from zypher.replicas.runs import BatchRun, Run
 
 _errors_decoder: msgspec.json.Decoder[list[dict[str, Any]] | None]
 _errors_decoder = msgspec.json.Decoder(list[dict[str, Any]] | None)
+
+
+# What becomes of a run that was called off, whatever it does; the broker has its end already.
+_CALLED_OFF = Outcome(failure=Failure("canceled", "The run was called off."))
 
 
 class Executor:
@@ -32,55 +40,90 @@ class Executor:
             ThreadPoolExecutor(concurrency) if concurrency > 1 and not model.is_async else None
         )
 
-    async def run(self, call: Call) -> Outcome:
+    async def run(self, call: Call, run: Run) -> Outcome:
         """The outcome of one prediction."""
         try:
+            run.begin(interruptible=self.model.is_async)
             arguments = self.model.signature.decode(call.input)
-            return self._completed(await self._call(arguments))
+            return self._completed(await self._call(arguments, run))
         except BaseException as error:  # whatever a model raises is its error, and no more
-            return _failed(error, call)
+            return _CALLED_OFF if run.withdrawn else _failed(error, call)
 
-    async def run_batch(self, calls: Sequence[Call]) -> list[Outcome]:
+    async def run_batch(self, calls: Sequence[Call], run: BatchRun) -> list[Outcome]:
         """The outcomes of a batch, one per call. What is wrong with one stays with it."""
         outcomes: dict[Call, Outcome] = {}
         items: dict[Call, Any] = {}
+        with contextlib.suppress(asyncio.CancelledError):
+            run.begin(interruptible=self.model.is_async)
         for call in calls:
             try:
                 items[call] = self.model.signature.decode(call.input)
             except Exception as error:
                 outcomes[call] = _failed(error, call)
-        outcomes |= await self._run_items(items)
+        outcomes |= await self._run_items(items, run)
         return [outcomes[call] for call in calls]
 
-    async def _run_items(self, items: dict[Call, Any]) -> dict[Call, Outcome]:
+    async def _run_items(self, items: dict[Call, Any], run: BatchRun) -> dict[Call, Outcome]:
         """Run the items together; if that raises, each by itself, so that only the bad fail."""
+        outcomes = {call: _CALLED_OFF for call in items if not run.wants(call.claim)}
+        items = {call: item for call, item in items.items() if call not in outcomes}
         try:
-            results = await self._call(list(items.values())) if items else []
-            return {
+            results = await self._call(list(items.values()), run) if items else []
+            return outcomes | {
                 call: self._item_completed(result, call)
                 for call, result in zip(items, results, strict=True)
             }
         except BaseException as error:
+            if run.withdrawn:
+                return outcomes | dict.fromkeys(items, _CALLED_OFF)
             if len(items) == 1:
-                return {call: _failed(error, call) for call in items}
-        outcomes: dict[Call, Outcome] = {}
+                return outcomes | {call: _failed(error, call) for call in items}
         for call, item in items.items():
-            outcomes |= await self._run_items({call: item})
+            outcomes |= await self._run_items({call: item}, run)
         return outcomes
 
-    async def _call(self, arguments: Any) -> Any:
+    async def _call(self, arguments: Any, run: Run) -> Any:
         if self.model.is_async:
-            return await self.model.run_async(arguments)
+            result = await self.model.run_async(arguments)
+            if type(result) is AsyncGeneratorType:
+                return await self._gather_async(result, run)
+            return result
         if self._threads is None:
-            return self.model.run(arguments)
+            return self._run(arguments, run)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._run_in_thread, arguments)
+        in_context = contextvars.copy_context().run
+        return await loop.run_in_executor(
+            self._threads, in_context, self._run_in_thread, arguments, run
+        )
 
-    def _run_in_thread(self, arguments: Any) -> Any:
+    def _run(self, arguments: Any, run: Run) -> Any:
+        result = self.model.run(arguments)
+        return self._gather(result, run) if type(result) is GeneratorType else result
+
+    def _run_in_thread(self, arguments: Any, run: Run) -> Any:
         try:
-            return self.model.run(arguments)
+            return self._run(arguments, run)
         except StopIteration as error:  # a future cannot carry it
             raise RuntimeError("StopIteration") from error
+
+    def _gather(self, generator: Generator[Any, Any, Any], run: Run) -> Parts:
+        parts = self._no_parts(run)
+        with contextlib.closing(generator):
+            for part in generator:
+                _require_wanted(run)
+                parts.add(part)
+        return parts
+
+    async def _gather_async(self, generator: AsyncGenerator[Any, Any], run: Run) -> Parts:
+        parts = self._no_parts(run)
+        async with contextlib.aclosing(generator):
+            async for part in generator:
+                _require_wanted(run)
+                parts.add(part)
+        return parts
+
+    def _no_parts(self, run: Run) -> Parts:
+        return Parts(run, joined=self.model.signature.joined, max_size=self._max_result_size)
 
     def _item_completed(self, result: Any, call: Call) -> Outcome:
         if isinstance(result, ItemError | InvalidInput):
@@ -91,13 +134,18 @@ class Executor:
             return _failed(error, call)
 
     def _completed(self, result: Any) -> Outcome:
-        text = encode_result(result)
+        text = result.json() if type(result) is Parts else encode_result(result)
         if len(text) > self._max_result_size:
             raise ResultTooLarge(
                 f"The model returned {len(text)} bytes; max-result-size allows "
                 f"{self._max_result_size}."
             )
         return Outcome(result=text)
+
+
+def _require_wanted(run: Run) -> None:
+    if run.cancelled:
+        raise Canceled("Nobody wants the rest of the parts.")
 
 
 def _failed(error: BaseException, call: Call) -> Outcome:
@@ -107,11 +155,20 @@ def _failed(error: BaseException, call: Call) -> Outcome:
         return Outcome(failure=Failure(error.code, text, _sendable_errors(error.errors, text)))
     if isinstance(error, ItemError):
         return Outcome(failure=Failure("model_error", text or "The model refused this item."))
-    with contextlib.suppress(Exception):  # a log that cannot be written costs no prediction
-        print(f"prediction {call.claim.id}: {user_traceback(error)}", file=sys.stderr, flush=True)
     name = type(error).__name__
     detail = f"The model raised {name}: {text}" if text else f"The model raised {name}."
-    return Outcome(failure=Failure("model_error", detail))
+    return Outcome(failure=Failure("model_error", detail, log=_logged(error, call)))
+
+
+def _logged(error: BaseException, call: Call) -> list[str] | None:
+    """The last lines of the user's traceback, which is written to the log."""
+    try:
+        report = sendable(user_traceback(error))
+    except Exception:
+        return None
+    with contextlib.suppress(Exception):  # a log that cannot be written costs no prediction
+        print(f"prediction {call.claim.id}: {report}", file=sys.stderr, flush=True)
+    return last_lines(report.splitlines())
 
 
 def _sendable_errors(errors: list[dict[str, Any]] | None, text: str) -> list[dict[str, Any]] | None:
@@ -128,8 +185,3 @@ def _text(error: BaseException) -> str:
         return sendable(str(error))
     except Exception:
         return ""
-
-
-def sendable(text: str) -> str:
-    """Text without lone surrogates, which file names have and UTF-8 has not."""
-    return text.encode(errors="backslashreplace").decode()

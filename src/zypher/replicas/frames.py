@@ -5,7 +5,7 @@ Inputs and results travel inside as the JSON text they are, untouched.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -28,16 +28,26 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
-    """One attempt at a prediction, to be run. `input` is JSON text."""
+    """One attempt at a prediction, to be run.
+
+    `input` is JSON text; `deadline` when a clock will end it, in seconds since the epoch.
+    """
 
     claim: Claim
     input: bytes
+    deadline: float | None = None
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
     """To the replica: run these, as one batch if the model is batched, else each by itself."""
 
     calls: list[Call]
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """To the replica: nobody wants the outcomes of these any more."""
+
+    claims: list[Claim]
 
 
 class Batching(msgspec.Struct, frozen=True):
@@ -68,13 +78,31 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     traceback: str | None
 
 
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """From the replica: what a run tells, before its outcome; a batch, for each of its members.
+
+    `kind` is progress, output or log, `data` JSON text.
+    """
+
+    claims: list[Claim]
+    kind: str
+    data: bytes
+
+
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """From the replica: attempts that ended."""
 
     outcomes: list[tuple[Claim, Outcome]]
 
 
-Message = Load | Run | Described | Ready | LoadFailed | Finished
+Message = Load | Run | Cancel | Described | Ready | LoadFailed | Told | Finished
+
+# What runs tell is dropped where more than so many bytes of it wait to be taken.
+MOST_TOLD = 1_000_000
+
+# How many lines a failure keeps of a log, and how many characters of each.
+LAST_LINES = 20
+_LINE_LENGTH = 500
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
@@ -84,6 +112,16 @@ def encode(message: Message) -> bytes:
     """The frame of a message."""
     body = _encoder.encode(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def sendable(text: str) -> str:
+    """Text without lone surrogates, which file names have and UTF-8 has not."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def last_lines(lines: Sequence[str]) -> list[str]:
+    """What a failure keeps of a log: its last lines, and of each the beginning."""
+    return [line[:_LINE_LENGTH] for line in lines[-LAST_LINES:]]
 
 
 class FrameReader:

@@ -14,7 +14,9 @@ import msgspec
 from zypher.errors import ModelLoadError, ZypherError
 from zypher.prediction import Claim, Outcome
 from zypher.replicas.frames import (
+    MOST_TOLD,
     Call,
+    Cancel,
     Described,
     Finished,
     FrameReader,
@@ -23,8 +25,10 @@ from zypher.replicas.frames import (
     Message,
     Ready,
     Run,
+    Told,
     encode,
 )
+from zypher.replicas.stderr import ErrorOutput
 
 # Variables that a replica does not inherit: they hold the server's settings and secrets.
 _PRIVATE = ("ZYPHER_", "REDIS_")
@@ -52,6 +56,13 @@ class ReplicaDied(ZypherError):
     """The replica's process has ended."""
 
 
+class Report(NamedTuple):
+    """What a replica has to say: first what its runs told, then what became of them."""
+
+    told: Sequence[Told]
+    outcomes: Sequence[tuple[Claim, Outcome]]
+
+
 class _Flight(NamedTuple):
     """What is known of a claim in flight: those that run in one call with it, bytes of input."""
 
@@ -71,13 +82,16 @@ class Replica:
         self._connection = _Connection(self._receive)
         self._loading: asyncio.Queue[Described | Ready | LoadFailed | None] = asyncio.Queue()
         self._in_flight: dict[Claim, _Flight] = {}
+        self._overdue: set[Claim] = set()
         self._busy = 0
         self._bytes = 0
         self._gone = False
+        self._told: list[Told] = []
+        self._told_bytes = 0
         self._outcomes: list[tuple[Claim, Outcome]] = []
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
-        self._has_outcomes = asyncio.Event()
+        self._has_news = asyncio.Event()
 
     # Life and death.
 
@@ -88,14 +102,16 @@ class Replica:
         ended by itself.
         """
         ours, theirs = socket.socketpair()
-        with theirs:
+        self._errors = ErrorOutput()
+        with theirs, self._errors.starting() as errors:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "zypher.replicas.child"),
                 *(str(theirs.fileno()), str(os.getpid())),
                 pass_fds=[theirs.fileno()],
                 env={k: v for k, v in os.environ.items() if not k.startswith(_PRIVATE)},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=2,  # what a model prints is its log
+                stdout=errors,  # what a model prints is its log
+                stderr=errors,
                 start_new_session=True,  # Ctrl-C is for us; a kill is for all that it started
             )
         self._watcher = asyncio.create_task(self._watch(self._process))
@@ -134,7 +150,9 @@ class Replica:
     @property
     def room(self) -> int:
         """How many more calls, or batches of a batched model, it can take now."""
-        return self.described.concurrency - self._busy if self._bytes < _MOST_BYTES else 0
+        if self._overdue or self._bytes >= _MOST_BYTES:
+            return 0
+        return self.described.concurrency - self._busy
 
     @property
     def slots(self) -> int:
@@ -147,12 +165,19 @@ class Replica:
         """What it was handed and has not finished."""
         return list(self._in_flight)
 
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines that its process wrote since it was idle."""
+        return self._errors.last_lines
+
     def run(self, calls: Sequence[Call]) -> None:
         """Hand it predictions to run: one batch of a batched model, or that many single calls.
 
         Raises `ReplicaDied` if it is gone, and then it has taken none of them.
         """
         self._require_alive()
+        if not self._in_flight:
+            self._errors.begin()
         batch = {call.claim for call in calls} if self.described.batching else None
         for call in calls:
             self._in_flight[call.claim] = _Flight(batch or {call.claim}, len(call.input))
@@ -160,6 +185,22 @@ class Replica:
         self._busy += 1 if batch else len(calls)
         self._update()
         self._connection.send(Run(list(calls)))
+
+    def cancel(self, claim: Claim) -> None:
+        """Ask the run of this claim to end, if it is in flight."""
+        if claim in self._in_flight:
+            self._connection.send(Cancel([claim]))
+
+    def give_up(self, claim: Claim) -> bool:
+        """The run of this claim did not end when asked to; False if it has ended after all.
+
+        The process gets no more work, and is killed once it runs nothing else than such.
+        """
+        if claim not in self._in_flight:
+            return False
+        self._overdue.add(claim)
+        self._update()
+        return True
 
     async def has_room(self) -> None:
         """Wait until `room` is at least one. Raises `ReplicaDied`."""
@@ -171,14 +212,15 @@ class Replica:
         await self._is_idle.wait()
         self._require_alive()
 
-    async def outcomes(self) -> AsyncIterator[list[tuple[Claim, Outcome]]]:
-        """The outcomes as they come; ends when the process has ended."""
+    async def reports(self) -> AsyncIterator[Report]:
+        """What it has to say, as it comes; ends when the process has ended."""
         while True:
-            await self._has_outcomes.wait()
-            outcomes, self._outcomes = self._outcomes, []
+            await self._has_news.wait()
+            report = Report(self._told, self._outcomes)
+            self._told, self._told_bytes, self._outcomes = [], 0, []
             self._update()
-            if outcomes:
-                yield outcomes
+            if report.told or report.outcomes:
+                yield report
             elif self._gone:
                 return
 
@@ -190,17 +232,26 @@ class Replica:
                 for claim, outcome in message.outcomes:
                     self._take(claim, outcome)
                 self._update()
+            case Told():
+                self._take_told(message)
             case Described() | Ready() | LoadFailed():
                 self._loading.put_nowait(message)
 
     def _take(self, claim: Claim, outcome: Outcome) -> None:
         flight = self._in_flight.pop(claim)
         flight.together.remove(claim)
+        self._overdue.discard(claim)
         self._bytes -= flight.size
         if not flight.together:
             self._busy -= 1
         self.finished += 1
         self._outcomes.append((claim, outcome))
+
+    def _take_told(self, told: Told) -> None:
+        if self._told_bytes < MOST_TOLD:
+            self._told.append(told)
+            self._told_bytes += len(told.data)
+            self._has_news.set()
 
     async def _loaded(self) -> Described | Ready:
         """The next thing that the process says while it loads."""
@@ -218,8 +269,10 @@ class Replica:
         await asyncio.wait([exited, closed], return_when=asyncio.FIRST_COMPLETED)
         self._kill(process.pid)
         await exited
-        await asyncio.wait([closed], timeout=_LAST_WORDS)
-        closed.cancel()
+        drained = asyncio.create_task(self._errors.ended.wait())
+        _, unfinished = await asyncio.wait([closed, drained], timeout=_LAST_WORDS)
+        for last_word in unfinished:
+            last_word.cancel()
         self._connection.close()
         self._gone = True
         self._loading.put_nowait(None)
@@ -233,7 +286,10 @@ class Replica:
         """Wake those whose condition has come true."""
         _set(self._has_room, self._gone or self.room > 0)
         _set(self._is_idle, self._gone or not self._in_flight)
-        _set(self._has_outcomes, self._gone or bool(self._outcomes))
+        _set(self._has_news, self._gone or bool(self._outcomes) or bool(self._told))
+        if self._overdue and len(self._overdue) == len(self._in_flight) and not self._gone:
+            assert self._process is not None
+            self._kill(self._process.pid)
 
     def _require_alive(self) -> None:
         # It can be dead for a moment before `_watch` has seen to it.

@@ -11,32 +11,46 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 
-from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
+from zypher.brokers.base import Broker, Event, ModelInfo, ReplicaCounts, WorkerInfo
+from zypher.periodic import every
 from zypher.prediction import Claim, Outcome, Prediction, new_id
-from zypher.replicas.frames import Call
+from zypher.replicas.frames import Call, Told
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
 
 log = logging.getLogger("zypher.worker")
 
-# How long one claim waits for work before it asks again, in seconds.
+# How long one claim waits for work before it asks again, in seconds; and so for withdrawals.
 _PATIENCE = 60.0
+
+# The pause before the next withdrawals are asked for.
+_BREATH = 0.001
 
 
 class Worker:
     """Runs the predictions of some models.
 
-    `models` says how many replicas of which. Somebody has to call `renew` well within every lease.
+    `models` says how many replicas of which. A run that has to stop is killed if it has not after
+    `cancel_grace` seconds. Somebody has to call `renew` well within every lease.
     """
 
-    def __init__(self, broker: Broker, models: Sequence[tuple[ReplicaSpec, int]]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        models: Sequence[tuple[ReplicaSpec, int]],
+        *,
+        cancel_grace: float = 5.0,
+    ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self.stale_outcomes = 0
         self._broker = broker
+        self._cancel_grace = cancel_grace
         # What was claimed for each replica and has been neither finished nor given back.
         self._held: dict[Replica, set[Claim]] = {}
         self._holds_nothing = asyncio.Event()
         self._feeders: set[asyncio.Task[None]] = set()
+        self._heeding: asyncio.Task[None] | None = None
+        self._registered_stale_outcomes = 0
         self._draining = False
         self._pools = [Pool(spec, size, self._attend, self._register) for spec, size in models]
 
@@ -47,6 +61,7 @@ class Worker:
 
         Raises `ModelLoadError` for the first one that cannot be.
         """
+        self._heeding = asyncio.create_task(every(_BREATH, self._heed))
         for pool in self._pools:
             pool.start()
         for pool in self._pools:
@@ -79,6 +94,8 @@ class Worker:
         """End all replicas. What they still ran goes back to the queue, charged nothing."""
         self._draining = True
         await asyncio.gather(*(pool.stop() for pool in self._pools))
+        if self._heeding is not None:
+            self._heeding.cancel()
         await self._broker.forget_worker(self.id)
 
     async def renew(self) -> None:
@@ -86,9 +103,12 @@ class Worker:
         everything = [claim for claims in self._held.values() for claim in claims]
         lost = await self._broker.renew(self.id, everything)
         if lost:
-            log.warning("%d predictions were taken from this worker while it ran them", len(lost))
-        for replica in list(self._held):
-            self._let_go(replica, lost)
+            await self._heed(patience=0)
+        taken = [claim for claim in lost if self._withdraw(claim, insists=True)]
+        if taken:
+            log.warning("%d predictions were taken from this worker while it ran them", len(taken))
+        if self.stale_outcomes != self._registered_stale_outcomes:
+            await self._register()
 
     # The work.
 
@@ -98,8 +118,11 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeder = tasks.create_task(self._feed(replica))
-                async for ended in replica.outcomes():
-                    await self._finish(replica, ended)
+                async for told, ended in replica.reports():
+                    if told:
+                        await self._broker.publish(_events(told))
+                    if ended:
+                        await self._finish(replica, ended)
                 feeder.cancel()
             await self._crash(replica)
         finally:
@@ -122,14 +145,23 @@ class Worker:
                 suspects = _are_suspects(batch)
                 if suspects:  # they must not take others with them
                     await replica.is_idle()
-                replica.run([Call(prediction.claim, prediction.input) for prediction in batch])
-                batch.clear()
+                await self._hand_over(replica, batch)
                 if suspects:
                     await replica.is_idle()
         except ReplicaDied:
             pass
         finally:
             await self._release(replica, _claims(batch))
+
+    async def _hand_over(self, replica: Replica, batch: list[Prediction]) -> None:
+        """Have the replica run a batch, less what was withdrawn since it was claimed."""
+        held = self._held[replica]
+        calls = [_call(prediction) for prediction in batch if prediction.claim in held]
+        if calls and not replica.room:  # its process is about to be ended
+            await self._release(replica, _claims(batch))
+        elif calls:
+            replica.run(calls)
+        batch.clear()
 
     async def _gather(self, replica: Replica, batch: list[Prediction]) -> None:
         """Claim into `batch` what may run next: single calls, or a batch as full as it gets.
@@ -161,8 +193,10 @@ class Worker:
 
     async def _finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
         refused = await self._broker.finish(ended)
-        for claim in refused:
-            self.stale_outcomes += 1
+        if refused:
+            self.stale_outcomes += len(refused)
+            await self._heed(patience=0)
+        for claim in refused & self._held[replica]:
             log.warning("the outcome of %s came too late and was refused", claim.id)
         self._let_go(replica, [claim for claim, _ in ended])
 
@@ -179,8 +213,33 @@ class Worker:
             ", ".join(claim.id for claim in claims[:3]) + ", ..." * (len(claims) > 3) or "none",
         )
         if claims:
-            await self._broker.crash(claims, replica.ending)
+            await self._broker.crash(claims, replica.ending, log=replica.last_lines)
         self._let_go(replica, claims)
+
+    async def _heed(self, patience: float = _PATIENCE) -> None:
+        """Stop what others have ended."""
+        for claim, insists in await self._broker.withdrawn(self.id, timeout=patience):
+            self._withdraw(claim, insists=insists)
+
+    def _withdraw(self, claim: Claim, *, insists: bool) -> bool:
+        """Let go of a claim, and have its run end if there is one; False if it is not held."""
+        for replica, held in self._held.items():
+            if claim in held:
+                self._let_go(replica, [claim])
+                replica.cancel(claim)
+                if insists:
+                    later = asyncio.get_running_loop().call_later
+                    later(self._cancel_grace, self._give_up, replica, claim)
+                return True
+        return False
+
+    def _give_up(self, replica: Replica, claim: Claim) -> None:
+        if replica.give_up(claim):
+            log.warning(
+                "%s: the run of %s did not stop within cancel-grace (%g s): its process is "
+                "killed once it runs nothing else",
+                *(replica.spec.name, claim.id, self._cancel_grace),
+            )
 
     def _let_go(self, replica: Replica, claims: Iterable[Claim]) -> None:
         self._held[replica].difference_update(claims)
@@ -198,15 +257,31 @@ class Worker:
         feeder.add_done_callback(self._feeders.discard)
 
     async def _register(self) -> None:
+        self._registered_stale_outcomes = self.stale_outcomes
         replicas = {pool.spec.name: _counts(pool) for pool in self._pools}
         await self._broker.register_worker(
-            WorkerInfo(id=self.id, host=socket.gethostname(), pid=os.getpid(), replicas=replicas)
+            WorkerInfo(
+                id=self.id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                replicas=replicas,
+                stale_outcomes=self.stale_outcomes,
+            )
         )
 
 
 def _are_suspects(batch: Sequence[Prediction]) -> bool:
     """True for predictions that were in a crash together: none of them is cleared yet."""
     return bool(batch) and batch[0].company is not None
+
+
+def _call(prediction: Prediction) -> Call:
+    due = prediction.due
+    return Call(prediction.claim, prediction.input, due.at if due else None)
+
+
+def _events(told: Iterable[Told]) -> list[tuple[Claim, Event]]:
+    return [(claim, Event(t.kind, t.data)) for t in told for claim in t.claims]
 
 
 def _claims(predictions: Sequence[Prediction]) -> list[Claim]:

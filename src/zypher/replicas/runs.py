@@ -1,0 +1,139 @@
+"""One call of predict, as the model sees it (`zypher.current()`) and as the replica does."""
+
+import asyncio
+import contextlib
+import re
+import sys
+from collections.abc import Iterable
+
+import msgspec
+
+from zypher.model.current import CurrentPrediction, running
+from zypher.prediction import Claim
+from zypher.replicas.channel import Channel
+from zypher.replicas.frames import Told, sendable
+
+_LONGEST_LINE = 4_000
+_LINE_END = re.compile(r"[\r\n]")
+
+
+class Run(CurrentPrediction):
+    """The run of one prediction."""
+
+    __slots__ = ("_channel", "_deadline", "_task", "_unfinished", "claims", "withdrawn")
+
+    def __init__(self, claims: list[Claim], deadline: float | None, channel: Channel) -> None:
+        self.claims = claims
+        self.withdrawn = False
+        self._deadline = deadline
+        self._channel = channel
+        self._task: asyncio.Task[None] | None = None
+        self._unfinished: dict[object, str] | None = None  # lines, by the stream they go to
+
+    # For the model.
+
+    @property
+    def id(self) -> str:
+        return self.claims[0].id
+
+    @property
+    def attempt(self) -> int:
+        return self.claims[0].attempt
+
+    @property
+    def deadline(self) -> float | None:
+        return self._deadline
+
+    @property
+    def cancelled(self) -> bool:
+        if not self.withdrawn:
+            self._channel.poll()
+        return self.withdrawn
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        bounded = min(1.0, max(0.0, float(fraction)))
+        self._tell("progress", {"fraction": bounded, "text": sendable(str(text))})
+
+    def log(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            print(text, file=sys.__stderr__, flush=True)
+        self._tell_lines(str(text).splitlines())
+
+    # For the replica.
+
+    def begin(self, *, interruptible: bool) -> None:
+        """The call begins in this task. Raises CancelledError if nobody wants it any more."""
+        if self.withdrawn:
+            raise asyncio.CancelledError
+        running.set(self)
+        if interruptible:
+            self._task = asyncio.current_task()
+
+    def end(self) -> None:
+        """The call has ended."""
+        if self._unfinished:
+            self._tell_lines(self._unfinished.values())
+
+    def withdraw(self, claim: Claim) -> None:
+        """Nobody wants the outcome of this claim any more."""
+        if not self.withdrawn:
+            self.withdrawn = True
+            if self._task is not None:
+                # Not at once: the run itself may have come upon this, and be about to return.
+                asyncio.get_running_loop().call_soon(self._task.cancel)
+
+    def yielded(self, part: bytes) -> None:
+        """The model yielded a part of its result, this JSON text."""
+        self._channel.offer(Told(self.claims, "output", part))
+
+    def printed(self, text: str, stream: object) -> None:
+        """The model wrote this to a stream."""
+        if self._unfinished is None:
+            self._unfinished = {}
+        *lines, rest = _LINE_END.split(self._unfinished.pop(stream, "") + text)
+        if rest:
+            self._unfinished[stream] = rest[:_LONGEST_LINE]
+        self._tell_lines(lines)
+
+    def _tell_lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if line:
+                self._tell("log", {"text": sendable(line[:_LONGEST_LINE])})
+
+    def _tell(self, type: str, data: dict[str, object]) -> None:
+        self._channel.offer(Told(self.claims, type, msgspec.json.encode(data)))
+
+
+class BatchRun(Run):
+    """The run of a batch."""
+
+    __slots__ = ("_wanted",)
+
+    def __init__(self, claims: list[Claim], channel: Channel) -> None:
+        super().__init__(claims, None, channel)
+        self._wanted = set(claims)
+
+    @property
+    def id(self) -> str:
+        raise _no_single("id")
+
+    @property
+    def attempt(self) -> int:
+        raise _no_single("attempt")
+
+    @property
+    def deadline(self) -> float | None:
+        raise _no_single("deadline")
+
+    def withdraw(self, claim: Claim) -> None:
+        self._wanted.discard(claim)
+        if not self._wanted:
+            super().withdraw(claim)
+
+    def wants(self, claim: Claim) -> bool:
+        """False once nobody wants the outcome of this member."""
+        return claim in self._wanted
+
+
+def _no_single(what: str) -> RuntimeError:
+    return RuntimeError(f"A batch has no single {what}: its predict runs many predictions at once.")
