@@ -138,9 +138,9 @@ def claims_before(lane: Priority, ahead: int, waiting: Sequence[int]) -> int:
     left[lane] = ahead + 1.0
     rounds = 0.0
     while True:
-        turns = {other: _TURNS[other] for other in Priority if left[other] > 0}
+        turns = {other: _TURNS[other] for other in Priority if other is lane or left[other] > 0}
         turns[min(turns)] += len(_ROUND) - sum(turns.values())  # those of empty lanes
-        next_empty = min(turns, key=lambda other: left[other] / turns[other])
+        next_empty = min(turns, key=lambda other: (left[other] / turns[other], other is not lane))
         step = left[next_empty] / turns[next_empty]
         rounds += step
         if next_empty is lane:

@@ -1,4 +1,4 @@
-"""`/predictions`: the whole record of a prediction, the list of them, and what can be done to one."""
+"""`/predictions`: the whole record of a prediction, the list of them, and what is done to one."""
 
 import base64
 import binascii
