@@ -176,7 +176,7 @@ LIST: dict[str, Any] = {
                         if name not in ("input", "queue_position", "estimated_wait")
                     }
                 ],
-                "cursor": None,
+                "cursor": "MDE5MzViMmMtOGQxZS03YjZhLTljM2YtMmY2ZDVhMWU4YjQ3",
             },
         ),
         **_problems(invalid_input="A parameter has a wrong value."),
