@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 from fastapi import FastAPI
+from starlette.types import Message
 
 from zypher.brokers import Limits
 from zypher.brokers.base import Event, ModelInfo, ReplicaCounts, WorkerInfo
@@ -59,12 +60,12 @@ class Service:
     # As a client.
 
     async def predict(
-        self, input: object = "x", headers: dict[str, str] | None = None, **options: object
+        self, input: object = "x", headers: dict[str, str] | None = None, **options: Any
     ) -> httpx2.Response:
         """POST an input with options beside it."""
         return await self.client.post("/predict", json={"input": input} | options, headers=headers)
 
-    async def submit(self, headers: dict[str, str] | None = None, **options: object) -> str:
+    async def submit(self, headers: dict[str, str] | None = None, **options: Any) -> str:
         """The id of an asynchronous prediction."""
         mode = {"Async-Mode": "true"} | (headers or {})
         response = await self.predict(headers=mode, **options)
@@ -129,8 +130,8 @@ class Call:
         }
         self.status = 0
         self.headers: dict[str, str] = {}
-        self._to_read: asyncio.Queue[dict[str, Any]] = asyncio.Queue(1)
-        self._requests: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._to_read: asyncio.Queue[Message] = asyncio.Queue(1)
+        self._requests: asyncio.Queue[Message] = asyncio.Queue()
         self._requests.put_nowait({"type": "http.request", "body": body})
         self._is_gone = False
         self.done = asyncio.create_task(app(scope, self._requests.get, self._send))
@@ -161,11 +162,11 @@ class Call:
         (event,) = events_of((await self._read())["body"].decode()) or [{}]
         return event
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         if not self._is_gone:  # as servers do: what nobody reads is dropped
             await self._to_read.put(message)
 
-    async def _read(self) -> dict[str, Any]:
+    async def _read(self) -> Message:
         async with asyncio.timeout(PATIENCE):
             return await self._to_read.get()
 

@@ -3,6 +3,7 @@
 import heapq
 import random
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ async def measured(service: Service, seconds: float = 10) -> None:
     ],
 )
 async def test_what_cannot_be_done_in_time_is_refused_with_both_numbers(
-    service: Service, options: dict[str, float], retry_after: int
+    service: Service, options: dict[str, Any], retry_after: int
 ) -> None:
     await measured(service)
     response = await service.predict(headers={"Async-Mode": "true"}, **options)
@@ -115,7 +116,7 @@ async def test_what_cannot_be_done_in_time_is_refused_with_both_numbers(
 
 @pytest.mark.parametrize("options", [{"queue_timeout": 31}, {"deadline": 41}])
 async def test_what_can_be_done_in_time_is_taken_in(
-    service: Service, options: dict[str, float]
+    service: Service, options: dict[str, Any]
 ) -> None:
     await measured(service)
     assert await service.submit(**options)

@@ -4,10 +4,12 @@ import asyncio
 import json
 
 import pytest
+from fastapi.sse import KEEPALIVE_COMMENT
 
 from tests.server.service import EVENTS, Call, Service, events_of
+from zypher.brokers.base import Seen
 from zypher.prediction import new_id
-from zypher.server import streams
+from zypher.server.streams import follow as stream
 
 pytestmark = pytest.mark.anyio
 
@@ -115,15 +117,13 @@ async def test_events_that_are_gone_are_told_by_a_reset(service: Service, last: 
     assert events[-2]["id"] == "1-1500"
 
 
-async def test_a_stream_without_news_has_a_heartbeat(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stream_without_news_has_a_heartbeat(service: Service) -> None:
     id = await service.submit()
-    news = await service.broker.watch(id, streams.Seen(), timeout=0)
+    news = await service.broker.watch(id, Seen(), timeout=0)
     assert news is not None
-    chunks = streams.follow(service.broker, news, streams.Seen(), heartbeat=0.01)
+    chunks = stream(service.broker, news, Seen(), heartbeat=0.01)
     assert (await anext(chunks)).startswith(b"event: status")
-    assert [await anext(chunks) for _ in range(3)] == [streams.KEEPALIVE_COMMENT] * 3
+    assert [await anext(chunks) for _ in range(3)] == [KEEPALIVE_COMMENT] * 3
     await chunks.aclose()
 
 

@@ -31,7 +31,7 @@ async def test_the_options_of_a_request_are_those_of_its_prediction(service: Ser
 
 @pytest.mark.parametrize("options", [{}, {"deadline": None}, {"retries": 0}])
 async def test_a_request_without_options_has_the_shared_object(
-    service: Service, options: dict[str, object]
+    service: Service, options: dict[str, Any]
 ) -> None:
     record = await service.record(await service.submit(**options))
     assert record.options is NO_OPTIONS
@@ -51,12 +51,14 @@ async def test_the_settings_are_what_a_request_has_that_does_not_say(service: Se
 async def test_more_than_the_settings_allow_is_refused_and_told_how_much_they_do(
     service: Service, name: str
 ) -> None:
-    response = await service.predict(**{name: BOUNDS[name] + 0.5})
+    too_much: dict[str, Any] = {name: BOUNDS[name] + 0.5}
+    response = await service.predict(**too_much)
     problem = response.json()
     assert (response.status_code, problem["code"]) == (422, "invalid_input")
     assert problem["errors"][0]["loc"] == ["body", name]
     assert f"{BOUNDS[name]} s" in problem["detail"]
-    await service.submit(**{name: BOUNDS[name]})
+    most: dict[str, Any] = {name: BOUNDS[name]}
+    await service.submit(**most)
 
 
 @given(**BOUNDS)
@@ -82,7 +84,8 @@ async def test_more_retries_than_the_setting_may_be_asked_for(service: Service) 
 async def test_an_option_with_a_wrong_value_is_refused_with_its_place(
     service: Service, name: str, value: object
 ) -> None:
-    response = await service.predict(**{name: value})
+    wrong: dict[str, Any] = {name: value}
+    response = await service.predict(**wrong)
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == ["body", name]
 
