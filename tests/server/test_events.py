@@ -168,6 +168,8 @@ async def test_a_post_that_prefers_events_streams_its_own_run(service: Service) 
     assert (call.status, call.headers["x-prediction-id"]) == (200, claimed.id)
     assert [name for name in names(events) if name != "status"] == ["output"]
     assert json.loads(events[-1]["data"])["result"] == "done"
+    await call.done
+    assert await service.broker.get(claimed.id) is None
 
 
 async def test_a_keyed_stream_of_what_has_ended_tells_its_end(service: Service) -> None:

@@ -4,6 +4,7 @@ The way of one POST is `Predictions.predict`: the door, `submit`, `wait`, one of
 An asynchronous prediction is a synchronous one that nobody waits for.
 """
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from zypher.brokers.base import Broker, Seen
-from zypher.errors import NotFound
+from zypher.errors import Conflict, NotFound, Unavailable
 from zypher.prediction import Prediction, Status
 from zypher.server import operations
 from zypher.server.connection import while_connected
@@ -122,6 +123,13 @@ class Predictions:
             raise NotFound(_FORGOTTEN)
         return EventStream(
             follow(self._broker, news, Seen()),
+            delivered=partial(self._forget, prediction),
             hung_up=partial(self._broker.abandon, prediction.id),
             headers={"X-Prediction-Id": prediction.id},
         )
+
+    async def _forget(self, prediction: Prediction) -> None:
+        """Its stream has told all: it is gone, as any synchronous prediction without a key."""
+        if prediction.idempotency_key is None:
+            with suppress(Conflict, Unavailable):  # the stream ended with the server
+                await self._broker.delete(prediction.id)

@@ -40,6 +40,10 @@ def has_seen_the_end(seen: Seen, record: Prediction) -> bool:
     return record.status.terminal and seen.attempt > record.attempt
 
 
+async def _nothing() -> None:
+    """What there is to do at the end of most streams."""
+
+
 class EventStream(EventSourceResponse):
     """An answer that goes on until the prediction has ended, or the caller hangs up.
 
@@ -50,11 +54,13 @@ class EventStream(EventSourceResponse):
         self,
         events: AsyncGenerator[bytes],
         *,
-        hung_up: Callable[[], Awaitable[None]] | None = None,
+        delivered: Callable[[], Awaitable[None]] = _nothing,
+        hung_up: Callable[[], Awaitable[None]] = _nothing,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(events, headers=_HEADERS | (headers or {}))
         self._events = events
+        self._delivered = delivered
         self._hung_up = hung_up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,8 +68,9 @@ class EventStream(EventSourceResponse):
             async with aclosing(self._events), while_connected(receive):
                 await self.stream_response(send)
         except (ClientDisconnect, OSError):
-            if self._hung_up is not None:
-                await self._hung_up()
+            await self._hung_up()
+        else:
+            await self._delivered()
 
 
 async def follow(
