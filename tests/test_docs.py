@@ -3,8 +3,10 @@
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.harness import Server
@@ -13,7 +15,8 @@ from zypher.settings import Settings, option
 
 ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "models.md"
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+RECIPES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -28,9 +31,14 @@ def models(page: Path) -> dict[str, str]:
 
 def run_curl(server: Server, command: str) -> str:
     """What this curl command would print, if it were sent to the server."""
+    return curl(server, command).text
+
+
+def curl(server: Server, command: str) -> httpx2.Response:
+    """The answer to this curl command, if it were sent to the server."""
     words = shlex.split(command)
     assert words[0] == "curl"
-    headers, body, path = {}, None, ""
+    headers, body, path, method = {}, None, "", None
     rest = iter(words[1:])
     for word in rest:
         if word == "-H":
@@ -38,10 +46,12 @@ def run_curl(server: Server, command: str) -> str:
             headers[name] = value
         elif word == "-d":
             body = next(rest)
-        else:
+        elif word == "-X":
+            method = next(rest)
+        elif word != "-N":
             path = word.removeprefix("http://127.0.0.1:8080")
-    method = "GET" if body is None else "POST"
-    return server.client.request(method, path, content=body, headers=headers).text
+    method = method or ("GET" if body is None else "POST")
+    return server.client.request(method, path, content=body, headers=headers)
 
 
 def test_the_commands_of_the_first_minute_do_what_the_readme_says() -> None:
@@ -124,7 +134,42 @@ def test_every_error_code_is_in_the_reference_with_its_status() -> None:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Server]:
+    """What the recipes are tried with: a server with a mock that takes its time."""
+    with Server("--mock-delay", "2") as server:
+        yield server
+
+
+@pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
+def test_the_commands_of_a_recipe_answer_as_shown(page: Path, mock: Server) -> None:
+    id = ""
+    for block in blocks(page, "sh"):
+        lines = block.splitlines()
+        for command, shown in zip(lines[::2], lines[1::2], strict=True):
+            response = curl(mock, command.replace("PREDICTION_ID", id))
+            _, status, *rest = shown.split(" ", 2)
+            assert response.status_code == int(status), response.text
+            if '"PREDICTION_ID"' in shown:
+                id = response.json()["prediction_id"]
+            for part in rest:
+                assert_shows(response.text, part.replace("PREDICTION_ID", id))
+
+
+def assert_shows(text: str, shown: str) -> None:
+    """The text begins as it is shown, or, if that is JSON, has the members that are shown."""
+    if not shown.startswith("{"):
+        assert text.startswith(shown)
+        return
+    answer = json.loads(text)
+    if shown.endswith(": ...}"):
+        assert set(json.loads(shown.replace("...", "0"))) <= set(answer)
+        return
+    members = json.loads(shown.replace(", ...", ""))
+    assert {name: answer.get(name) for name in members} == members
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / link).exists(), link

@@ -9,6 +9,7 @@
         ├── Forbidden                 forbidden
         ├── NotFound                  not_found
         ├── MethodNotAllowed          method_not_allowed
+        ├── NotAcceptable             not_acceptable
         ├── PayloadTooLarge           payload_too_large
         ├── UnsupportedMediaType      unsupported_media_type
         ├── Conflict                  conflict
@@ -110,6 +111,12 @@ class MethodNotAllowed(PredictionError):
     """The path exists, but not for this method."""
 
     code = "method_not_allowed"
+
+
+class NotAcceptable(PredictionError):
+    """The answer cannot be in any form that the request accepts."""
+
+    code = "not_acceptable"
 
 
 class PayloadTooLarge(PredictionError):

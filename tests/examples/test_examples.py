@@ -115,7 +115,7 @@ def test_the_type_hints_of_an_example_are_its_documentation(
     schemas = document["components"]["schemas"]
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     assert body["schema"] == {"$ref": "#/components/schemas/Request"}
-    assert schemas["Request"]["properties"] == {"input": input}
+    assert schemas["Request"]["properties"]["input"] == input
     answer = schemas["Answer"]["properties"]["result"]
     reference = answer.get("$ref", "").removeprefix("#/components/schemas/")
     assert schemas.get(reference, answer)["properties"] == result

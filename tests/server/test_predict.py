@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -213,6 +214,28 @@ def test_a_long_poll_that_ends_in_vain_answers_as_any_poll(server: Server, held:
     assert response.status_code == 202
     assert response.json()["status"] in ("queued", "processing")
     held.started().finish()
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_the_prediction_of_a_caller_who_hangs_up_is_canceled(
+    server: Server, held: Holder, accept: str
+) -> None:
+    def canceled() -> int:
+        count: int = server.client.get("/stats").json()["models"]["hold"]["canceled"]
+        return count
+
+    before = canceled()
+    body = b'{"input": %d}' % held.port
+    with socket.create_connection(("127.0.0.1", httpx2.URL(server.url).port or 0)) as connection:
+        connection.sendall(
+            b"POST /models/hold/predict HTTP/1.1\r\nHost: localhost\r\n"
+            b"Accept: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (accept.encode(), len(body), body)
+        )
+        run = held.started()
+    while canceled() == before:
+        pass
+    run.finish()
 
 
 def test_what_json_cannot_carry_is_an_error_that_names_the_place(server: Server) -> None:

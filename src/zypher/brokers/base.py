@@ -73,6 +73,8 @@ class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
 
     queued: int = 0
     queued_bytes: int = 0
+    # Queued by priority: high, where callers who wait are, normal and low.
+    waiting: tuple[int, int, int] = (0, 0, 0)
     processing: int = 0
     oldest_queued_age: float = 0.0
     oldest_processing_age: float = 0.0

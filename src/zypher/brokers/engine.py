@@ -28,11 +28,12 @@ from zypher.brokers.base import (
     WorkerInfo,
 )
 from zypher.brokers.events import EventLogs
+from zypher.brokers.lanes import claims_before
 from zypher.brokers.queue import Entry, ModelQueue, Move, resolve
 from zypher.brokers.withdrawals import Withdrawals
 from zypher.clock import Clock
 from zypher.errors import Conflict, IdempotencyMismatch, QueueFull, Unavailable
-from zypher.prediction import Claim, Outcome, Prediction, Status
+from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
 
 # How long the outcome of an unkept prediction is held when nobody was there to take it: its
 # waiter may have run out of patience in this very turn, and be about to keep it. And the log of
@@ -92,6 +93,11 @@ class Engine(Broker):
     async def _erase(self, entry: Entry) -> None:
         """Forget a kept prediction that has ended."""
 
+    def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
+        """How many wait in each lane."""
+        high, normal, low = map(queue.lanes.waiting, Priority)
+        return high, normal, low
+
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
 
@@ -148,15 +154,17 @@ class Engine(Broker):
 
     async def position(self, id: str) -> int | None:
         entry = await self._find(id)
-        if entry is None or entry.lane is None:
+        if entry is None or (lane := entry.lane) is None:
             return None
         queue = self._queue(entry.record.model)
-        oldest = queue.lanes.oldest()
+        waiting = self._waiting_in(queue)
+        oldest = queue.lanes.head(lane)
         if oldest is None:
             return 0
-        # As if all that were submitted since the oldest and still wait were spread evenly.
+        # As if all that came to its lane since the oldest and still wait were spread evenly.
         since_oldest = queue.newest_place - oldest.place + 1
-        return (entry.place - oldest.place) * queue.queued // since_oldest
+        ahead = max(0, entry.place - oldest.place) * waiting[lane] // since_oldest
+        return claims_before(lane, ahead, waiting)
 
     async def cancel(self, id: str) -> Prediction | None:
         self._require_open()
@@ -327,7 +335,8 @@ class Engine(Broker):
     async def stats(self) -> dict[str, ModelStats]:
         names = dict.fromkeys([*self._models, *self._queues])
         now = self._clock.steady()
-        return {name: self._queue(name).stats(now) for name in names}
+        queues = [self._queue(name) for name in names]
+        return {queue.model: queue.stats(now, self._waiting_in(queue)) for queue in queues}
 
     async def aclose(self) -> None:
         self._closed = True

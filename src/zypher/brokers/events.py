@@ -20,13 +20,13 @@ class EventLog:
     def __init__(self, attempt: int) -> None:
         self.attempt = attempt
         self.size = 0
+        self.last = 0  # number
         self._events: deque[Event] = deque()
-        self._last = 0
 
     def append(self, event: Event) -> None:
         """Add an event, at the expense of the oldest ones if there is no room."""
         self._events.append(event)
-        self._last += 1
+        self.last += 1
         self.size += len(event.data) + _OVERHEAD
         while len(self._events) > _MOST_EVENTS or (
             self.size > _MOST_BYTES and len(self._events) > 1
@@ -35,7 +35,7 @@ class EventLog:
 
     def after(self, sequence: int) -> list[tuple[int, Event]]:
         """The events behind this number, with theirs."""
-        first = self._last - len(self._events) + 1
+        first = self.last - len(self._events) + 1
         start = max(first, sequence + 1)
         return [(start + n, event) for n, event in enumerate(list(self._events)[start - first :])]
 
@@ -67,6 +67,8 @@ class EventLogs:
         log = self._logs.get(id)
         if log is None or log.attempt != attempt:
             return [], sequence > 0
+        if sequence > log.last:  # the log that had it was forgotten, and another one begun
+            return log.after(0), True
         events = log.after(sequence)
         return events, bool(events) and events[0][0] > sequence + 1
 

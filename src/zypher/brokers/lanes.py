@@ -1,7 +1,8 @@
 """The order in which the waiting predictions of one model are claimed."""
 
 import heapq
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from zypher.prediction import Priority
@@ -30,6 +31,8 @@ _ROUND = (
     *(_HIGH, _NORMAL, _HIGH, _HIGH, _NORMAL, _HIGH, _LOW),
     *(_HIGH, _NORMAL, _HIGH, _HIGH, _NORMAL, _HIGH),
 )
+
+_TURNS = Counter(_ROUND)
 
 # So many dead entries are not worth a sweep.
 _FEW = 64
@@ -73,6 +76,10 @@ class Lanes(Generic[Item]):
         """How many items are in a lane, dead ones included."""
         return len(self._heaps[lane])
 
+    def waiting(self, lane: Priority) -> int:
+        """How many items wait in a lane."""
+        return max(0, len(self._heaps[lane]) - self._dead[lane])
+
     def peek(self) -> Item | None:
         """The item that `pop` would take."""
         lane = self._next_lane()
@@ -88,13 +95,21 @@ class Lanes(Generic[Item]):
 
     def oldest(self) -> Item | None:
         """The item that has waited longest, whatever its lane."""
-        heads = (self._head(lane) for lane in Priority)
+        heads = (self.head(lane) for lane in Priority)
         return min((head for head in heads if head), key=lambda item: item.place, default=None)
+
+    def head(self, lane: Priority) -> Item | None:
+        """The item that has waited longest in a lane."""
+        heap = self._heaps[lane]
+        while heap and not self._is_live(heap[0][-1], lane):
+            heapq.heappop(heap)
+            self._dead[lane] = max(0, self._dead[lane] - 1)
+        return heap[0][-1] if heap else None
 
     def _next_lane(self) -> Priority | None:
         """The lane whose turn it is, passing over the empty ones; None if nothing can be taken."""
         for lane in self._turns():
-            if self._head(lane) is not None:
+            if self.head(lane) is not None:
                 return lane
             if lane in self.incomplete:
                 return None
@@ -104,13 +119,6 @@ class Lanes(Generic[Item]):
         yield _ROUND[self._turn]
         yield from Priority
 
-    def _head(self, lane: Priority) -> Item | None:
-        heap = self._heaps[lane]
-        while heap and not self._is_live(heap[0][-1], lane):
-            heapq.heappop(heap)
-            self._dead[lane] = max(0, self._dead[lane] - 1)
-        return heap[0][-1] if heap else None
-
     def _is_live(self, item: Item, lane: Priority) -> bool:
         """False for what has left; its mark is taken off, so that it can be queued again."""
         if item.lane is lane and item.queued_in is lane:
@@ -118,3 +126,25 @@ class Lanes(Generic[Item]):
         if item.queued_in is lane:
             item.queued_in = None
         return False
+
+
+def claims_before(lane: Priority, ahead: int, waiting: Sequence[int]) -> int:
+    """How many claims come before that of an item which has `ahead` before it in its own lane.
+
+    `waiting` counts the items of each lane. Roughly: as if the turns of a round were taken at
+    the same time, and nothing arrived meanwhile.
+    """
+    left = dict(zip(Priority, map(float, waiting), strict=True))
+    left[lane] = ahead + 1.0
+    rounds = 0.0
+    while True:
+        turns = {other: _TURNS[other] for other in Priority if other is lane or left[other] > 0}
+        turns[min(turns)] += len(_ROUND) - sum(turns.values())  # those of empty lanes
+        next_empty = min(turns, key=lambda other: (left[other] / turns[other], other is not lane))
+        step = left[next_empty] / turns[next_empty]
+        rounds += step
+        if next_empty is lane:
+            return round(rounds * len(_ROUND)) - 1
+        for other, count in turns.items():
+            left[other] -= step * count
+        left[next_empty] = 0.0

@@ -139,13 +139,14 @@ class ModelQueue:
             group.append(entry)
         return group
 
-    def stats(self, now: float) -> ModelStats:
-        """How it stands at the steady time `now`."""
+    def stats(self, now: float, waiting: tuple[int, int, int]) -> ModelStats:
+        """How it stands at the steady time `now`, when so many wait in each lane."""
         oldest = self.lanes.oldest()
         running = next(iter(self.running.values()), None)
         return ModelStats(
             queued=self.queued,
             queued_bytes=self.queued_bytes,
+            waiting=waiting,
             processing=len(self.running),
             oldest_queued_age=now - oldest.since if oldest else 0.0,
             oldest_processing_age=now - running.since if running else 0.0,

@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zypher.server.information import Information
+from zypher.server.intake import Intake
 from zypher.server.predictions import Predictions
 from zypher.server.problems import problem
+from zypher.server.resource import Resource
 from zypher.server.routes import ProblemRoute
 from zypher.server.state import ServerState
 from zypher.settings import Settings
@@ -48,7 +50,9 @@ def build_router(state: ServerState) -> APIRouter:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    Predictions(state).add_to(router)
+    intake = Intake(state)
+    Predictions(state, intake).add_to(router)
+    Resource(state, intake).add_to(router)
     Information(state).add_to(router)
     return router
 

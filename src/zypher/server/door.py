@@ -17,15 +17,10 @@ from zypher.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from zypher.server.options import Body
 from zypher.server.validation import Validator, fault
 
 MAX_DEPTH = 100
-
-
-class Body(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a prediction request. An unknown member is an error, never ignored."""
-
-    input: msgspec.Raw
 
 
 _decoder = msgspec.json.Decoder(Body)
@@ -67,14 +62,28 @@ class Door:
                 raise self._too_large()
         return bytes(body)
 
-    def admit(self, body: bytes, model: ModelInfo) -> bytes:
-        """The raw `input` of a body that this model can take.
+    def admit(self, body: bytes, model: ModelInfo) -> Body:
+        """The members of a body with an `input` that this model can take.
 
         Raises `MalformedJSON` or `InvalidInput`.
         """
         try:
             request = _request(body)
-            value = msgspec.json.decode(request.input)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedJSON(f"The body is not JSON: {error}.") from None
+        except RecursionError:
+            raise _too_deep() from None
+        self.check(request.input, model)
+        return request
+
+    def check(self, input: bytes | msgspec.Raw, model: ModelInfo) -> None:
+        """Refuse an input that this model cannot take.
+
+        Raises `MalformedJSON` or `InvalidInput`.
+        """
+        text = bytes(input)
+        try:
+            value = msgspec.json.decode(text)
         except msgspec.ValidationError as error:
             raise InvalidInput(
                 f"The input has a value out of bounds: {error}.",
@@ -84,12 +93,11 @@ class Door:
             raise MalformedJSON(f"The body is not JSON: {error}.") from None
         except RecursionError:
             raise _too_deep() from None
-        if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
             raise _too_deep()
         validator = self._validator(model)
         if not validator.takes(value):
-            raise self._refusal(model, validator.errors(value, len(request.input)))
-        return bytes(request.input)
+            raise self._refusal(model, validator.errors(value, len(text)))
 
     def know(self, model: ModelInfo) -> None:
         """Prepare for a model. Raises `ModelLoadError` if its schema cannot be used."""
@@ -122,10 +130,23 @@ def _request(body: bytes) -> Body:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise InvalidInput(
-            f'The body must be {{"input": ...}}, with nothing beside it: {error}.',
-            errors=[fault(["body"], error, "body")],
-        ) from None
+        raise _misfit(error) from None
+
+
+def _misfit(error: msgspec.ValidationError) -> InvalidInput:
+    """A body that is not what it must be, in one of its members or as a whole."""
+    message, _, place = str(error).partition(" - at `$.")
+    if place:
+        name = place.rstrip("`")
+        return InvalidInput(
+            f"The body has a wrong {name}: {message}.",
+            errors=[fault(["body", name], message, "body")],
+        )
+    options = ", ".join(name for name in Body.__struct_fields__ if name != "input")
+    return InvalidInput(
+        f'The body must be {{"input": ...}}, with nothing beside it but {options}: {error}.',
+        errors=[fault(["body"], error, "body")],
+    )
 
 
 def is_deeper(value: Any, depth: int) -> bool:

@@ -1,10 +1,12 @@
-"""When to ask again: arithmetic on the queue and the measured service time."""
+"""How long it will take: arithmetic on the queue and the measured service time."""
 
 import math
 
 from zypher.brokers.base import Broker, ModelStats
+from zypher.brokers.lanes import claims_before
 from zypher.clock import Clock
-from zypher.prediction import Prediction, Status
+from zypher.errors import QueueFull
+from zypher.prediction import Prediction, Priority, Status
 
 # The least to say before a model has finished once, in seconds.
 _UNKNOWN = 5.0
@@ -12,22 +14,78 @@ _UNKNOWN = 5.0
 
 async def retry_after(broker: Broker, clock: Clock, prediction: Prediction) -> int:
     """Whole seconds, at least 1, until this prediction is likely to be finished."""
-    stats = (await broker.stats()).get(prediction.model, ModelStats())
+    if prediction.status.terminal:
+        return 1
+    stats = await _stats(broker, prediction.model)
     if stats.service_time is None:
         return _whole(max(_UNKNOWN, stats.oldest_processing_age))
     if prediction.status is Status.PROCESSING and prediction.started is not None:
         return _whole(stats.service_time - (clock.wall() - prediction.started))
-    ahead = await broker.position(prediction.id) or 0
-    rounds = (ahead + stats.processing) // await _slots(broker, prediction.model) + 1
-    return _whole(rounds * stats.service_time)
+    before = await broker.position(prediction.id) or 0
+    wait = _wait(before, stats, stats.service_time, await _slots(broker, prediction.model))
+    return _whole(wait + stats.service_time)
 
 
 async def room_after(broker: Broker, model: str) -> int:
     """Whole seconds, at least 1, until one more place in a full queue is likely to be free."""
-    stats = (await broker.stats()).get(model, ModelStats())
+    stats = await _stats(broker, model)
     if stats.service_time is None:
         return _whole(max(_UNKNOWN, stats.oldest_processing_age))
     return _whole(stats.service_time / await _slots(broker, model))
+
+
+async def expected_wait(broker: Broker, model: str, position: int) -> float | None:
+    """Seconds until what has this position is likely to start; None before a service time
+    was measured."""
+    stats = await _stats(broker, model)
+    if stats.service_time is None:
+        return None
+    return _wait(position, stats, stats.service_time, await _slots(broker, model))
+
+
+async def require_in_time(broker: Broker, prediction: Prediction, *, waits: bool) -> None:
+    """Refuse what its `queue_timeout` or `deadline` would end before it had a result.
+
+    Raises `QueueFull`. What nobody can know yet, before a service time was measured, is taken in.
+    """
+    queue_timeout, deadline = prediction.options.queue_timeout, prediction.options.deadline
+    if queue_timeout is None and deadline is None:
+        return
+    stats = await _stats(broker, prediction.model)
+    if stats.service_time is None:
+        return
+    lane = Priority.HIGH if waits else prediction.priority
+    before = claims_before(lane, stats.waiting[lane], stats.waiting)
+    slots = await _slots(broker, prediction.model)
+    wait = _wait(before, stats, stats.service_time, slots)
+    if queue_timeout is not None and wait > queue_timeout:
+        raise QueueFull(
+            f"It would start in about {wait:.3g} s, and its queue_timeout is {queue_timeout:g} s.",
+            retry_after=_whole(wait - queue_timeout),
+        )
+    end = wait + stats.service_time
+    if deadline is not None and end > deadline:
+        raise QueueFull(
+            f"It would be finished in about {end:.3g} s, and its deadline is {deadline:g} s.",
+            retry_after=_whole(end - deadline),
+        )
+
+
+def _wait(before: int, stats: ModelStats, service_time: float, slots: int) -> float:
+    """Seconds until a slot is free for what comes after `before` others.
+
+    The slots take one after the other, evenly spread; what has run longest is the next to end.
+    """
+    ends_before = before + stats.processing - slots
+    if ends_before < 0:
+        return 0.0
+    pace = service_time / slots
+    next_end = max(0.0, service_time - stats.oldest_processing_age)
+    return ends_before * pace + min(pace, next_end)
+
+
+async def _stats(broker: Broker, model: str) -> ModelStats:
+    return (await broker.stats()).get(model, ModelStats())
 
 
 async def _slots(broker: Broker, model: str) -> int:

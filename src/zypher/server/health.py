@@ -1,11 +1,15 @@
 """Whether this node can serve, and what is not as it should be."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from zypher.brokers.base import Broker, ReplicaCounts
+from zypher.prediction import Priority
 from zypher.server.state import Phase
+
+_LANES = [priority.name.lower() for priority in Priority]
 
 
 class Jobs(msgspec.Struct, frozen=True):
@@ -28,7 +32,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 async def readiness(broker: Broker, phase: Phase) -> Readiness:
     """How this node stands now."""
-    replicas = _merged([worker.replicas for worker in (await broker.workers()).values()])
+    replicas = merged(worker.replicas for worker in (await broker.workers()).values())
     stats = (await broker.stats()).values()
     return Readiness(
         status=_status(phase, replicas.values()),
@@ -41,6 +45,29 @@ async def readiness(broker: Broker, phase: Phase) -> Readiness:
         oldest_queued_age=round(max((s.oldest_queued_age for s in stats), default=0.0), 3),
         guarantee=broker.guarantee(),
     )
+
+
+async def statistics(broker: Broker) -> dict[str, Any]:
+    """The queue and the replicas of every model, and the workers, wherever they are."""
+    workers = (await broker.workers()).values()
+    replicas = merged(worker.replicas for worker in workers)
+    return {
+        "models": {
+            name: msgspec.structs.asdict(stats)
+            | {"waiting": dict(zip(_LANES, stats.waiting, strict=True))}
+            | {"replicas": replicas.get(name, ReplicaCounts())}
+            for name, stats in (await broker.stats()).items()
+        },
+        "workers": [
+            {
+                "id": worker.id,
+                "host": worker.host,
+                "pid": worker.pid,
+                "stale_outcomes": worker.stale_outcomes,
+            }
+            for worker in workers
+        ],
+    }
 
 
 def _status(phase: Phase, replicas: Iterable[ReplicaCounts]) -> str:
@@ -57,16 +84,16 @@ def _complaint(name: str, counts: ReplicaCounts) -> str:
     return f"{complaint}: {counts.failure}" if counts.failure else complaint
 
 
-def _merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
+def merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
     """The replicas of all workers together, by model."""
-    merged: dict[str, ReplicaCounts] = {}
+    sums: dict[str, ReplicaCounts] = {}
     for replicas in workers:
         for name, counts in replicas.items():
-            so_far = merged.get(name, ReplicaCounts())
-            merged[name] = ReplicaCounts(
+            so_far = sums.get(name, ReplicaCounts())
+            sums[name] = ReplicaCounts(
                 ready=so_far.ready + counts.ready,
                 starting=so_far.starting + counts.starting,
                 slots=so_far.slots + counts.slots,
                 failure=counts.failure or so_far.failure,
             )
-    return merged
+    return sums

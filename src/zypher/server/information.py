@@ -10,8 +10,8 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from zypher.brokers.base import Broker
-from zypher.server import openapi
-from zypher.server.health import readiness
+from zypher.server import openapi, operations
+from zypher.server.health import readiness, statistics
 from zypher.server.state import ServerState
 
 _SWAGGER = Path(__file__).with_name("swagger")
@@ -30,11 +30,12 @@ class Information:
     def add_to(self, router: APIRouter) -> None:
         """Register the endpoints. `router` is also what `/openapi.json` describes."""
         self._router = router
-        router.add_api_route("/", self.root, **openapi.ROOT)
-        router.add_api_route("/models", self.models, **openapi.MODELS)
-        router.add_api_route("/models/{name}", self.model, **openapi.MODEL)
-        router.add_api_route("/livez", self.alive, **openapi.LIVEZ)
-        router.add_api_route("/readyz", self.ready, **openapi.READYZ)
+        router.add_api_route("/", self.root, **operations.ROOT)
+        router.add_api_route("/models", self.models, **operations.MODELS)
+        router.add_api_route("/models/{name}", self.model, **operations.MODEL)
+        router.add_api_route("/livez", self.alive, **operations.LIVEZ)
+        router.add_api_route("/readyz", self.ready, **operations.READYZ)
+        router.add_api_route("/stats", self.statistics, **operations.STATS)
         router.add_api_route("/favicon.ico", self.favicon, include_in_schema=False)
         router.add_api_route("/openapi.json", self.openapi, include_in_schema=False)
         router.add_api_route("/docs", self.docs, include_in_schema=False)
@@ -63,6 +64,10 @@ class Information:
         """503 while this node can serve nothing; `degraded` lists what is not as it should be."""
         report = await readiness(self._broker, self._state.phase)
         return _json(report, status=200 if report.status == "ready" else 503)
+
+    async def statistics(self) -> Response:
+        """How many wait, run and have ended of each model, and who works on them."""
+        return _json(await statistics(self._broker))
 
     async def favicon(self) -> Response:
         """There is none, and no error in a browser's log about it."""

@@ -1,163 +1,140 @@
-"""The API's description (OpenAPI 3.1): written once here, and completed with the models' types."""
+"""The API's description (OpenAPI 3.1): the operations, completed with the models' types."""
 
 import copy
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
 from zypher.brokers.base import ModelInfo
 from zypher.prediction import Status
+from zypher.server.operations import ID, TEXT, Schema, ref
+from zypher.server.options import Body
 from zypher.server.problems import STATUS
 
 PACKAGE_VERSION = version("zypher")
 
-_Schema = dict[str, Any]
 
-
-def _ref(name: str) -> _Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _body(description: str, schema: _Schema, media_type: str = "application/json") -> _Schema:
-    return {"description": description, "content": {media_type: {"schema": schema}}}
-
-
-def _problems(**descriptions: str) -> dict[int | str, Any]:
-    """The answers for these codes, described."""
-    return {
-        STATUS[code]: _body(text, _ref("Problem"), "application/problem+json")
-        for code, text in descriptions.items()
-    }
-
-
-_PREFER = {
-    "name": "Prefer",
-    "in": "header",
-    "schema": {"type": "string"},
-    "description": "RFC 7240. `respond-async`: do not wait. `wait=N`: wait at most N seconds.",
-}
-_ASYNC_MODE = {
-    "name": "Async-Mode",
-    "in": "header",
-    "schema": {"type": "boolean"},
-    "description": "`true`: answer 202 with a `prediction_id` at once. Beats `Prefer`.",
-}
-
-_ID: _Schema = {"type": "string", "format": "uuid"}
-_TEXT: _Schema = {"type": "string"}
-
-
-def _in_path(name: str, schema: _Schema) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-PREDICT: dict[str, Any] = {
-    "tags": ["Predictions"],
-    "summary": "Run the model on an input",
-    "description": (
-        "Answers with the result; or, with `Async-Mode: true`, at once with a `prediction_id` "
-        "to ask for it. A synchronous call that is not done in time becomes a 202 as well, and "
-        "the same run goes on."
-    ),
-    "responses": {
-        200: _body("The result.", _ref("Answer")),
-        202: _body("Accepted: the run goes on by itself.", _ref("Accepted"))
-        | {
-            "headers": {
-                "Location": {
-                    "schema": {"type": "string"},
-                    "description": "Where to ask for the result.",
-                },
-                "Retry-After": {
-                    "schema": {"type": "integer", "minimum": 1},
-                    "description": "Seconds until it is likely to be finished.",
-                },
-            }
-        },
-        **_problems(
-            malformed_json="The body is not JSON, or a header has an unknown value.",
-            canceled="Somebody canceled the prediction meanwhile.",
-            payload_too_large="The body is too large.",
-            unsupported_media_type="The body is not declared as JSON.",
-            invalid_input="The input is not what the model takes; `errors` says where.",
-            queue_full="Too many predictions wait; try again after `Retry-After` seconds.",
-            model_error="The model failed; `code` says how.",
-            unavailable="The server starts or stops.",
-        ),
-    },
-    "openapi_extra": {
-        "parameters": [_ASYNC_MODE, _PREFER],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": _ref("Request")}},
-        },
-    },
-}
-POLL: dict[str, Any] = {
-    "tags": ["Predictions"],
-    "summary": "Ask for a prediction",
-    "responses": {
-        200: _body("It has ended.", _ref("Ended")),
-        202: _body("It has not ended yet.", _ref("Unfinished")),
-        **_problems(not_found="There is no such prediction, or it has expired."),
-    },
-    "openapi_extra": {"parameters": [_in_path("id", _ID), _PREFER]},
-}
-MODELS: dict[str, Any] = {
-    "tags": ["Models"],
-    "summary": "The models that are served, the default first",
-}
-MODEL: dict[str, Any] = {
-    "tags": ["Models"],
-    "summary": "One model and the schemas of its input and result",
-    "responses": _problems(not_found="There is no such model."),
-    "openapi_extra": {"parameters": [_in_path("name", _TEXT)]},
-}
-ROOT: dict[str, Any] = {"tags": ["Server"], "summary": "A welcome"}
-LIVEZ: dict[str, Any] = {"tags": ["Server"], "summary": "Is the process alive?"}
-READYZ: dict[str, Any] = {
-    "tags": ["Server"],
-    "summary": "Can this node serve?",
-    "responses": {503: {"description": "Not now: `status` and `degraded` say why."}},
-}
-
-
-def _object(required: str, **properties: _Schema) -> _Schema:
+def _object(required: str, **properties: Schema) -> Schema:
     return {"type": "object", "required": required.split(), "properties": properties}
 
 
-_SCHEMAS: dict[str, _Schema] = {
-    "Accepted": _object("message prediction_id", message=_TEXT, prediction_id=_ID),
+_NUMBER: Schema = {"type": "number", "minimum": 0}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_PRIORITY: Schema = {"enum": ["high", "normal", "low"]}
+
+
+def _options() -> dict[str, Schema]:
+    """The schemas of what may stand beside `input`."""
+    properties: dict[str, Schema] = msgspec.json.schema(Body)["$defs"]["Body"]["properties"]
+    return {name: schema for name, schema in properties.items() if name != "input"}
+
+
+_SUMMARY: dict[str, Schema] = {
+    "prediction_id": ID,
+    "model": TEXT,
+    "status": {"enum": list(Status)},
+    "priority": _PRIORITY,
+    "options": {"type": "object"},
+    "attempt": _COUNT,
+    "crashes": _COUNT,
+    "retried": _COUNT,
+    "created": _TIME,
+    "started": _TIME,
+    "finished": _TIME,
+    "expires": _TIME,
+    "retry_of": ID,
+    "error": TEXT,
+    "detail": TEXT,
+    "code": {"enum": list(STATUS)},
+    "errors": {"type": "array"},
+}
+_ALWAYS = "prediction_id model status priority options attempt crashes retried created"
+
+_SCHEMAS: dict[str, Schema] = {
+    "Summary": _object(_ALWAYS, **_SUMMARY),
+    "Record": _object(
+        f"{_ALWAYS} input",
+        **_SUMMARY,
+        input={},
+        result={},
+        log={"type": "array", "items": TEXT},
+        queue_position=_COUNT,
+        estimated_wait=_NUMBER,
+        progress={},
+        logs={"type": "array", "maxItems": 20},
+    ),
+    "Page": _object(
+        "predictions cursor",
+        predictions={"type": "array", "items": ref("Summary"), "maxItems": 200},
+        cursor={"type": ["string", "null"]},
+    ),
+    "Stats": _object(
+        "models workers",
+        models={"type": "object", "additionalProperties": ref("ModelStats")},
+        workers={
+            "type": "array",
+            "items": _object(
+                "id host pid stale_outcomes", id=TEXT, host=TEXT, pid=_COUNT, stale_outcomes=_COUNT
+            ),
+        },
+    ),
+    "ModelStats": _object(
+        "queued queued_bytes waiting processing oldest_queued_age oldest_processing_age "
+        "service_time completed failed canceled retried crashes rate replicas",
+        queued=_COUNT,
+        queued_bytes=_COUNT,
+        waiting=_object("high normal low", high=_COUNT, normal=_COUNT, low=_COUNT),
+        processing=_COUNT,
+        oldest_queued_age=_NUMBER,
+        oldest_processing_age=_NUMBER,
+        service_time={"type": ["number", "null"]},
+        completed=_COUNT,
+        failed=_COUNT,
+        canceled=_COUNT,
+        retried=_COUNT,
+        crashes=_COUNT,
+        rate=_NUMBER,
+        replicas=_object(
+            "ready starting slots failure",
+            ready=_COUNT,
+            starting=_COUNT,
+            slots=_COUNT,
+            failure={"type": ["string", "null"]},
+        ),
+    ),
+    "Accepted": _object("message prediction_id", message=TEXT, prediction_id=ID),
     "Unfinished": _object(
         "prediction_id status error detail",
-        prediction_id=_ID,
+        prediction_id=ID,
         status={"enum": [Status.QUEUED, Status.PROCESSING]},
-        error=_TEXT,
-        detail=_TEXT,
+        error=TEXT,
+        detail=TEXT,
     ),
     "Ended": _object(
         "prediction_id status",
-        prediction_id=_ID,
+        prediction_id=ID,
         status={"enum": [Status.COMPLETED, Status.FAILED, Status.CANCELED]},
         output=_object("input result", input={}, result={}),
-        error=_TEXT,
-        detail=_TEXT,
+        error=TEXT,
+        detail=TEXT,
         code={"enum": list(STATUS)},
     ),
     "Problem": _object(
         "type title status detail code error",
-        type=_TEXT,
-        title=_TEXT,
+        type=TEXT,
+        title=TEXT,
         status={"type": "integer"},
-        detail=_TEXT,
+        detail=TEXT,
         code={"enum": list(STATUS)},
-        error=_TEXT,
+        error=TEXT,
         errors={
             "type": "array",
-            "items": _object("loc msg type", loc={"type": "array"}, msg=_TEXT, type=_TEXT),
+            "items": _object("loc msg type", loc={"type": "array"}, msg=TEXT, type=TEXT),
         },
     ),
 }
@@ -190,19 +167,20 @@ def document(router: APIRouter, models: Mapping[str, ModelInfo], prefix: str) ->
     return described
 
 
-def _model_schemas(model: ModelInfo, suffix: str) -> dict[str, _Schema]:
+def _model_schemas(model: ModelInfo, suffix: str) -> dict[str, Schema]:
     """The schemas of a model's requests and answers, and of the types that they name."""
     input, types = _hoisted(model.input_schema, model.name)
     result, more_types = _hoisted(model.output_schema or {}, f"{model.name}.result")
     return {
         **types,
         **more_types,
-        f"Request{suffix}": _object("input", input=input) | {"additionalProperties": False},
+        f"Request{suffix}": _object("input", input=input, **_options())
+        | {"additionalProperties": False},
         f"Answer{suffix}": _object("input result", input=input, result=result),
     }
 
 
-def _hoisted(schema: _Schema, name: str) -> tuple[_Schema, dict[str, _Schema]]:
+def _hoisted(schema: Schema, name: str) -> tuple[Schema, dict[str, Schema]]:
     """A schema without its `$defs`, and those as components of their own."""
 
     def move(reference: str) -> str:
@@ -233,6 +211,6 @@ def _own_path(template: dict[str, Any], name: str) -> dict[str, Any]:
     operation["summary"] = f"Run {name} on an input"
     operation["operationId"] = f"predict_{name}"
     content = operation["requestBody"]["content"]["application/json"]
-    content["schema"] = _ref(f"Request.{name}")
-    operation["responses"]["200"]["content"]["application/json"]["schema"] = _ref(f"Answer.{name}")
+    content["schema"] = ref(f"Request.{name}")
+    operation["responses"]["200"]["content"]["application/json"]["schema"] = ref(f"Answer.{name}")
     return path

@@ -1,30 +1,40 @@
 """`/predict`: take a prediction in, answer with its outcome or its id, and find it again.
 
-The way of one POST is `Predictions.predict`: the door, `submit`, `wait`, one of three answers.
+The way of one POST is `Predictions.predict`: the door, `submit`, `wait`, one of four answers.
 An asynchronous prediction is a synchronous one that nobody waits for.
 """
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 
-from zypher.brokers.base import Broker, ModelInfo
-from zypher.errors import NotFound, QueueFull
-from zypher.prediction import Prediction, Status, new_id
-from zypher.server import openapi
-from zypher.server.estimates import retry_after, room_after
+from zypher.brokers.base import Broker, Seen
+from zypher.errors import Conflict, NotFound, Unavailable
+from zypher.prediction import Prediction, Status
+from zypher.server import operations
+from zypher.server.connection import while_connected
+from zypher.server.estimates import retry_after
+from zypher.server.headers import prefers_events
+from zypher.server.intake import Intake
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
 from zypher.server.problems import problem
-from zypher.server.rendering import ACCEPTED, accepted, answered, polled
+from zypher.server.rendering import answered, polled
 from zypher.server.state import ServerState
+from zypher.server.streams import EventStream, follow
+
+_FORGOTTEN = "The prediction was deleted, or expired, while this call waited for it."
 
 
 class Predictions:
     """The prediction endpoints of one server."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, intake: Intake) -> None:
         self._state = state
         self._settings = state.settings
+        self._intake = intake
 
     @property
     def _broker(self) -> Broker:
@@ -32,26 +42,31 @@ class Predictions:
 
     def add_to(self, router: APIRouter) -> None:
         """Register the endpoints, also under the paths that older clients know."""
-        router.add_api_route("/predict", self.predict, methods=["POST"], **openapi.PREDICT)
-        router.add_api_route("/predict/{id}", self.poll, methods=["GET"], **openapi.POLL)
+        router.add_api_route("/predict", self.predict, methods=["POST"], **operations.PREDICT)
+        router.add_api_route("/predict/{id}", self.poll, methods=["GET"], **operations.POLL)
         hidden: dict[str, Any] = {"include_in_schema": False}
         router.add_api_route("/predictions/predict", self.predict, methods=["POST"], **hidden)
         router.add_api_route("/predictions/predict/{id}", self.poll, methods=["GET"], **hidden)
-        own = openapi.PREDICT | {"name": "predict_model"}
+        own = operations.PREDICT | {"name": "predict_model"}
         router.add_api_route("/models/{name}/predict", self.predict, methods=["POST"], **own)
 
     async def predict(self, request: Request) -> Response:
-        """Run the model on an input; answer with the result, or with an id to ask for it."""
+        """Run the model on an input; answer with the result, its events, or an id to ask for it."""
         self._state.require_open()
         patience = patience_to_predict(request.headers, self._settings.sync_timeout)
+        wants_events = prefers_events(request.headers)
         model = await self._state.model(request.path_params.get("name"))
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while
-        prediction = await self._submit(self._state.door.admit(body, model), model, patience)
-        if patience.seconds:
-            prediction = await self._outcome(prediction, patience)
-        response = await self._answer(prediction, patience, request)
-        response.headers["X-Prediction-Id"] = prediction.id
+        admitted = self._state.door.admit(body, model)
+        prediction = self._intake.prediction(admitted, model, request.headers)
+        prediction = await self._intake.submit(prediction, waits=patience.seconds > 0)
+        if not patience.seconds:
+            response = await self._intake.accepted(prediction, request)
+        elif wants_events:
+            return await self._stream(prediction)
+        else:
+            response = await self._answer(prediction, patience, request)
         response.headers.update(patience.headers)
         return response
 
@@ -63,7 +78,8 @@ class Predictions:
             raise NotFound("Prediction ID not found.")
         headers = patience.headers
         if not prediction.status.terminal:
-            headers["Retry-After"] = await self._retry_after(prediction)
+            seconds = await retry_after(self._broker, self._state.clock, prediction)
+            headers["Retry-After"] = str(seconds)
             headers["Location"] = request.scope["path"]
         return Response(
             polled(prediction, self._settings.compat),
@@ -72,54 +88,48 @@ class Predictions:
             media_type="application/json",
         )
 
-    async def _submit(self, input: bytes, model: ModelInfo, patience: Patience) -> Prediction:
-        prediction = Prediction(
-            id=new_id(), model=model.name, input=input, created=self._state.clock.wall()
-        )
-        try:
-            return await self._broker.submit(prediction, keep=not patience.seconds)
-        except QueueFull as error:
-            error.retry_after = await room_after(self._broker, model.name)
-            raise
-
-    async def _outcome(self, prediction: Prediction, patience: Patience) -> Prediction:
-        """The record once it is final; or, after the caller's patience, once it is kept."""
-        record = await self._broker.wait(prediction.id, patience.seconds)
-        if record is None or not record.status.terminal:
-            record = await self._broker.keep(prediction.id)
-        assert record is not None
-        return record
-
     async def _answer(
         self, prediction: Prediction, patience: Patience, request: Request
     ) -> Response:
-        if prediction.failure is not None:
-            failure = prediction.failure
-            return problem(failure.code, failure.detail, errors=failure.errors)
-        if prediction.status is Status.COMPLETED:
-            return Response(answered(prediction), media_type="application/json")
-        message = ACCEPTED
-        if patience.seconds:
-            message = (
-                f"Not finished within {patience.seconds:g} s. Processing goes on asynchronously."
-            )
-        return Response(
-            accepted(prediction, message),
-            status_code=202,
-            headers={
-                "Location": _location(request, prediction.id),
-                "Retry-After": await self._retry_after(prediction),
-            },
-            media_type="application/json",
+        """The outcome, or a 202 if that takes longer than the caller is patient."""
+        record = await self._outcome(prediction.id, patience, request)
+        id = {"X-Prediction-Id": record.id}
+        if record.failure is not None:
+            failure = record.failure
+            return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
+        if record.status is Status.COMPLETED:
+            return Response(answered(record), media_type="application/json", headers=id)
+        message = f"Not finished within {patience.seconds:g} s. Processing goes on asynchronously."
+        return await self._intake.accepted(record, request, message)
+
+    async def _outcome(self, id: str, patience: Patience, request: Request) -> Prediction:
+        """The final record, or the one at the end of the caller's patience, once it is kept."""
+        try:
+            async with while_connected(request.receive):
+                record = await self._broker.wait(id, patience.seconds)
+        except ClientDisconnect:
+            await self._broker.abandon(id)
+            raise
+        if record is None or not record.status.terminal:
+            record = await self._broker.keep(id)
+        if record is None:
+            raise NotFound(_FORGOTTEN)
+        return record
+
+    async def _stream(self, prediction: Prediction) -> Response:
+        """What happens to it, as it happens."""
+        news = await self._broker.watch(prediction.id, Seen(), timeout=0)
+        if news is None:
+            raise NotFound(_FORGOTTEN)
+        return EventStream(
+            follow(self._broker, news, Seen()),
+            delivered=partial(self._forget, prediction),
+            hung_up=partial(self._broker.abandon, prediction.id),
+            headers={"X-Prediction-Id": prediction.id},
         )
 
-    async def _retry_after(self, prediction: Prediction) -> str:
-        return str(await retry_after(self._broker, self._state.clock, prediction))
-
-
-def _location(request: Request, id: str) -> str:
-    """Where the prediction of this POST is found, whatever prefix the caller came through."""
-    path: str = request.scope["path"]
-    if "name" in request.path_params:
-        path = path.removesuffix(f"/models/{request.path_params['name']}/predict") + "/predict"
-    return f"{path}/{id}"
+    async def _forget(self, prediction: Prediction) -> None:
+        """Its stream has told all: it is gone, as any synchronous prediction without a key."""
+        if prediction.idempotency_key is None:
+            with suppress(Conflict, Unavailable):  # the stream ended with the server
+                await self._broker.delete(prediction.id)

@@ -12,12 +12,12 @@ ACCEPTED = "Request received. Processing asynchronously."
 
 def answered(prediction: Prediction) -> bytes:
     """A synchronous call that was answered with the result."""
-    return _join(input=prediction.input, result=prediction.result)
+    return join(input=prediction.input, result=prediction.result)
 
 
 def accepted(prediction: Prediction, message: str) -> bytes:
     """A call whose prediction goes on by itself."""
-    return _join(message=message, prediction_id=prediction.id)
+    return join(message=message, prediction_id=prediction.id)
 
 
 def polled(prediction: Prediction, compat: str | None) -> bytes:
@@ -30,19 +30,19 @@ def polled(prediction: Prediction, compat: str | None) -> bytes:
 
 
 def _finished(prediction: Prediction) -> bytes:
-    output = _join(input=prediction.input, result=prediction.result)
-    return _join(prediction_id=prediction.id, status=prediction.status, output=output)
+    output = join(input=prediction.input, result=prediction.result)
+    return join(prediction_id=prediction.id, status=prediction.status, output=output)
 
 
 def _background_finished(prediction: Prediction) -> bytes:
-    output = _join(input=prediction.input, result=prediction.result, status=prediction.status)
-    return _join(prediction_id=prediction.id, status=prediction.status, output=output)
+    output = join(input=prediction.input, result=prediction.result, status=prediction.status)
+    return join(prediction_id=prediction.id, status=prediction.status, output=output)
 
 
 def _failed(prediction: Prediction) -> bytes:
     assert prediction.failure is not None
     failure = prediction.failure
-    return _join(
+    return join(
         prediction_id=prediction.id,
         status=prediction.status,
         error=failure.detail,
@@ -53,7 +53,7 @@ def _failed(prediction: Prediction) -> bytes:
 
 
 def _unfinished(prediction: Prediction) -> bytes:
-    return _join(
+    return join(
         prediction_id=prediction.id,
         status=prediction.status,
         error="Prediction is still being processed.",
@@ -62,12 +62,12 @@ def _unfinished(prediction: Prediction) -> bytes:
 
 
 def _streams_unfinished(prediction: Prediction) -> bytes:
-    output = _join(input=prediction.input, result="processing")
-    return _join(prediction_id=prediction.id, output=output)
+    output = join(input=prediction.input, result="processing")
+    return join(prediction_id=prediction.id, output=output)
 
 
 def _background_unfinished(prediction: Prediction) -> bytes:
-    return _join(detail="Prediction is still processing.")
+    return join(detail="Prediction is still processing.")
 
 
 _UNFINISHED: dict[str | None, Callable[[Prediction], bytes]] = {
@@ -77,7 +77,7 @@ _UNFINISHED: dict[str | None, Callable[[Prediction], bytes]] = {
 }
 
 
-def _join(**members: Any) -> bytes:
+def join(**members: Any) -> bytes:
     """An object of these members; bytes are JSON text and stay as they are."""
     return msgspec.json.encode(
         {

@@ -199,6 +199,13 @@ class SqliteBroker(Engine):
         stored = await self._journal.ask(lambda store: store.find_by_key(*key))
         return stored and (self._entries.get(stored.record.id) or self._entry(*stored))
 
+    def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
+        high, normal, low = super()._waiting_in(queue)
+        if queue.model not in self._backlogs:
+            return high, normal, low
+        on_disk = [self._backlogs[queue.model][lane].queued for lane in Priority]
+        return high + on_disk[0], normal + on_disk[1], low + on_disk[2]
+
     def _take_up(self, entry: Entry) -> None:
         if entry.lane is not None and entry.record.id not in self._entries:
             self._entries[entry.record.id] = entry

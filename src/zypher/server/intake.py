@@ -1,0 +1,79 @@
+"""The way into the queue: from an admitted request to a prediction that was taken in."""
+
+from fastapi import Request, Response
+from starlette.datastructures import Headers
+
+from zypher.brokers.base import Broker, ModelInfo
+from zypher.errors import QueueFull
+from zypher.prediction import Prediction, new_id
+from zypher.server.estimates import require_in_time, retry_after, room_after
+from zypher.server.headers import cancel_after, idempotency_key
+from zypher.server.options import Allowance, Body, fingerprint
+from zypher.server.rendering import ACCEPTED, accepted
+from zypher.server.state import ServerState
+
+
+class Intake:
+    """Makes predictions of requests, submits them, and says where they are found."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._allowance = Allowance(state.settings)
+
+    @property
+    def _broker(self) -> Broker:
+        return self._state.broker
+
+    def prediction(self, body: Body, model: ModelInfo, headers: Headers) -> Prediction:
+        """What this request asks for. Raises `InvalidInput` or `InvalidHeader`."""
+        key = idempotency_key(headers)
+        return Prediction(
+            id=new_id(),
+            model=model.name,
+            input=bytes(body.input),
+            created=self._state.clock.wall(),
+            options=self._allowance.options(body, cancel_after(headers)),
+            priority=body.lane,
+            idempotency_key=key,
+            fingerprint=None if key is None else fingerprint(model.name, body),
+        )
+
+    async def submit(self, prediction: Prediction, *, waits: bool) -> Prediction:
+        """Have the broker take it in, and return its record; that of the first one, if it has
+        the idempotency key of another.
+
+        `waits`: a caller does. Raises `QueueFull`, `IdempotencyMismatch` or `Unavailable`.
+        """
+        has_key = prediction.idempotency_key is not None
+        if not has_key:  # a known one is taken in already
+            await require_in_time(self._broker, prediction, waits=waits)
+        try:
+            return await self._broker.submit(prediction, keep=has_key or not waits, waits=waits)
+        except QueueFull as error:
+            error.retry_after = await room_after(self._broker, prediction.model)
+            raise
+
+    async def accepted(
+        self, prediction: Prediction, request: Request, message: str = ACCEPTED
+    ) -> Response:
+        """The 202 for a prediction that goes on by itself."""
+        return Response(
+            accepted(prediction, message),
+            status_code=202,
+            headers={
+                "Location": _location(request, prediction.id),
+                "Retry-After": str(await retry_after(self._broker, self._state.clock, prediction)),
+                "X-Prediction-Id": prediction.id,
+            },
+            media_type="application/json",
+        )
+
+
+def _location(request: Request, id: str) -> str:
+    """Where a prediction of this request is found, whatever prefix the caller came through."""
+    path: str = request.scope["path"]
+    if "name" in request.path_params:
+        path = path.removesuffix(f"/models/{request.path_params['name']}/predict") + "/predict"
+    if "id" in request.path_params:
+        path = path.removesuffix(f"/predictions/{request.path_params['id']}/retry") + "/predict"
+    return f"{path}/{id}"

@@ -1,0 +1,166 @@
+"""`/predictions`: the whole record of a prediction, the list of them, and what is done to one."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from zypher.brokers.base import Broker, Seen
+from zypher.errors import Conflict, InvalidInput, NotFound
+from zypher.prediction import Prediction, Status, new_id
+from zypher.server import operations
+from zypher.server.estimates import expected_wait
+from zypher.server.intake import Intake
+from zypher.server.records import full, summary
+from zypher.server.state import ServerState
+from zypher.server.streams import EventStream, follow, has_seen_the_end, last_seen
+from zypher.server.validation import fault
+
+_MOST = 200
+_USUAL = 50
+
+
+class Resource:
+    """The endpoints for single predictions and the list of them."""
+
+    def __init__(self, state: ServerState, intake: Intake) -> None:
+        self._state = state
+        self._intake = intake
+
+    @property
+    def _broker(self) -> Broker:
+        return self._state.broker
+
+    def add_to(self, router: APIRouter) -> None:
+        """Register the endpoints; those of `Predictions` under the same path come before."""
+        one = "/predictions/{id}"
+        router.add_api_route("/predictions", self.list, methods=["GET"], **operations.LIST)
+        router.add_api_route(one, self.get, methods=["GET"], **operations.GET)
+        router.add_api_route(one, self.delete, methods=["DELETE"], **operations.DELETE)
+        router.add_api_route(f"{one}/events", self.events, methods=["GET"], **operations.EVENTS)
+        router.add_api_route(f"{one}/cancel", self.cancel, methods=["POST"], **operations.CANCEL)
+        router.add_api_route(f"{one}/retry", self.retry, methods=["POST"], **operations.RETRY)
+
+    async def list(self, request: Request) -> Response:
+        """The newest predictions, without inputs and results."""
+        query = request.query_params
+        cursor = _cursor(query.get("cursor"))
+        page = await self._broker.list(
+            status=_status(query), model=query.get("model"), limit=_limit(query), cursor=cursor
+        )
+        body = {
+            "predictions": [summary(record) for record in page.predictions],
+            "cursor": page.cursor and base64.urlsafe_b64encode(page.cursor.encode()).decode(),
+        }
+        return _json(msgspec.json.encode(body))
+
+    async def get(self, request: Request) -> Response:
+        """All that is known of a prediction."""
+        return await self._record(request.path_params["id"])
+
+    async def delete(self, request: Request) -> Response:
+        """Forget a prediction that has ended."""
+        if not await self._broker.delete(request.path_params["id"]):
+            raise _unknown()
+        return Response(status_code=204)
+
+    async def events(self, request: Request) -> Response:
+        """What happens to a prediction, as it happens, until it has ended."""
+        seen = last_seen(request.headers)
+        news = await self._broker.watch(request.path_params["id"], seen, timeout=0)
+        if news is None:
+            raise _unknown()
+        if has_seen_the_end(seen, news.record):
+            return Response(status_code=204)
+        return EventStream(follow(self._broker, news, seen))
+
+    async def cancel(self, request: Request) -> Response:
+        """End a prediction that has not ended yet; one that runs is stopped."""
+        record = await self._broker.cancel(request.path_params["id"])
+        if record is None:
+            raise _unknown()
+        return _json(full(record))
+
+    async def retry(self, request: Request) -> Response:
+        """Submit the input of a prediction that has ended once more, with the same options."""
+        self._state.require_open()
+        old = await self._broker.get(request.path_params["id"])
+        if old is None:
+            raise _unknown()
+        if not old.status.terminal:
+            raise Conflict(f"The prediction has not ended yet: it is {old.status}.")
+        model = await self._state.model(old.model)
+        self._state.door.check(old.input, model)
+        new = await self._intake.submit(self._again(old), waits=False)
+        return await self._intake.accepted(new, request)
+
+    def _again(self, old: Prediction) -> Prediction:
+        """A new prediction of the same input, with the same options."""
+        return Prediction(
+            id=new_id(),
+            model=old.model,
+            input=old.input,
+            created=self._state.clock.wall(),
+            owner=old.owner,
+            options=old.options,
+            priority=old.priority,
+            retry_of=old.id,
+        )
+
+    async def _record(self, id: str) -> Response:
+        """The record as it stands, with what its run told last."""
+        news = await self._broker.watch(id, Seen(), timeout=0)
+        if news is None:
+            raise _unknown()
+        outlook = await self._outlook(news.record)
+        return _json(full(news.record, news.events, **outlook))
+
+    async def _outlook(self, record: Prediction) -> Mapping[str, float]:
+        """Where a queued prediction is in line, and when it may be its turn, if that is known."""
+        position = await self._broker.position(record.id)
+        if position is None:
+            return {}
+        wait = await expected_wait(self._broker, record.model, position)
+        known = {} if wait is None else {"estimated_wait": round(wait, 3)}
+        return {"queue_position": position, **known}
+
+
+def _status(query: Mapping[str, str]) -> Status | None:
+    status = query.get("status")
+    if status is None:
+        return None
+    try:
+        return Status(status)
+    except ValueError:
+        raise _wrong("status", f"is {status!r}; it can be {', '.join(Status)}") from None
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    limit = query.get("limit", str(_USUAL))
+    if limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= _MOST:
+        return int(limit)
+    raise _wrong("limit", f"is {limit!r}; it can be a number from 1 to {_MOST}")
+
+
+def _cursor(given: str | None) -> str | None:
+    """The broker's cursor in one that we gave out."""
+    try:
+        return None if given is None else base64.b64decode(given, b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise _wrong("cursor", "is none that a list of predictions had") from None
+
+
+def _wrong(name: str, what: str) -> InvalidInput:
+    return InvalidInput(
+        f"The parameter {name} {what}.", errors=[fault(["query", name], what, name)]
+    )
+
+
+def _unknown() -> NotFound:
+    return NotFound("Prediction ID not found.")
+
+
+def _json(text: bytes) -> Response:
+    return Response(text, media_type="application/json")
