@@ -4,7 +4,7 @@ Nothing behind the door meets malformed input: one decoder, one JSON Schema vali
 (of the model's own signature), and bounds on size and depth.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from fastapi import Request
@@ -26,6 +26,14 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a prediction request. An unknown member is an error, never ignored."""
 
     input: msgspec.Raw
+    webhook: str | None = None
+
+
+class Admitted(NamedTuple):
+    """What a request asks for: the raw `input`, and what it says beside it."""
+
+    input: bytes
+    webhook: str | None
 
 
 _decoder = msgspec.json.Decoder(Body)
@@ -67,8 +75,8 @@ class Door:
                 raise self._too_large()
         return bytes(body)
 
-    def admit(self, body: bytes, model: ModelInfo) -> bytes:
-        """The raw `input` of a body that this model can take.
+    def admit(self, body: bytes, model: ModelInfo) -> Admitted:
+        """What a body asks for, if this model can take it.
 
         Raises `MalformedJSON` or `InvalidInput`.
         """
@@ -89,7 +97,7 @@ class Door:
         validator = self._validator(model)
         if not validator.takes(value):
             raise self._refusal(model, validator.errors(value, len(request.input)))
-        return bytes(request.input)
+        return Admitted(bytes(request.input), request.webhook)
 
     def know(self, model: ModelInfo) -> None:
         """Prepare for a model. Raises `ModelLoadError` if its schema cannot be used."""
@@ -123,7 +131,7 @@ def _request(body: bytes) -> Body:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidInput(
-            f'The body must be {{"input": ...}}, with nothing beside it: {error}.',
+            f'The body must be {{"input": ...}}, with nothing but "webhook" beside it: {error}.',
             errors=[fault(["body"], error, "body")],
         ) from None
 

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 
 from zypher.brokers.base import Broker, ModelInfo
 from zypher.errors import NotFound, QueueFull
-from zypher.prediction import Prediction, Status, new_id
+from zypher.prediction import NO_OPTIONS, Options, Prediction, Status, new_id
 from zypher.server import openapi
+from zypher.server.door import Admitted
 from zypher.server.estimates import retry_after, room_after
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
 from zypher.server.problems import problem
@@ -72,12 +73,22 @@ class Predictions:
             media_type="application/json",
         )
 
-    async def _submit(self, input: bytes, model: ModelInfo, patience: Patience) -> Prediction:
+    async def _submit(self, asked: Admitted, model: ModelInfo, patience: Patience) -> Prediction:
+        webhook = asked.webhook
+        if webhook is not None:
+            self._state.webhooks.require(webhook)
         prediction = Prediction(
-            id=new_id(), model=model.name, input=input, created=self._state.clock.wall()
+            id=new_id(),
+            model=model.name,
+            input=asked.input,
+            created=self._state.clock.wall(),
+            options=NO_OPTIONS if webhook is None else Options(webhook=webhook),
         )
+        waits = bool(patience.seconds)
         try:
-            return await self._broker.submit(prediction, keep=not patience.seconds)
+            return await self._broker.submit(
+                prediction, keep=not waits or webhook is not None, waits=waits
+            )
         except QueueFull as error:
             error.retry_after = await room_after(self._broker, model.name)
             raise
