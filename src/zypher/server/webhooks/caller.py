@@ -36,11 +36,18 @@ class Caller:
     """Makes calls. `verify` replaces the certificates that are trusted."""
 
     def __init__(
-        self, targets: Targets, signer: Signer, clock: Clock, verify: ssl.SSLContext | None = None
+        self,
+        targets: Targets,
+        signer: Signer,
+        clock: Clock,
+        *,
+        timeout: float = CALL_TIMEOUT,
+        verify: ssl.SSLContext | None = None,
     ) -> None:
         self._targets = targets
         self._signer = signer
         self._clock = clock
+        self._timeout = timeout
         self._verify = verify
 
     async def call(self, record: Prediction) -> Miss | None:
@@ -48,10 +55,10 @@ class Caller:
         if not self._signer:
             return Miss("webhook-secret is not set, and nothing is sent unsigned")
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
+            async with asyncio.timeout(self._timeout):
                 return await self._post(record)
         except TimeoutError:
-            return Miss(f"it did not answer within {CALL_TIMEOUT:g} s")
+            return Miss(f"it did not answer within {self._timeout:g} s")
         except Refused as refusal:
             return Miss(str(refusal))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
