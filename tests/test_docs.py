@@ -122,7 +122,9 @@ def test_every_setting_is_in_the_reference_with_its_default_and_its_sentence() -
         assert f"`{option(name)}`" in rows, f"docs/settings.md has no row for {option(name)}"
         cells = rows[f"`{option(name)}`"]
         assert cells[3].strip() == field.description
-        if isinstance(field.default, int | float):
+        if isinstance(field.default, bool):
+            assert cells[2].strip(" `") == str(field.default).lower()
+        elif isinstance(field.default, int | float):
             assert float(cells[2].strip(" `")) == field.default
     assert len(rows) == len(Settings.model_fields) - 1 + 2  # less `models`, and the head
 

@@ -70,7 +70,12 @@ def with_settings(command: Callable[[Settings, list[str]], None]) -> Callable[..
 
 
 # What a value looks like, in --help. All settings that are not whole numbers are times.
-_METAVARS: dict[Any, str] = {int: "NUMBER", Count | None: "NUMBER", float: "SECONDS"}
+_METAVARS: dict[Any, str] = {
+    int: "NUMBER",
+    Count | None: "NUMBER",
+    float: "SECONDS",
+    bool: "true|false",
+}
 
 
 def _flags() -> Iterator[inspect.Parameter]:
@@ -93,6 +98,8 @@ def _text(default: object) -> str:
     """A default as one would write it."""
     if isinstance(default, tuple):
         return "-".join(map(_text, default))
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -17,7 +17,7 @@ from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.model.loading import default_name
 from zypher.periodic import every
 from zypher.replicas.replica import ReplicaSpec
-from zypher.server import Phase, ServerState, build_app
+from zypher.server import Phase, Sender, ServerState, build_app, sender_for
 from zypher.settings import ModelSettings, Settings, load_settings
 from zypher.worker import Worker
 
@@ -39,6 +39,7 @@ class Node:
         self._state = ServerState(self._broker, settings, self._clock)
         self._duties: list[asyncio.Task[None]] = []
         self._worker: Worker | None = None
+        self._sender: Sender | None = None
         self.app = build_app(self._state, self._lifespan)
 
     @property
@@ -56,6 +57,8 @@ class Node:
             self._state.phase = Phase.STARTING
             self._state.broker = self._broker = self._open_broker()
         await self._broker.start()
+        self._sender = sender_for(self._broker, self.settings, self._clock)
+        self._sender.start()
         grace = self.settings.cancel_grace
         self._worker = Worker(self._broker, self._models, cancel_grace=grace)
         self._duties = [
@@ -102,6 +105,8 @@ class Node:
         # tells those who still wait that they wait in vain.
         if self._worker is not None:
             await self._worker.stop()
+        if self._sender is not None:
+            await self._sender.stop()
         for duty in self._duties:
             duty.cancel()
         await self._broker.aclose()

@@ -5,15 +5,25 @@ in `zypher.toml` (`sync-timeout`). Flags win over the environment, that over `.e
 `zypher.toml`, that over the defaults. Times are seconds, sizes bytes.
 """
 
+import binascii
 import difflib
 import os
 import tomllib
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -33,6 +43,25 @@ ENV_PREFIX = "ZYPHER_"
 def _items(value: Any) -> Any:
     """`a, b` as a list of its items."""
     return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+
+def _words(value: Any) -> Any:
+    """`a b` or `a, b` as a list of its words."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _signing(value: SecretStr) -> SecretStr:
+    prefix, _, key = value.get_secret_value().partition("_")
+    try:
+        size = len(b64decode(key, validate=True)) if prefix == "whsec" else 0
+    except binascii.Error:
+        size = 0
+    if not 24 <= size <= 64:
+        raise ValueError(
+            "a secret is whsec_ and 24 to 64 random bytes in base64, "
+            'as from: echo "whsec_$(openssl rand -base64 32)"'
+        )
+    return value
 
 
 def _range(value: Any) -> Any:
@@ -56,6 +85,9 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Items = Annotated[list[str], NoDecode, BeforeValidator(_items)]
+SigningSecrets = Annotated[
+    list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_words)
+]
 Range = Annotated[
     tuple[Seconds, Seconds], NoDecode, BeforeValidator(_range), AfterValidator(_rising)
 ]
@@ -146,6 +178,15 @@ class Settings(BaseSettings):
         0.0, description="On SIGTERM: keep serving so long while /readyz already says 503."
     )
     grace: Seconds = Field(30.0, description="On SIGTERM: how long running work may take.")
+    webhook_secret: SigningSecrets = Field(
+        [],
+        description="What webhooks are signed with, as in whsec_...; without it none are sent. "
+        "Several, separated by spaces, all sign: to change from one to the next.",
+    )
+    webhook_allow_private: bool = Field(
+        False,
+        description="Whether webhooks may go to private addresses, and over http://.",
+    )
     models: dict[str, ModelSettings] = Field(
         {}, description="Tables [models.NAME] in zypher.toml: which models to serve, and how."
     )
@@ -241,9 +282,9 @@ def load_settings(**flags: Any) -> Settings:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(option(part) for part in first["loc"] if isinstance(part, str))
         problem = first["msg"].removeprefix("Value error, ")
+        got = "" if "webhook_secret" in first["loc"] else f"; got {first['input']!r}"
         raise ConfigurationError(
-            f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}; "
-            f"got {first['input']!r}."
+            f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}{got}."
         ) from None
 
 

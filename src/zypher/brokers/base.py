@@ -9,6 +9,10 @@ every broker to it:
 - **At-least-once execution, exactly one visible outcome.** A run may be repeated after a
   crash; `finish` is a compare-and-set on `attempt`, so only the latest claim can end a
   prediction, and an ended prediction never changes again.
+- **No end without its webhook.** When a kept prediction with a webhook ends, in whatever way, its
+  delivery is recorded in the same step, and survives what the record survives. It may be handed
+  out again after a crash; it is gone once it was dropped, or its prediction deleted. Until then
+  the record is held for it, also beyond its expiry.
 - **Bounded.** `submit` refuses with `QueueFull` what would exceed `Limits`.
 
 Verbs that take a `timeout` (seconds) wait for an event, they do not poll. Cancelling a verb
@@ -23,6 +27,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from zypher.prediction import Claim, Outcome, Prediction, Status
+
+# Deliveries to one host that may be under way at once.
+MOST_TO_ONE_HOST = 2
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +130,13 @@ class News(NamedTuple):
     has_gap: bool
 
 
+class Delivery(NamedTuple):
+    """The webhook of an ended prediction, which is to be called."""
+
+    record: Prediction
+    failures: int  # how often it was tried in vain
+
+
 class Page(NamedTuple):
     """One page of a listing; `cursor` asks for the next, None on the last."""
 
@@ -208,7 +222,10 @@ class Broker(ABC):
 
     @abstractmethod
     async def delete(self, id: str) -> bool:
-        """Forget an ended prediction; False if unknown. Raises `Conflict` while it has not."""
+        """Forget an ended prediction, with its delivery; False if unknown.
+
+        Raises `Conflict` while it has not ended.
+        """
 
     @abstractmethod
     async def list(
@@ -288,6 +305,25 @@ class Broker(ABC):
         company of half as many as there were. Claims that are not the latest are left alone.
         """
 
+    # Webhooks, for the sender.
+
+    @abstractmethod
+    async def next_delivery(self, *, timeout: float) -> Delivery | None:
+        """Take the delivery that is due first, waiting up to `timeout` until one is.
+
+        It is nobody else's until it is dropped or put off. Of those to one host at most
+        `MOST_TO_ONE_HOST` are taken at once, so that a receiver who does not answer holds up
+        no other.
+        """
+
+    @abstractmethod
+    async def drop_delivery(self, id: str) -> None:
+        """A delivery that was taken has arrived, or is given up."""
+
+    @abstractmethod
+    async def put_off_delivery(self, id: str, at: float) -> None:
+        """A delivery that was taken has failed: it is due again at `at`, a wall time."""
+
     # Upkeep, for the janitor.
 
     @abstractmethod
@@ -298,7 +334,8 @@ class Broker(ABC):
     async def enforce_clocks(self) -> int:
         """End what is past one of its clocks, and line up what may be retried now; how many.
 
-        Workers learn from `withdrawn` what they have to stop.
+        Workers learn from `withdrawn` what they have to stop. Deliveries that were put off until
+        now can be taken again.
         """
 
     @abstractmethod

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from zypher.brokers.alarms import Alarms
 from zypher.brokers.base import (
     Broker,
+    Delivery,
     Event,
     Limits,
     ModelInfo,
@@ -29,6 +30,7 @@ from zypher.brokers.base import (
 )
 from zypher.brokers.events import EventLogs
 from zypher.brokers.lanes import claims_before
+from zypher.brokers.outbox import Outbox, Undelivered, is_to_be_delivered
 from zypher.brokers.queue import Entry, ModelQueue, Move, resolve
 from zypher.brokers.withdrawals import Withdrawals
 from zypher.clock import Clock
@@ -62,6 +64,7 @@ class Engine(Broker):
         self._withdrawals = Withdrawals()
         self._logs = EventLogs()
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
+        self._outbox = Outbox()
         self._models: dict[str, ModelInfo] = {}
         self._workers: dict[str, WorkerInfo] = {}
         self._places = 0
@@ -97,6 +100,18 @@ class Engine(Broker):
         """How many wait in each lane."""
         high, normal, low = map(queue.lanes.waiting, Priority)
         return high, normal, low
+
+    @abstractmethod
+    async def _undelivered(self, now: float) -> tuple[Undelivered | None, float]:
+        """The first delivery that may be taken and is due; if none is, when the first will be."""
+
+    @abstractmethod
+    async def _drop_delivery(self, one: Undelivered) -> None:
+        """Forget a delivery that was taken."""
+
+    @abstractmethod
+    async def _put_off_delivery(self, one: Undelivered) -> None:
+        """A delivery that was taken is due once more."""
 
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
@@ -275,6 +290,39 @@ class Engine(Broker):
         moves = [self._crash(entry, ending, company=len(claims), log=log) for entry in entries]
         await self._recorded(moves)
 
+    # Webhooks.
+
+    async def next_delivery(self, *, timeout: float) -> Delivery | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            self._require_open()
+            self._outbox.news.clear()
+            one, first_due = await self._undelivered(self._clock.wall())
+            self._outbox.put_off_until(first_due)
+            if one is None:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await self._outbox.news.wait()
+                except TimeoutError:
+                    return None
+            elif one.entry.record.id not in self._outbox:  # another taker may have been quicker
+                self._outbox.take(one)
+                return Delivery(one.entry.record, one.failures)
+
+    async def drop_delivery(self, id: str) -> None:
+        one = self._outbox.taken(id)
+        if one is not None:
+            await self._drop_delivery(one)
+            self._outbox.let_go(id)
+
+    async def put_off_delivery(self, id: str, at: float) -> None:
+        one = self._outbox.taken(id)
+        if one is not None:
+            await self._put_off_delivery(one._replace(due=at, failures=one.failures + 1))
+            self._outbox.put_off_until(at)
+            self._outbox.let_go(id)
+
     # Upkeep.
 
     async def reclaim(self) -> int:
@@ -290,6 +338,7 @@ class Engine(Broker):
 
     async def enforce_clocks(self) -> int:
         count, moves = 0, []
+        self._outbox.wake(self._clock.wall())
         for entry in self._alarms.ring(self._clock.steady()):
             if self._entries.get(entry.record.id) is not entry:
                 continue  # it waits elsewhere now
@@ -346,6 +395,7 @@ class Engine(Broker):
         for queue in self._queues.values():
             queue.close()
         self._withdrawals.close()
+        self._outbox.news.set()
         for id in list(self._watchers):
             self._wake_watchers(id)
 
@@ -401,6 +451,8 @@ class Engine(Broker):
         delivered = sum([resolve(waiter, entry.record) for waiter in waiters])
         if entry.kept:
             self._retain(entry)
+            if is_to_be_delivered(entry.record):
+                self._outbox.news.set()
         elif delivered:
             del self._entries[entry.record.id]
         else:
@@ -450,6 +502,7 @@ class Engine(Broker):
         """Nothing is left of an entry that has ended."""
         if entry.kept:
             await self._erase(entry)
+            self._outbox.let_go(entry.record.id)
         if self._entries.get(entry.record.id) is entry:
             del self._entries[entry.record.id]
 

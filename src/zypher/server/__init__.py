@@ -2,5 +2,6 @@
 
 from zypher.server.app import build_app
 from zypher.server.state import Phase, ServerState
+from zypher.server.webhooks import Sender, sender_for
 
-__all__ = ["Phase", "ServerState", "build_app"]
+__all__ = ["Phase", "Sender", "ServerState", "build_app", "sender_for"]

@@ -26,6 +26,8 @@ class Intake:
 
     def prediction(self, body: Body, model: ModelInfo, headers: Headers) -> Prediction:
         """What this request asks for. Raises `InvalidInput` or `InvalidHeader`."""
+        if body.webhook is not None:
+            self._state.webhooks.require(body.webhook)
         key = idempotency_key(headers)
         return Prediction(
             id=new_id(),
@@ -45,10 +47,11 @@ class Intake:
         `waits`: a caller does. Raises `QueueFull`, `IdempotencyMismatch` or `Unavailable`.
         """
         has_key = prediction.idempotency_key is not None
+        keep = not waits or has_key or prediction.options.webhook is not None
         if not has_key:  # a known one is taken in already
             await require_in_time(self._broker, prediction, waits=waits)
         try:
-            return await self._broker.submit(prediction, keep=has_key or not waits, waits=waits)
+            return await self._broker.submit(prediction, keep=keep, waits=waits)
         except QueueFull as error:
             error.retry_after = await room_after(self._broker, prediction.model)
             raise

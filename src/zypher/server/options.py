@@ -30,6 +30,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     deadline: _Positive | None = None
     ttl: _NotNegative | None = None
     retries: _Retries | None = None
+    webhook: str | None = None
 
     @property
     def lane(self) -> Priority:

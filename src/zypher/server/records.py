@@ -25,10 +25,10 @@ def summary(record: Prediction) -> dict[str, Any]:
         "attempt": record.attempt,
         "crashes": record.crashes,
         "retried": record.retried,
-        "created": _timestamp(record.created),
-        "started": _timestamp(record.started),
-        "finished": _timestamp(record.finished),
-        "expires": _timestamp(record.expires),
+        "created": timestamp(record.created),
+        "started": timestamp(record.started),
+        "finished": timestamp(record.finished),
+        "expires": timestamp(record.expires),
         "retry_of": record.retry_of,
         "error": failure and failure.detail,
         "detail": failure and failure.detail,
@@ -56,7 +56,7 @@ def _told(events: Sequence[tuple[int, Event]], type: str) -> list[msgspec.Raw]:
     return [msgspec.Raw(event.data) for _, event in events if event.type == type]
 
 
-def _timestamp(seconds: float | None) -> str | None:
+def timestamp(seconds: float | None) -> str | None:
     """RFC 3339, in UTC."""
     if seconds is None:
         return None

@@ -6,6 +6,7 @@ from zypher.brokers.base import Broker, ModelInfo
 from zypher.clock import Clock
 from zypher.errors import NotFound, Unavailable
 from zypher.server.door import Door
+from zypher.server.webhooks import door_for
 from zypher.settings import Settings
 
 
@@ -26,6 +27,7 @@ class ServerState:
         self.settings = settings
         self.clock = clock
         self.door = Door(settings.max_body_size)
+        self.webhooks = door_for(settings)
         self.phase = Phase.STARTING
 
     async def model(self, name: str | None) -> ModelInfo:

@@ -299,7 +299,7 @@ def in_order(queue: Queue, last_place: int) -> None:
             file.execute(
                 "INSERT INTO prediction (seq, id, model, priority, status, attempt, crashes, size, "
                 "created, options, retried) "
-                    "VALUES (?, ?, 'm', 1, 'queued', 0, 0, 1, 0.0, x'7b7d', 0)",
+                "VALUES (?, ?, 'm', 1, 'queued', 0, 0, 1, 0.0, x'7b7d', 0)",
                 (place, new().id),
             )
             file.execute("INSERT INTO input VALUES (?, ?)", (place, INPUT))

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from zypher.brokers.base import Limits, ModelStats, Page
 from zypher.brokers.engine import Engine, Key
 from zypher.brokers.lanes import Lanes
+from zypher.brokers.outbox import Undelivered
 from zypher.brokers.queue import Entry, ModelQueue, Move
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
@@ -216,6 +217,24 @@ class SqliteBroker(Engine):
 
     async def _erase(self, entry: Entry) -> None:
         await self._journal.ask(lambda store: store.erase(entry.place), follows=True)
+
+    async def _undelivered(self, now: float) -> tuple[Undelivered | None, float]:
+        taken, busy = self._outbox.places, self._outbox.busy_hosts
+        found, first_due = await self._journal.ask(
+            lambda store: store.undelivered(now, taken, busy), follows=True
+        )
+        if found is None:
+            return None, first_due
+        entry = self._entry(*found.stored)
+        return Undelivered(found.due, entry.place, entry, found.failures), first_due
+
+    async def _drop_delivery(self, one: Undelivered) -> None:
+        await self._journal.ask(lambda store: store.drop_delivery(one.place), follows=True)
+
+    async def _put_off_delivery(self, one: Undelivered) -> None:
+        await self._journal.ask(
+            lambda store: store.put_off_delivery(one.place, one.due, one.failures), follows=True
+        )
 
     def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
         outside = entry.kept and not entry.waits

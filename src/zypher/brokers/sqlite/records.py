@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from zypher.brokers.outbox import host_of, is_to_be_delivered
 from zypher.brokers.queue import Move
 from zypher.prediction import NO_OPTIONS, Failure, Options, Prediction, Priority, Status
 
@@ -48,6 +49,7 @@ _UPDATE = """
     FROM (VALUES {})
     WHERE seq = column1 AND status = column2 AND attempt = column3
 """
+_INSERT_DELIVERY = "INSERT INTO outbox VALUES {}"
 _INSERT_BODY = {table: f"INSERT INTO {table} VALUES {{}}" for table in ("input", "result")}
 
 # Statements are made for these numbers of rows, so that few different ones have to be parsed.
@@ -83,6 +85,7 @@ def insert(connection: sqlite3.Connection, moves: Sequence[Move]) -> set[int]:
     new = [move for move in moves if move.entry.place not in known]
     _insert_bodies(connection, "input", [(m.entry.place, m.after.input) for m in new])
     _insert_results(connection, new)
+    _insert_deliveries(connection, new)
     return known
 
 
@@ -97,6 +100,7 @@ def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
         if cursor.rowcount != len(chunk):
             raise LostUpdate
     _insert_results(connection, moves)
+    _insert_deliveries(connection, moves)
 
 
 def stored(row: Sequence[Any]) -> Stored:
@@ -184,6 +188,16 @@ def _failure(record: Prediction) -> str | None:
 def _insert_results(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
     results = [(m.entry.place, m.after.result) for m in moves if m.after.result is not None]
     _insert_bodies(connection, "result", results)
+
+
+def _insert_deliveries(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
+    for chunk in _chunks([move for move in moves if is_to_be_delivered(move.after)]):
+        rows = [
+            value
+            for move in chunk
+            for value in (move.entry.place, move.after.finished, host_of(move.after), 0)
+        ]
+        connection.execute(_statement(_INSERT_DELIVERY, len(chunk), 4), rows)
 
 
 def _insert_bodies(

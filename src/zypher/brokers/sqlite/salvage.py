@@ -94,6 +94,7 @@ def _copy_rows(
     target.execute("BEGIN")
     tables = ("prediction", "input", "result")
     was_complete = [_copy_table(source, target, table, tries) for table in tables]
+    _copy_table(source, target, "outbox", tries)
     _remove_torn(target)
     (saved,) = target.execute("SELECT count(*) FROM prediction").fetchone()
     target.execute("COMMIT")
@@ -211,7 +212,7 @@ class _Ranges:
 
 def _write(target: sqlite3.Connection, table: str, row: Row) -> None:
     """Write a row unless it is not what had been written."""
-    if table == "prediction" or _is_json(row[1]):
+    if table not in ("input", "result") or _is_json(row[1]):
         marks = ", ".join("?" * len(row))
         with suppress(sqlite3.IntegrityError, sqlite3.ProgrammingError):
             target.execute(f"INSERT INTO {table} VALUES ({marks})", row)
@@ -226,6 +227,7 @@ def _remove_torn(target: sqlite3.Connection) -> None:
     ended = f"SELECT seq FROM prediction WHERE status = '{Status.COMPLETED}'"
     target.execute("DELETE FROM input WHERE seq NOT IN (SELECT seq FROM prediction)")
     target.execute(f"DELETE FROM result WHERE seq NOT IN ({ended})")
+    target.execute("DELETE FROM outbox WHERE seq NOT IN (SELECT seq FROM prediction)")
 
 
 def _is_json(body: Any) -> bool:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 from importlib import resources
 from math import inf
@@ -65,6 +65,14 @@ class LaneCount(NamedTuple):
     queued_bytes: int
 
 
+class DueDelivery(NamedTuple):
+    """A webhook that has to be called."""
+
+    stored: Stored
+    due: float
+    failures: int
+
+
 class Store:
     """An open queue file. Raises `ConfigurationError` or `Damaged` when it cannot be opened.
 
@@ -115,18 +123,36 @@ class Store:
     def erase(self, place: int) -> None:
         """Forget a record."""
         with self.transaction():
-            for table in ("input", "result", "prediction"):
+            for table in ("outbox", "input", "result", "prediction"):
                 self._connection.execute(f"DELETE FROM {table} WHERE seq = ?", (place,))
 
     def purge(self, now: float) -> int:
-        """Forget some of what has expired; how many. To be repeated until there are none."""
-        expired = f"SELECT seq FROM prediction WHERE expires <= ? ORDER BY expires LIMIT {_PURGED}"
+        """Forget some of what has expired; how many. To be repeated until there are none.
+
+        That of which a webhook has to be told is held until it was.
+        """
+        expired = (
+            "SELECT seq FROM prediction WHERE expires <= ? AND seq NOT IN (SELECT seq FROM outbox) "
+            f"ORDER BY expires LIMIT {_PURGED}"
+        )
         with self.transaction():
             for table in ("input", "result", "prediction"):
                 cursor = self._connection.execute(
                     f"DELETE FROM {table} WHERE seq IN ({expired})", (now,)
                 )
         return cursor.rowcount
+
+    def drop_delivery(self, place: int) -> None:
+        """A webhook need not be called any more."""
+        with self._unhurried(), self.transaction():
+            self._connection.execute("DELETE FROM outbox WHERE seq = ?", (place,))
+
+    def put_off_delivery(self, place: int, due: float, failures: int) -> None:
+        """A webhook has to be called later."""
+        with self._unhurried(), self.transaction():
+            self._connection.execute(
+                "UPDATE outbox SET due = ?, failures = ? WHERE seq = ?", (due, failures, place)
+            )
 
     def shrink(self) -> bool:
         """Give some free pages back if there are many; True if it did. To be repeated as well."""
@@ -140,6 +166,18 @@ class Store:
         """Write something that means nothing, to see whether the disk takes it."""
         with self.transaction():
             self._connection.execute("UPDATE file SET beats = beats + 1")
+
+    @contextmanager
+    def _unhurried(self) -> Iterator[None]:
+        """What is written within reaches the disk with what is written next.
+
+        For what may be done twice: a flush of its own would hold up predictions.
+        """
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -204,6 +242,25 @@ class Store:
                 break
         rows.close()
         return found
+
+    def undelivered(
+        self, now: float, taken: Collection[int], busy: Collection[str]
+    ) -> tuple[DueDelivery | None, float]:
+        """The first delivery that is due, and neither taken nor to a busy host.
+
+        If there is none, when the first such one will be.
+        """
+        free = f"seq NOT IN ({_marks(taken)}) AND host NOT IN ({_marks(busy)})"
+        query = f"SELECT seq, due, failures FROM outbox WHERE {free} ORDER BY due, seq LIMIT 1"
+        while row := self._connection.execute(query, (*taken, *busy)).fetchone():
+            place, due, failures = row
+            if due > now:
+                return None, due
+            rows = self._connection.execute(f"{records.FULL} WHERE prediction.seq = ?", (place,))
+            for stored in records.readable(rows.fetchall()):
+                return DueDelivery(stored, due, failures), inf
+            self.drop_delivery(place)  # what it would tell cannot be read
+        return None, inf
 
     def page(
         self, status: Status | None, model: str | None, before: str | None, now: float, limit: int
@@ -420,6 +477,11 @@ def _independent(moves: Sequence[Move]) -> Iterator[list[Move]]:
 
 def _value(connection: sqlite3.Connection, query: str) -> Any:
     return connection.execute(query).fetchone()[0]
+
+
+def _marks(values: Sized) -> str:
+    """The placeholders for so many values."""
+    return ", ".join("?" * len(values))
 
 
 def _require_version() -> None:

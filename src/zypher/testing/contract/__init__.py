@@ -16,10 +16,12 @@ from zypher.testing.contract.keys import Keys
 from zypher.testing.contract.looking import Looking
 from zypher.testing.contract.submitting import Submitting
 from zypher.testing.contract.watching import Watching
+from zypher.testing.contract.webhooks import Webhooks
 from zypher.testing.contract.withdrawing import Withdrawing
 
 
 class BrokerContract(
-    Submitting, Keys, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending, Looking
+    Submitting, Keys, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending, Looking,
+    Webhooks,
 ):  # fmt: skip
     """All of it. Subclass it and say how to `open` the broker."""

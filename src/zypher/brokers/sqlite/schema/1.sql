@@ -53,6 +53,17 @@ CREATE INDEX prediction_expires ON prediction (expires) WHERE expires IS NOT NUL
 CREATE TABLE input (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TABLE result (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 
+-- One row for each webhook that has to be called, from the end of its prediction until it was.
+CREATE TABLE outbox (
+    seq      INTEGER PRIMARY KEY,               -- the place of its prediction
+    due      REAL NOT NULL,                     -- when to call it
+    host     TEXT NOT NULL,                     -- who is called
+    failures INTEGER NOT NULL                   -- how often it was tried in vain
+) STRICT;
+
+-- Which is called next; covers what passes over a host that is busy.
+CREATE INDEX outbox_due ON outbox (due, seq, host);
+
 -- What is true of the file as a whole: one row.
 CREATE TABLE file (
     one   INTEGER PRIMARY KEY CHECK (one = 1),

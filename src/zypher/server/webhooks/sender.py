@@ -1,0 +1,124 @@
+"""The sender: takes deliveries from the broker, and has them called until they arrive.
+
+Predictions never wait for it, nor one receiver for another: the broker hands out few to one host
+at once.
+"""
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from zypher.brokers.base import Broker, Delivery
+from zypher.clock import Clock
+from zypher.errors import Unavailable
+from zypher.server.webhooks.caller import Caller, Miss
+
+log = logging.getLogger("zypher.webhooks")
+
+T = TypeVar("T")
+
+MOST_AT_ONCE = 16
+
+# Seconds between a call that failed and the next: about a day, all together.
+PAUSES = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)
+
+# How long it asks for the next delivery, and waits while the broker cannot do what it has to.
+# And how long, at the end, for calls that are under way. In seconds.
+_PATIENCE = 60.0
+_TROUBLE = 1.0
+_LAST_CALLS = 1.0
+
+
+class Sender:
+    """Delivers, several at once, from `start` to `stop`."""
+
+    def __init__(
+        self, broker: Broker, caller: Caller, clock: Clock, pauses: Sequence[float] = PAUSES
+    ) -> None:
+        self._broker = broker
+        self._caller = caller
+        self._clock = clock
+        self._pauses = pauses
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._calls: set[asyncio.Task[None]] = set()
+        self._taking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._taking = asyncio.create_task(self._take())
+
+    async def stop(self) -> None:
+        """Take no more, and give the calls that are under way a moment.
+
+        What was not recorded as delivered by then is sent again by the next one.
+        """
+        if self._taking is not None:
+            self._taking.cancel()
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=_LAST_CALLS)
+        for call in self._calls:
+            call.cancel()
+
+    async def _take(self) -> None:
+        while True:
+            await self._slots.acquire()
+            call = asyncio.create_task(self._deliver(await self._next()))
+            self._calls.add(call)
+            call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._slots.release()
+
+    async def _next(self) -> Delivery:
+        ask = partial(self._broker.next_delivery, timeout=_PATIENCE)
+        while (delivery := await _once_possible(ask)) is None:
+            pass
+        return delivery
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        miss = await self._caller.call(delivery.record)
+        if miss is None:
+            await self._drop(delivery)
+        elif (pause := self._pause(delivery, miss)) is None:
+            log.warning("%s It is given up.", _told(delivery, miss))
+            await self._drop(delivery)
+        else:
+            log.info("%s The next call is in %.0f s.", _told(delivery, miss), pause)
+            at = self._clock.wall() + pause
+            await _once_possible(partial(self._broker.put_off_delivery, delivery.record.id, at))
+
+    async def _drop(self, delivery: Delivery) -> None:
+        await _once_possible(partial(self._broker.drop_delivery, delivery.record.id))
+
+    def _pause(self, delivery: Delivery, miss: Miss) -> float | None:
+        """Seconds until the next call; None if there is none."""
+        if miss.is_final or delivery.failures >= len(self._pauses):
+            return None
+        pause = self._pauses[delivery.failures] * _jitter(delivery)
+        return min(max(pause, miss.retry_after or 0.0), max(self._pauses))
+
+
+def _jitter(delivery: Delivery) -> float:
+    """0.9 to 1.1: so that those which failed together do not come back together."""
+    return 0.9 + zlib.crc32(f"{delivery.record.id}/{delivery.failures}".encode()) / 2**32 / 5
+
+
+def _told(delivery: Delivery, miss: Miss) -> str:
+    """What came of a call. Without the URL, of which a part may be secret."""
+    return (
+        f"Call {delivery.failures + 1} of the webhook of prediction {delivery.record.id} failed: "
+        f"{miss.reason.rstrip('.')}."
+    )
+
+
+async def _once_possible(ask: Callable[[], Awaitable[T]]) -> T:
+    """What the broker answers, as soon as it can: its disk may be in trouble."""
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(_TROUBLE)
