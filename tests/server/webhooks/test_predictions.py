@@ -40,7 +40,7 @@ def test_the_end_of_a_prediction_is_told_to_its_webhook(server: Server) -> None:
     told = Webhook(SECRET).verify(call.body, dict(call.headers))
     assert told["type"] == "prediction.completed"
     data = told["data"]
-    assert (data["prediction_id"], data["input"], data["output"]) == (id, "hi", "hi")
+    assert (data["prediction_id"], data["input"], data["result"]) == (id, "hi", "hi")
 
 
 def test_a_failure_is_told_as_well(server: Server) -> None:
@@ -54,7 +54,7 @@ def test_a_failure_is_told_as_well(server: Server) -> None:
 def test_a_caller_who_waits_gets_the_result_and_the_webhook_is_called(server: Server) -> None:
     with Receiver() as receiver:
         assert ask(server, 1, receiver.url(), mode="false").json() == {"input": 1, "result": 1}
-        assert receiver.next().data["output"] == 1
+        assert receiver.next().data["result"] == 1
 
 
 def test_a_receiver_that_does_not_answer_delays_no_prediction(server: Server) -> None:

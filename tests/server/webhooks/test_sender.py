@@ -89,7 +89,7 @@ async def test_a_delivery_is_signed_and_sent_once() -> None:
     told = Webhook(SECRET).verify(call.body, dict(call.headers))
     assert told["type"] == "prediction.completed"
     assert call.id == told["data"]["prediction_id"] == prediction.id
-    assert (told["data"]["input"], told["data"]["output"]) == ({"a": 1}, [1.0])
+    assert (told["data"]["input"], told["data"]["result"]) == ({"a": 1}, [1.0])
     assert told["timestamp"] == told["data"]["finished"]
 
 
