@@ -152,6 +152,19 @@ async def test_a_run_whose_caller_has_gone_is_asked_to_stop_but_never_killed(
         assert run.pid in pids
 
 
+async def test_a_run_whose_caller_has_gone_does_not_save_a_process_that_has_to_die(
+    held: Holder,
+) -> None:
+    async with working("deaf", file=MODELS, concurrency=2, cancel_grace=SOON) as (_, broker):
+        abandoned = await broker.submit(new("deaf", b"%d" % held.port), keep=False)
+        run = await asyncio.to_thread(held.started)
+        canceled, other = await running(broker, "deaf", held)
+        await broker.abandon(abandoned.id)
+        await broker.cancel(canceled.id)
+        assert await asyncio.to_thread(run.said) == await asyncio.to_thread(other.said) == ""
+        assert await completes(broker, "deaf", held) != run.pid
+
+
 async def test_a_run_whose_claim_was_lost_is_stopped_as_if_canceled(
     held: Holder, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,9 +4,13 @@ import asyncio
 import os
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 
 from zypher.replicas.frames import MOST_TOLD, FrameReader, Message, Told, encode
+
+# A fault of ours must be a crash, which is seen and repaired, and never a hang.
+FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 _CHUNK = 65_536
 
@@ -59,8 +63,12 @@ class Channel:
             data = b""
         if not data:
             os._exit(0)  # whatever the model still does must not hold this process
-        for message in self._reader.feed(data):
-            self._receive(message)
+        try:
+            for message in self._reader.feed(data):
+                self._receive(message)
+        except Exception:
+            traceback.print_exc()
+            os._exit(FAULT)
 
     def _write(self, frame: bytes) -> None:
         with self._lock:

@@ -22,7 +22,7 @@ from zypher.model.loading import MOCK, Model, load, user_traceback
 from zypher.prediction import Claim, Outcome
 from zypher.replicas import runs
 from zypher.replicas.capture import capture
-from zypher.replicas.channel import Channel
+from zypher.replicas.channel import FAULT, Channel
 from zypher.replicas.execution import Executor
 from zypher.replicas.frames import (
     Batching,
@@ -43,7 +43,6 @@ ASYNC_CONCURRENCY = 1_000
 MOCK_CONCURRENCY = 10_000
 
 _PR_SET_PDEATHSIG = 1
-_FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
 def main() -> None:
@@ -149,7 +148,7 @@ class Child:
             self._send(Finished(outcomes))
         except Exception:
             traceback.print_exc()
-            os._exit(_FAULT)
+            os._exit(FAULT)
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)
@@ -163,7 +162,7 @@ class Child:
         """A fault of ours must be a crash, which is seen and repaired, and never a hang."""
         self._tasks.discard(task)
         if task.cancelled() or task.exception():
-            os._exit(_FAULT)
+            os._exit(FAULT)
 
 
 async def set_up(model: Model) -> None:

@@ -6,27 +6,26 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple, cast
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from zypher.errors import ModelLoadError, ZypherError
 from zypher.prediction import Claim, Outcome
+from zypher.replicas.connection import Connection
 from zypher.replicas.frames import (
     MOST_TOLD,
     Call,
     Cancel,
     Described,
     Finished,
-    FrameReader,
     Load,
     LoadFailed,
     Message,
     Ready,
     Run,
     Told,
-    encode,
 )
 from zypher.replicas.stderr import ErrorOutput
 
@@ -79,10 +78,11 @@ class Replica:
         self.spec = spec
         self.finished = 0
         self._process: asyncio.subprocess.Process | None = None
-        self._connection = _Connection(self._receive)
+        self._connection = Connection(self._receive)
         self._loading: asyncio.Queue[Described | Ready | LoadFailed | None] = asyncio.Queue()
         self._in_flight: dict[Claim, _Flight] = {}
         self._overdue: set[Claim] = set()
+        self._unwanted: set[Claim] = set()
         self._busy = 0
         self._bytes = 0
         self._gone = False
@@ -191,14 +191,15 @@ class Replica:
         if claim in self._in_flight:
             self._connection.send(Cancel([claim]))
 
-    def give_up(self, claim: Claim) -> bool:
+    def give_up(self, claim: Claim, *, insists: bool) -> bool:
         """The run of this claim did not end when asked to; False if it has ended after all.
 
-        The process gets no more work, and is killed once it runs nothing else than such.
+        `insists`: the process gets no more work, and is killed once it runs nothing else than
+        what was given up. Else that alone is no reason to kill it.
         """
         if claim not in self._in_flight:
             return False
-        self._overdue.add(claim)
+        (self._overdue if insists else self._unwanted).add(claim)
         self._update()
         return True
 
@@ -241,6 +242,7 @@ class Replica:
         flight = self._in_flight.pop(claim)
         flight.together.remove(claim)
         self._overdue.discard(claim)
+        self._unwanted.discard(claim)
         self._bytes -= flight.size
         if not flight.together:
             self._busy -= 1
@@ -287,7 +289,11 @@ class Replica:
         _set(self._has_room, self._gone or self.room > 0)
         _set(self._is_idle, self._gone or not self._in_flight)
         _set(self._has_news, self._gone or bool(self._outcomes) or bool(self._told))
-        if self._overdue and len(self._overdue) == len(self._in_flight) and not self._gone:
+        if self._overdue and not self._gone:
+            self._kill_if_nothing_else_runs()
+
+    def _kill_if_nothing_else_runs(self) -> None:
+        if len(self._overdue) + len(self._unwanted) == len(self._in_flight):
             assert self._process is not None
             self._kill(self._process.pid)
 
@@ -303,37 +309,6 @@ class Replica:
         if code is not None and code < 0:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
-
-
-class _Connection(asyncio.Protocol):
-    """The worker's end of the socket."""
-
-    _transport: asyncio.Transport
-
-    def __init__(self, receive: Callable[[Message], None]) -> None:
-        self.closed = asyncio.Event()
-        self._receive = receive
-        self._reader = FrameReader()
-
-    def send(self, message: Message) -> None:
-        self._transport.write(encode(message))
-
-    @property
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        for message in self._reader.feed(data):
-            self._receive(message)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed.set()
 
 
 def _set(event: asyncio.Event, happened: bool) -> None:

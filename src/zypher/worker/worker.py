@@ -17,6 +17,7 @@ from zypher.prediction import Claim, Outcome, Prediction, new_id
 from zypher.replicas.frames import Call, Told
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
+from zypher.worker.holdings import Holdings
 
 log = logging.getLogger("zypher.worker")
 
@@ -44,10 +45,7 @@ class Worker:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self.stale_outcomes = 0
         self._broker = broker
-        self._cancel_grace = cancel_grace
-        # What was claimed for each replica and has been neither finished nor given back.
-        self._held: dict[Replica, set[Claim]] = {}
-        self._holds_nothing = asyncio.Event()
+        self._holdings = Holdings(cancel_grace)
         self._feeders: set[asyncio.Task[None]] = set()
         self._heeding: asyncio.Task[None] | None = None
         self._registered_stale_outcomes = 0
@@ -85,10 +83,9 @@ class Worker:
         self._draining = True
         for feeder in self._feeders:
             feeder.cancel()
-        self._note_if_nothing_held()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._holds_nothing.wait()
+                await self._holdings.empty()
 
     async def stop(self) -> None:
         """End all replicas. What they still ran goes back to the queue, charged nothing."""
@@ -100,11 +97,10 @@ class Worker:
 
     async def renew(self) -> None:
         """Extend the leases of all that is held here, and let go of what was lost."""
-        everything = [claim for claims in self._held.values() for claim in claims]
-        lost = await self._broker.renew(self.id, everything)
+        lost = await self._broker.renew(self.id, self._holdings.all())
         if lost:
             await self._heed(patience=0)
-        taken = [claim for claim in lost if self._withdraw(claim, insists=True)]
+        taken = [claim for claim in lost if self._holdings.withdraw(claim, insists=True)]
         if taken:
             log.warning("%d predictions were taken from this worker while it ran them", len(taken))
         if self.stale_outcomes != self._registered_stale_outcomes:
@@ -114,7 +110,7 @@ class Worker:
 
     async def _attend(self, replica: Replica) -> None:
         """The work of one replica, for as long as it lives: feed it, and finish what it ran."""
-        held = self._held[replica] = set()
+        held = self._holdings.of(replica)
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeder = tasks.create_task(self._feed(replica))
@@ -131,8 +127,7 @@ class Worker:
             try:
                 await self._release(replica, list(held))
             finally:
-                del self._held[replica]
-                self._note_if_nothing_held()
+                self._holdings.forget(replica)
 
     async def _feed(self, replica: Replica) -> None:
         """Claim what the replica has room for, as a batch if it is batched, and have it run."""
@@ -155,7 +150,7 @@ class Worker:
 
     async def _hand_over(self, replica: Replica, batch: list[Prediction]) -> None:
         """Have the replica run a batch, less what was withdrawn since it was claimed."""
-        held = self._held[replica]
+        held = self._holdings.of(replica)
         calls = [_call(prediction) for prediction in batch if prediction.claim in held]
         if calls and not replica.room:  # its process is about to be ended
             await self._release(replica, _claims(batch))
@@ -188,7 +183,7 @@ class Worker:
     async def _claim(self, replica: Replica, limit: int, timeout: float) -> Sequence[Prediction]:
         model = replica.spec.name
         claimed = await self._broker.claim(self.id, model, limit=limit, timeout=timeout)
-        self._held[replica].update(_claims(claimed))
+        self._holdings.add(replica, _claims(claimed))
         return claimed
 
     async def _finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
@@ -196,14 +191,14 @@ class Worker:
         if refused:
             self.stale_outcomes += len(refused)
             await self._heed(patience=0)
-        for claim in refused & self._held[replica]:
+        for claim in refused & self._holdings.of(replica):
             log.warning("the outcome of %s came too late and was refused", claim.id)
-        self._let_go(replica, [claim for claim, _ in ended])
+        self._holdings.let_go(replica, [claim for claim, _ in ended])
 
     async def _release(self, replica: Replica, claims: Sequence[Claim]) -> None:
         if claims:
             await self._broker.release(claims)
-        self._let_go(replica, claims)
+        self._holdings.let_go(replica, claims)
 
     async def _crash(self, replica: Replica) -> None:
         claims = replica.in_flight
@@ -214,40 +209,12 @@ class Worker:
         )
         if claims:
             await self._broker.crash(claims, replica.ending, log=replica.last_lines)
-        self._let_go(replica, claims)
+        self._holdings.let_go(replica, claims)
 
     async def _heed(self, patience: float = _PATIENCE) -> None:
         """Stop what others have ended."""
         for claim, insists in await self._broker.withdrawn(self.id, timeout=patience):
-            self._withdraw(claim, insists=insists)
-
-    def _withdraw(self, claim: Claim, *, insists: bool) -> bool:
-        """Let go of a claim, and have its run end if there is one; False if it is not held."""
-        for replica, held in self._held.items():
-            if claim in held:
-                self._let_go(replica, [claim])
-                replica.cancel(claim)
-                if insists:
-                    later = asyncio.get_running_loop().call_later
-                    later(self._cancel_grace, self._give_up, replica, claim)
-                return True
-        return False
-
-    def _give_up(self, replica: Replica, claim: Claim) -> None:
-        if replica.give_up(claim):
-            log.warning(
-                "%s: the run of %s did not stop within cancel-grace (%g s): its process is "
-                "killed once it runs nothing else",
-                *(replica.spec.name, claim.id, self._cancel_grace),
-            )
-
-    def _let_go(self, replica: Replica, claims: Iterable[Claim]) -> None:
-        self._held[replica].difference_update(claims)
-        self._note_if_nothing_held()
-
-    def _note_if_nothing_held(self) -> None:
-        if self._draining and not any(self._held.values()):
-            self._holds_nothing.set()
+            self._holdings.withdraw(claim, insists=insists)
 
     # What it tells of itself.
 

@@ -1,0 +1,38 @@
+"""The worker's end of the connection to a replica."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from zypher.replicas.frames import FrameReader, Message, encode
+
+
+class Connection(asyncio.Protocol):
+    """Sends messages, and hands on those that come."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, receive: Callable[[Message], None]) -> None:
+        self.closed = asyncio.Event()
+        self._receive = receive
+        self._reader = FrameReader()
+
+    def send(self, message: Message) -> None:
+        self._transport.write(encode(message))
+
+    @property
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._reader.feed(data):
+            self._receive(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
