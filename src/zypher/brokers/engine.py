@@ -177,7 +177,7 @@ class Engine(Broker):
         if oldest is None:
             return 0
         # As if all that came to its lane since the oldest and still wait were spread evenly.
-        since_oldest = queue.newest_place - oldest.place + 1
+        since_oldest = max(queue.newest_places[lane], entry.place) - oldest.place + 1
         ahead = max(0, entry.place - oldest.place) * waiting[lane] // since_oldest
         return claims_before(lane, ahead, waiting)
 
@@ -490,10 +490,10 @@ class Engine(Broker):
         queue = self._queue(prediction.model)
         self._admit(queue, prediction, waits)
         self._places += 1
-        queue.newest_place = self._places
         now = self._clock.steady()
         entry = Entry(prediction, prediction, place=self._places, kept=keep, waits=waits, since=now)
         queue.enter(prediction)
+        queue.newest_places[Priority.HIGH if waits else prediction.priority] = entry.place
         if not await self._recorded([Move(entry, None, prediction)]):
             raise Unavailable("The prediction cannot be recorded now.")
         return prediction

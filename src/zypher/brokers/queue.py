@@ -65,7 +65,7 @@ class ModelQueue:
         self.lanes: Lanes[Entry] = Lanes()
         self.queued = 0
         self.queued_bytes = 0
-        self.newest_place = 0
+        self.newest_places = dict.fromkeys(Priority, 0)  # of those that came, by lane
         self.running: dict[str, Entry] = {}
         self.service_time: float | None = None
         self.ended: Counter[Status] = Counter()

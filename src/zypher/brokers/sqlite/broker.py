@@ -292,7 +292,8 @@ class SqliteBroker(Engine):
         self._disk_due = found.first_due
         for queue in self._queues.values():
             queue.lanes = Lanes()
-            queue.newest_place += found.last_place
+            for priority in Priority:
+                queue.newest_places[priority] += found.last_place
         for entry in self._entries.values():  # of callers who came before the file could be opened
             entry.place += found.last_place
             entry.queued_in = None
@@ -302,7 +303,7 @@ class SqliteBroker(Engine):
             queue = self._queue(lane.model)
             queue.queued += lane.queued
             queue.queued_bytes += lane.queued_bytes
-            queue.newest_place = self._places
+            queue.newest_places[lane.priority] = self._places
             self._backlogs_of(lane).add(lane.priority, lane.queued, lane.queued_bytes)
 
     def written(self, moves: Sequence[Move]) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+import pytest
+
 from zypher.brokers.base import Broker
 from zypher.prediction import Priority, Status
 from zypher.testing.clock import ManualClock
@@ -125,3 +127,12 @@ class Claiming(BrokerTests):
         await self.claim(broker, 2)
         assert await broker.position(submitted[3].id) == 1
         assert await broker.position(submitted[0].id) is None
+
+    async def test_the_position_counts_what_other_lanes_have_ahead(self, broker: Broker) -> None:
+        lanes = [
+            await self.submit(broker, 26, priority=priority)  # two rounds of claims
+            for priority in Priority
+        ]
+        last = [await broker.position(lane[-1].id) for lane in lanes]
+        order = [claimed.id for claimed in await self.claim(broker, 78)]
+        assert last == pytest.approx([order.index(lane[-1].id) for lane in lanes], abs=13)

@@ -6,7 +6,7 @@ import pytest
 
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
 from zypher.errors import Unavailable
-from zypher.prediction import Status
+from zypher.prediction import Priority, Status
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import GOOD, PATIENCE, BrokerTests, new
 
@@ -63,6 +63,14 @@ class Looking(BrokerTests):
         assert stats.queued_bytes == 2 * new(input=b"12345").size
         assert (stats.oldest_queued_age, stats.oldest_processing_age) == (4, 4)
         assert stats.service_time is None
+
+    async def test_the_stats_count_what_waits_by_priority(self, broker: Broker) -> None:
+        for priority, count in zip(Priority, (2, 3, 4), strict=True):
+            await self.submit(broker, count, priority=priority)
+        await broker.submit(new(), keep=False)
+        assert (await broker.stats())["m"].waiting == (3, 3, 4)
+        await self.claim(broker)
+        assert (await broker.stats())["m"].waiting == (2, 3, 4)
 
     async def test_the_stats_come_down_to_nothing_when_all_is_done(self, broker: Broker) -> None:
         (canceled, *_) = await self.submit(broker, 5)
