@@ -3,9 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, new
+from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, failing_disk, new
 from zypher.brokers.sqlite import SqliteBroker
 from zypher.brokers.sqlite.salvage import salvage
+from zypher.errors import Unavailable
 from zypher.prediction import Options, Prediction
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +75,29 @@ async def test_what_has_expired_is_removed_once_its_webhook_was_called(queue: Qu
         await take(broker)
         await broker.drop_delivery(prediction.id)
         assert await broker.purge() == 1
+
+
+async def test_what_takes_the_place_of_a_deleted_prediction_has_nothing_to_deliver(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        prediction = await finished(broker)
+        await broker.delete(prediction.id)
+    async with queue.opened() as broker:
+        await broker.submit(new(), keep=True)
+        assert await broker.next_delivery(timeout=0) is None
+
+
+async def test_a_delivery_can_be_dropped_once_the_disk_takes_it(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        prediction = await finished(broker)
+        await take(broker)
+        with failing_disk(), pytest.raises(Unavailable):
+            await broker.drop_delivery(prediction.id)
+        assert await broker.next_delivery(timeout=0) is None
+        await broker.drop_delivery(prediction.id)
+    async with queue.opened() as broker:
+        assert await broker.next_delivery(timeout=0) is None
 
 
 async def test_a_salvage_takes_the_deliveries_along(queue: Queue) -> None:

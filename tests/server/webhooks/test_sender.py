@@ -13,6 +13,7 @@ from tests.receiver import SECRET, Answer, Call, Receiver
 from zypher.brokers import Limits
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import Clock, SystemClock
+from zypher.errors import Unavailable
 from zypher.prediction import Options, Outcome, Prediction, new_id
 from zypher.server.webhooks.caller import Caller
 from zypher.server.webhooks.sender import PAUSES, Sender
@@ -31,8 +32,12 @@ class Desk(MemoryBroker):
     def __init__(self, clock: Clock) -> None:
         super().__init__(Limits(), clock)
         self.endings: asyncio.Queue[float | str] = asyncio.Queue()
+        self.refusals = 0  # it cannot record anything now, so often
 
     async def drop_delivery(self, id: str) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("The queue cannot be written now.")
         await super().drop_delivery(id)
         self.endings.put_nowait(DROPPED)
 
@@ -145,6 +150,16 @@ async def test_the_log_has_neither_the_secret_nor_the_url(caplog: pytest.LogCapt
     assert "of-the-receiver" not in caplog.text
 
 
+async def test_what_arrived_while_the_broker_was_in_trouble_is_not_sent_again() -> None:
+    with Receiver() as receiver:
+        async with sending(SystemClock()) as desk:
+            desk.refusals = 1
+            await desk.end_one(receiver.url())
+            await next_call(receiver)
+            assert await desk.endings.get() == DROPPED
+        assert not receiver.was_called
+
+
 async def test_a_receiver_that_is_gone_is_not_called_again() -> None:
     with Receiver(410) as receiver:
         async with sending(ManualClock()) as desk:
@@ -204,7 +219,7 @@ async def test_a_call_under_way_at_the_end_is_completed_if_it_is_quick() -> None
         async with sending(SystemClock()) as desk:
             await desk.end_one(receiver.url())
             await next_call(receiver)
-        assert await desk.endings.get() == DROPPED
+        assert desk.endings.get_nowait() == DROPPED
 
 
 def test_signatures_are_those_of_the_standard() -> None:

@@ -121,7 +121,9 @@ class Webhooks(BrokerTests):
             await broker.put_off_delivery(prediction.id, clock.wall() + seconds)
         for prediction in (soon, later):
             waiting = asyncio.create_task(broker.next_delivery(timeout=PATIENCE))
-            await broker.stats()
+            for _ in range(2):  # until it has looked, and waits
+                await asyncio.sleep(0)
+                await broker.list()
             clock.advance(10)
             await broker.enforce_clocks()
             delivery = await waiting
