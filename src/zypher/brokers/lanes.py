@@ -49,6 +49,7 @@ class Lanes(Generic[Item]):
         # Lanes with items that are not here: when these run dry, those have to be waited for.
         self.incomplete: set[Priority] = set()
         self._heaps: dict[Priority, list[tuple[int, int, Item]]] = {lane: [] for lane in Priority}
+        self._waiting = dict.fromkeys(Priority, 0)
         self._dead = dict.fromkeys(Priority, 0)
         self._turn = 0
 
@@ -56,7 +57,7 @@ class Lanes(Generic[Item]):
         """Queue an item in its lane, at its place, unless it is there already."""
         assert item.lane is not None
         if item.queued_in is not item.lane:
-            item.queued_in = item.lane
+            self._mark(item, item.lane)
             # The second part decides between one item and the dead entry of another at its place.
             heapq.heappush(self._heaps[item.lane], (item.place, id(item), item))
 
@@ -64,7 +65,7 @@ class Lanes(Generic[Item]):
         """An item is about to leave by another way than `pop`."""
         if (lane := item.queued_in) is None:
             return
-        item.queued_in = None
+        self._mark(item, None)
         self._dead[lane] += 1
         heap = self._heaps[lane]
         if self._dead[lane] > max(_FEW, len(heap) // 2):
@@ -78,7 +79,7 @@ class Lanes(Generic[Item]):
 
     def waiting(self, lane: Priority) -> int:
         """How many items wait in a lane."""
-        return max(0, len(self._heaps[lane]) - self._dead[lane])
+        return self._waiting[lane]
 
     def peek(self) -> Item | None:
         """The item that `pop` would take."""
@@ -90,7 +91,7 @@ class Lanes(Generic[Item]):
         lane = self._next_lane()
         assert lane is not None
         *_, item = heapq.heappop(self._heaps[lane])
-        item.queued_in = None
+        self._mark(item, None)
         self._turn = (self._turn + 1) % len(_ROUND)
 
     def oldest(self) -> Item | None:
@@ -124,8 +125,16 @@ class Lanes(Generic[Item]):
         if item.lane is lane and item.queued_in is lane:
             return True
         if item.queued_in is lane:
-            item.queued_in = None
+            self._mark(item, None)
         return False
+
+    def _mark(self, item: Item, lane: Priority | None) -> None:
+        """Note on an item where its entry is now."""
+        if item.queued_in is not None:
+            self._waiting[item.queued_in] -= 1
+        item.queued_in = lane
+        if lane is not None:
+            self._waiting[lane] += 1
 
 
 def claims_before(lane: Priority, ahead: int, waiting: Sequence[int]) -> int:
