@@ -139,10 +139,10 @@ def forks(name: str) -> None:
     print(f"{name} after the fork")
 
 
-def dies(words: str) -> None:
-    """Says something; then a bad pointer ends the process, unless there is nothing to say."""
-    print(words)
-    if words:
+def dies(words: str, survives: bool = False) -> None:
+    """Says something; then, unless it survives, a bad pointer ends the process."""
+    print(words, end="" if survives else "\n")
+    if not survives:
         ctypes.string_at(0)
 
 

@@ -111,9 +111,9 @@ async def test_what_a_forked_process_prints_does_not_disturb_the_connection() ->
 
 
 async def test_the_failure_of_a_crash_has_the_last_lines_of_its_own_run_and_where_it_was() -> None:
-    async with working("dies", file=MODELS) as (_, broker):
-        await outcomes(broker, "dies", [b'""'] * 3)
-        (record,) = await outcomes(broker, "dies", [b'"last words"'])
+    async with working("dies", file=MODELS, max_crashes=1) as (_, broker):
+        await outcomes(broker, "dies", [b'{"words": "of others", "survives": true}'] * 3)
+        (record,) = await outcomes(broker, "dies", [b'{"words": "last words"}'])
         assert record.failure is not None
         assert record.failure.code == "model_crashed"
         log = record.failure.log or []

@@ -27,10 +27,12 @@ async def working(
     replicas: int = 1,
     concurrency: int | None = None,
     cancel_grace: float = 5.0,
+    max_crashes: int = 3,
     file: Path = MODELS,
 ) -> AsyncIterator[tuple[Worker, MemoryBroker]]:
     """A worker that serves one of the tests' models, and its broker."""
-    broker = MemoryBroker(replace(LIMITS, max_queued_bytes=10**9), SystemClock())
+    limits = replace(LIMITS, max_queued_bytes=10**9, max_crashes=max_crashes)
+    broker = MemoryBroker(limits, SystemClock())
     models = [(spec(model, file, concurrency=concurrency), replicas)]
     worker = Worker(broker, models, cancel_grace=cancel_grace)
     try:

@@ -5,6 +5,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 import msgspec
 
@@ -28,7 +29,7 @@ class Run(CurrentPrediction):
         self._deadline = deadline
         self._channel = channel
         self._task: asyncio.Task[None] | None = None
-        self._unfinished: dict[object, str] | None = None  # lines, by the stream they go to
+        self._unfinished: dict[TextIO, str] | None = None  # lines, by the stream they go to
 
     # For the model.
 
@@ -73,6 +74,9 @@ class Run(CurrentPrediction):
         """The call has ended."""
         if self._unfinished:
             self._tell_lines(self._unfinished.values())
+            for stream in self._unfinished:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()  # else it is taken for the next run's
 
     def withdraw(self, claim: Claim) -> None:
         """Nobody wants the outcome of this claim any more."""
@@ -86,7 +90,7 @@ class Run(CurrentPrediction):
         """The model yielded a part of its result, this JSON text."""
         self._channel.offer(Told(self.claims, "output", part))
 
-    def printed(self, text: str, stream: object) -> None:
+    def printed(self, text: str, stream: TextIO) -> None:
         """The model wrote this to a stream."""
         if self._unfinished is None:
             self._unfinished = {}
