@@ -35,8 +35,10 @@ async def room_after(broker: Broker, model: str) -> int:
 
 
 async def expected_wait(broker: Broker, model: str, position: int) -> float | None:
-    """Seconds until what has this position is likely to start; None before a service time
-    was measured."""
+    """Seconds until what has this position is likely to start.
+
+    None if nobody can know yet: before a service time was measured.
+    """
     stats = await _stats(broker, model)
     if stats.service_time is None:
         return None

@@ -41,8 +41,7 @@ class Intake:
         )
 
     async def submit(self, prediction: Prediction, *, waits: bool) -> Prediction:
-        """Have the broker take it in, and return its record; that of the first one, if it has
-        the idempotency key of another.
+        """Have the broker take it in, and return its record, or the one that has its key already.
 
         `waits`: a caller does. Raises `QueueFull`, `IdempotencyMismatch` or `Unavailable`.
         """
