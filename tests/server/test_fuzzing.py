@@ -1,0 +1,47 @@
+"""Requests that are made from the API's own description, sensible and not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode, checks
+
+from tests.harness import Server, target
+
+checks.load_all_checks()
+CHECKS: Any = checks.CHECKS.get_by_names(
+    [
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_headers_conformance",
+        "response_schema_conformance",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory: Path = tmp_path_factory.mktemp("fuzzed")
+    with Server(target("echo"), "--max-queued", "100000", cwd=directory) as server:
+        yield server
+
+
+def test_no_request_is_answered_with_a_fault_or_in_a_way_that_is_not_described(
+    server: Server,
+) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    operations: list[Any] = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]
+    assert len(operations) == sum(len(methods) for methods in schema.raw_schema["paths"].values())
+    for operation in operations:
+        sensible, not_sensible = (operation.as_strategy(mode) for mode in GenerationMode)
+
+        @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=sensible | not_sensible)
+        def fuzz(case: Any) -> None:
+            case.call_and_validate(checks=CHECKS, timeout=30)
+
+        fuzz()
