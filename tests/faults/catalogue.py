@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.faults import (
     broken_disk,
+    cancels,
     claims,
     damage,
     full_disk,
@@ -31,6 +32,7 @@ FAULTS: dict[str, Fault] = {
     "second-server": neighbours.second_server,
     "poison": replicas.poison,
     "held-interpreter": replicas.held_interpreter,
+    "cancels": cancels.cancels,
     "duplicates": claims.duplicates,
     "clock-jumps": claims.clock_jumps,
     "hang-ups": hang_ups.hang_ups,

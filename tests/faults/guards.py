@@ -136,6 +136,20 @@ GUARDS = (
         "pass",
     ),
     Guard(
+        "a canceled run is told to end",
+        "cancels",
+        "worker/holdings.py",
+        "replica.cancel(claim)",
+        "pass",
+    ),
+    Guard(
+        "a run that does not end is killed",
+        "cancels",
+        "worker/holdings.py",
+        "later(self._cancel_grace, self._give_up, replica, claim, insists)",
+        "pass",
+    ),
+    Guard(
         "the fence: only the latest attempt ends it",
         "duplicates",
         "brokers/engine.py",

@@ -25,9 +25,13 @@ class Work:
 async def work(work: Work) -> dict[str, str]:
     """Takes its time, with many others in the same process."""
     log_line(work, "start")
-    await asyncio.sleep(work.seconds)
-    while not _may_end(work):
-        await asyncio.sleep(0.02)
+    try:
+        await asyncio.sleep(work.seconds)
+        while not _may_end(work):
+            await asyncio.sleep(0.02)
+    except asyncio.CancelledError:
+        _done(work)
+        raise
     _swallow(work)
     return _done(work)
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults import (
     broken_disk,
+    cancels,
     claims,
     damage,
     full_disk,
@@ -71,6 +72,12 @@ async def test_poison_takes_none_of_its_neighbours_along(tmp_path: Path) -> None
 
 async def test_a_run_that_holds_the_interpreter_for_many_leases_runs_once(tmp_path: Path) -> None:
     assert await violations(replicas.held_interpreter, tmp_path) == []
+
+
+async def test_a_cancel_at_any_moment_stops_the_run_or_comes_too_late_and_never_both(
+    tmp_path: Path,
+) -> None:
+    assert await violations(cancels.cancels, tmp_path) == []
 
 
 async def test_an_outcome_that_comes_again_or_too_late_changes_nothing(tmp_path: Path) -> None:
