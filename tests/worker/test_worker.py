@@ -1,6 +1,7 @@
 """The worker, on a memory broker and with real replicas."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ async def working(
     file: Path = MODELS,
 ) -> AsyncIterator[tuple[Worker, MemoryBroker]]:
     """A worker that serves one of the tests' models, and its broker."""
-    limits = replace(LIMITS, max_queued_bytes=10**9, max_crashes=max_crashes)
+    limits = replace(LIMITS, max_queued=20_000, max_queued_bytes=10**9, max_crashes=max_crashes)
     broker = MemoryBroker(limits, SystemClock())
     models = [(spec(model, file, concurrency=concurrency), replicas)]
     worker = Worker(broker, models, cancel_grace=cancel_grace)
@@ -109,6 +110,23 @@ async def test_a_blocking_model_runs_one_at_a_time_unless_told_otherwise() -> No
         async with working("peak_blocking", concurrency=concurrency) as (_, broker):
             records = await outcomes(broker, "peak_blocking", [b"1"] * 12)
             assert max(int(record.result or b"0") for record in records) == most
+
+
+async def test_a_caller_who_waits_is_served_within_two_runs_although_ten_thousand_are_queued() -> (
+    None
+):
+    run, slots = 0.5, 10
+    async with working("nap", concurrency=slots) as (_, broker):
+        for _ in range(10_000 + slots):
+            await broker.submit(new("nap", str(run).encode()), keep=True)
+        while (await broker.stats())["nap"].processing < slots:
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            submitted = time.monotonic()
+            caller = await broker.submit(new("nap", str(run).encode()), keep=False)
+            await broker.wait(caller.id, PATIENCE)
+            assert time.monotonic() - submitted < 2.4 * run
+        assert (await broker.stats())["nap"].queued > 9_000
 
 
 async def test_large_inputs_wait_in_the_queue_instead_of_all_being_in_flight() -> None:
