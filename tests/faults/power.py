@@ -6,6 +6,7 @@ sync had covered by then must stay; of the rest a cut leaves what it likes.
 
 import random
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _SECTOR = 512
 # Of the moments at which a copy is wanted, this part is copied: so they are spread.
 _KEPT = 0.05
 _MOMENTS = 10
+# The disk is slow at such a moment: whoever does not wait for it answers meanwhile. In seconds.
+_SLOWNESS = 0.02
 
 Files = dict[str, bytes]
 
@@ -55,6 +58,7 @@ class Witness:
             self._synced |= self._syncing  # one thread makes all these calls: the last one is over
             self._syncing = {name: call.path.read_bytes()} if call.name in _SYNCS else {}
             if self.wanted and random.random() < _KEPT:
+                time.sleep(_SLOWNESS)
                 self.moments.append(self._moment())
                 self.wanted -= 1
         return 0
