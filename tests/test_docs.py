@@ -16,7 +16,8 @@ from zypher.settings import Settings, option
 ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "models.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-RECIPES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+# That of webhooks, which has a receiver, is tried with the webhooks.
+RECIPES = [page for page in PAGES if page.parent.name == "how-to" and page.stem != "webhooks"]
 
 
 def blocks(page: Path, language: str) -> list[str]:
