@@ -24,7 +24,7 @@ from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
-from zypher.brokers.sqlite.records import Stored
+from zypher.brokers.sqlite.records import START, DuePlace, Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import LaneCount, Store, is_damage
 from zypher.clock import Clock
@@ -135,9 +135,13 @@ class SqliteBroker(Engine):
     async def enforce_clocks(self) -> int:
         count = await super().enforce_clocks()
         now = self._clock.wall()
-        while self._disk_due <= now:
-            late, self._disk_due = await self._journal.ask(lambda store: store.overdue(now))
-            count += await self._time_out_on_disk(late)
+        if self._disk_due <= now:
+            self._disk_due = inf  # what goes to the disk meanwhile brings it down again
+            try:
+                count += await self._enforce_on_disk(now)
+            except BaseException:
+                self._disk_due = now
+                raise
         return count
 
     async def purge(self) -> int:
@@ -251,6 +255,18 @@ class SqliteBroker(Engine):
         if queue.model in self._backlogs and self._backlogs[queue.model].are_loading:
             deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
         return await super()._arrival(queue, deadline)
+
+    async def _enforce_on_disk(self, now: float) -> int:
+        """End all that waits on the disk alone and is past one of its clocks; how many."""
+        count = 0
+        after: DuePlace | None = START
+        # Some of it may be in memory, so only going on behind what was seen comes to an end.
+        while after is not None:
+            late, after = await self._journal.ask(partial(Store.overdue, now=now, after=after))
+            count += await self._time_out_on_disk(late)
+        first_due = await self._journal.ask(lambda store: store.first_due(after=now))
+        self._disk_due = min(self._disk_due, first_due)
+        return count
 
     async def _time_out_on_disk(self, late: Sequence[Stored]) -> int:
         """End what waits on the disk alone and is past one of its clocks; how many."""
