@@ -201,7 +201,8 @@ class SqliteBroker(Engine):
         return entry
 
     async def _find_by_key(self, key: Key) -> Entry | None:
-        stored = await self._journal.ask(lambda store: store.find_by_key(*key))
+        # After what was written before: a submit with this key may have been given up midway.
+        stored = await self._journal.ask(lambda store: store.find_by_key(*key), follows=True)
         return stored and (self._entries.get(stored.record.id) or self._entry(*stored))
 
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
