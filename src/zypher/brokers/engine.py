@@ -145,8 +145,8 @@ class Engine(Broker):
                 entry.record = self._with_expiry(entry.record)
             if not await self._recorded([Move(entry, None, entry.record)]):
                 raise Unavailable("The prediction goes on, but cannot be recorded now.")
-        elif waited and entry.lane is not None:
-            self._line_up(entry)
+        elif waited and entry.lane is not None and entry.shown is entry.record:
+            self._line_up(entry)  # what is on its way to the disk lines up when it is there
         return entry.shown
 
     async def get(self, id: str) -> Prediction | None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from msgspec.structs import replace
 
-from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
+from tests.brokers.sqlite.conftest import BAD, GOOD, Queue, drain, new, submit
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES
 from zypher.errors import Unavailable
 from zypher.prediction import Options, Prediction, Priority, Status
@@ -234,3 +234,24 @@ async def test_a_clock_that_goes_to_the_disk_while_others_are_looked_up_is_not_f
         await submitting
         queue.clock.advance(10)
         assert await broker.enforce_clocks() == 1
+
+
+async def test_a_caller_who_stops_waiting_while_its_retry_is_written_takes_nobody_along(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, WINDOW + 1)
+        waited_for = await broker.submit(
+            replace(new(), options=Options(retries=1)), keep=True, waits=True
+        )
+        (claimed,) = await broker.claim("w", "m", limit=1, timeout=0)
+        async with asyncio.timeout(PATIENCE):
+            _, kept = await asyncio.gather(
+                broker.finish([(claimed.claim, BAD)]), broker.keep(waited_for.id)
+            )
+        assert kept is not None
+        queue.clock.advance(1)
+        await broker.enforce_clocks()
+        ids = await drain(broker)
+        assert sorted(ids) == sorted(p.id for p in [waited_for, *submitted])
+        assert (await broker.stats())["m"].queued == 0
