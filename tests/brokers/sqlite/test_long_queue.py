@@ -8,8 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.brokers.sqlite.conftest import BAD, GOOD, Queue, drain, new, submit
+from zypher.brokers.queue import resolve
+from zypher.brokers.sqlite import journal
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES
-from zypher.errors import Unavailable
+from zypher.brokers.sqlite.records import Stored
+from zypher.errors import Conflict, Unavailable
 from zypher.prediction import Options, Prediction, Priority, Status
 
 pytestmark = pytest.mark.anyio
@@ -255,3 +258,29 @@ async def test_a_caller_who_stops_waiting_while_its_retry_is_written_takes_nobod
         ids = await drain(broker)
         assert sorted(ids) == sorted(p.id for p in [waited_for, *submitted])
         assert (await broker.stats())["m"].queued == 0
+
+
+async def test_of_two_who_cancel_what_waits_on_the_disk_the_second_is_told_so(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with queue.opened() as broker:
+        victim = (await submit(broker, WINDOW + 1))[-1]
+        second: list[asyncio.Task[Prediction | None]] = []
+        busy: list[asyncio.Task[None]] = []
+
+        def meanwhile(future: asyncio.Future[Stored], answer: Stored) -> bool:
+            if not second:  # the first has found it, and will take it up in the next turn
+                second.append(asyncio.create_task(broker.cancel(victim.id)))
+                busy.append(asyncio.create_task(a_busy_turn()))
+            return resolve(future, answer)
+
+        canceling = asyncio.create_task(broker.cancel(victim.id))
+        monkeypatch.setattr(journal, "resolve", meanwhile)
+        await canceling
+        with pytest.raises(Conflict):
+            await second[0]
+        await busy[0]
+        assert (await broker.stats())["m"].queued == WINDOW
+        record = await broker.get(victim.id)
+        assert record is not None
+        assert record.status is Status.CANCELED

@@ -218,7 +218,12 @@ class SqliteBroker(Engine):
             self._backlogs_of(entry.record).take(entry.record)
 
     def _retain(self, entry: Entry) -> None:
-        self._entries.pop(entry.record.id, None)  # the disk has it
+        # The disk has it; but who has just read there how it was before finds it here in this turn.
+        asyncio.get_running_loop().call_soon(self._leave_to_disk, entry)
+
+    def _leave_to_disk(self, entry: Entry) -> None:
+        if self._entries.get(entry.record.id) is entry:
+            del self._entries[entry.record.id]
 
     async def _erase(self, entry: Entry) -> None:
         await self._journal.ask(lambda store: store.erase(entry.place), follows=True)
