@@ -405,6 +405,7 @@ class Engine(Broker):
         """Everybody may see this move now."""
         entry = move.entry
         was_shown = entry.shown is move.after and self._entries.get(move.after.id) is entry
+        was_delayed = entry.delayed
         if move.before is None:
             self._entries[move.after.id] = entry
         entry.shown = move.after
@@ -416,7 +417,8 @@ class Engine(Broker):
             if move.before is not None:  # else it had ended before somebody kept it
                 self._note_end(entry)
             self._deliver(entry)
-        if self._entries.get(entry.record.id) is entry and not was_shown:
+        is_as_before = was_shown and entry.delayed is was_delayed
+        if self._entries.get(entry.record.id) is entry and not is_as_before:
             self._set_alarm(entry)
         self._wake_watchers(entry.record.id)
 
