@@ -340,8 +340,6 @@ class Engine(Broker):
         count, moves = 0, []
         self._outbox.wake(self._clock.wall())
         for entry in self._alarms.ring(self._clock.steady()):
-            if self._entries.get(entry.record.id) is not entry:
-                continue  # it waits elsewhere now
             count += 1
             if entry.delayed:
                 self._line_up(entry, after_pause=True)
@@ -417,8 +415,7 @@ class Engine(Broker):
             if move.before is not None:  # else it had ended before somebody kept it
                 self._note_end(entry)
             self._deliver(entry)
-        is_as_before = was_shown and entry.delayed is was_delayed
-        if self._entries.get(entry.record.id) is entry and not is_as_before:
+        if not was_shown or entry.delayed is not was_delayed:
             self._set_alarm(entry)
         self._wake_watchers(entry.record.id)
 
@@ -431,10 +428,11 @@ class Engine(Broker):
             self._queue(entry.record.model).push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:
-        """Look at an entry again when its pause or the first of its clocks is over."""
+        """Look at an entry in memory again when its pause or the first of its clocks is over."""
         due = entry.record.due
         at = entry.record.not_before if entry.delayed else due and due.at
-        if at is not None:
+        self._alarms.turn_off(entry)
+        if at is not None and self._entries.get(entry.record.id) is entry:
             self._alarms.set(self._clock.steady() + at - self._clock.wall(), entry)
 
     def _note_end(self, entry: Entry) -> None:
@@ -618,6 +616,7 @@ class Engine(Broker):
 
     def _decide(self, entry: Entry, record: Prediction) -> Move:
         move = Move(entry, entry.record, record)
+        self._alarms.turn_off(entry)
         entry.record = record
         entry.since = self._clock.steady()
         entry.delayed = False

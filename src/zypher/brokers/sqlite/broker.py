@@ -251,6 +251,7 @@ class SqliteBroker(Engine):
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queue(entry.record.model).lanes.left(entry)
             del self._entries[entry.record.id]
+            self._alarms.turn_off(entry)
             self._look_at_disk_at(entry.record.due)
             self._fill_up(entry.record.model)
         else:
