@@ -300,10 +300,13 @@ class SqliteBroker(Engine):
         return await self.submit(prediction, keep=True, waits=waits)
 
     async def _settled(self, id: str) -> None:
-        """Wait until an id that is on its way to the disk is there, or was refused."""
+        """Wait until an id, or its end, that is on its way to the disk is there, or was refused."""
         while (entry := self._entries.get(id)) and entry.kept and not entry.recorded:
             self._journal.require_health()
             await self._journal.settled()
+        if entry and entry.record.status.terminal and entry.shown is not entry.record:
+            await self._journal.settled()
+            self._journal.require_health()
 
     # What the journal tells.
 
