@@ -145,8 +145,8 @@ class Engine(Broker):
                 entry.record = self._with_expiry(entry.record)
             if not await self._recorded([Move(entry, None, entry.record)]):
                 raise Unavailable("The prediction goes on, but cannot be recorded now.")
-        elif waited and entry.lane is not None:
-            self._line_up(entry)
+        elif waited and entry.lane is not None and entry.shown is entry.record:
+            self._line_up(entry)  # what is on its way to the disk lines up when it is there
         return entry.shown
 
     async def get(self, id: str) -> Prediction | None:
@@ -340,8 +340,6 @@ class Engine(Broker):
         count, moves = 0, []
         self._outbox.wake(self._clock.wall())
         for entry in self._alarms.ring(self._clock.steady()):
-            if self._entries.get(entry.record.id) is not entry:
-                continue  # it waits elsewhere now
             count += 1
             if entry.delayed:
                 self._line_up(entry, after_pause=True)
@@ -405,6 +403,7 @@ class Engine(Broker):
         """Everybody may see this move now."""
         entry = move.entry
         was_shown = entry.shown is move.after and self._entries.get(move.after.id) is entry
+        was_delayed = entry.delayed
         if move.before is None:
             self._entries[move.after.id] = entry
         entry.shown = move.after
@@ -416,7 +415,7 @@ class Engine(Broker):
             if move.before is not None:  # else it had ended before somebody kept it
                 self._note_end(entry)
             self._deliver(entry)
-        if self._entries.get(entry.record.id) is entry and not was_shown:
+        if not was_shown or entry.delayed is not was_delayed:
             self._set_alarm(entry)
         self._wake_watchers(entry.record.id)
 
@@ -429,10 +428,11 @@ class Engine(Broker):
             self._queue(entry.record.model).push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:
-        """Look at an entry again when its pause or the first of its clocks is over."""
+        """Look at an entry in memory again when its pause or the first of its clocks is over."""
         due = entry.record.due
         at = entry.record.not_before if entry.delayed else due and due.at
-        if at is not None:
+        self._alarms.turn_off(entry)
+        if at is not None and self._entries.get(entry.record.id) is entry:
             self._alarms.set(self._clock.steady() + at - self._clock.wall(), entry)
 
     def _note_end(self, entry: Entry) -> None:
@@ -616,6 +616,7 @@ class Engine(Broker):
 
     def _decide(self, entry: Entry, record: Prediction) -> Move:
         move = Move(entry, entry.record, record)
+        self._alarms.turn_off(entry)
         entry.record = record
         entry.since = self._clock.steady()
         entry.delayed = False

@@ -33,6 +33,11 @@ class EventLog:
         ):
             self.size -= len(self._events.popleft().data) + _OVERHEAD
 
+    def empty(self) -> None:
+        """Forget the events, but not their numbers."""
+        self._events.clear()
+        self.size = 0
+
     def after(self, sequence: int) -> list[tuple[int, Event]]:
         """The events behind this number, with theirs."""
         first = self.last - len(self._events) + 1
@@ -58,7 +63,7 @@ class EventLogs:
         log.append(event)
         self._size += log.size
         while self._size > _MOST_BYTES_OF_ALL and len(self._logs) > 1:
-            self._forget(next(iter(self._logs)))
+            self._empty(next(iter(self._logs)))
 
     def after(
         self, id: str, attempt: int, sequence: int
@@ -70,7 +75,8 @@ class EventLogs:
         if sequence > log.last:  # the log that had it was forgotten, and another one begun
             return log.after(0), True
         events = log.after(sequence)
-        return events, bool(events) and events[0][0] > sequence + 1
+        first = events[0][0] if events else log.last + 1
+        return events, first > sequence + 1
 
     def forget_at(self, id: str, at: float) -> None:
         """Hold a log until `at`, which never goes back from call to call."""
@@ -81,6 +87,12 @@ class EventLogs:
         """Forget what need not be held any more."""
         while self._ended and self._ended[0][0] <= now:
             self._forget(self._ended.popleft()[1])
+
+    def _empty(self, id: str) -> None:
+        """Forget the events of a log; its run may go on, and number its next ones."""
+        log = self._logs[id] = self._logs.pop(id)  # the last that will be emptied once more
+        self._size -= log.size
+        log.empty()
 
     def _forget(self, id: str) -> None:
         log = self._logs.pop(id, None)

@@ -37,6 +37,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     recorded: bool = False  # at least its first move is, where it is kept
     stalled: bool = False  # its next move could not be recorded now
     delayed: bool = False  # it may not be claimed yet
+    alarm: int = 0  # the number of its alarm, if that is on
     worker: str = ""
     leased_until: float = 0.0
     withdrawal: bool | None = None  # set while it runs and is ended by others: do they insist?

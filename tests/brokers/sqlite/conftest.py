@@ -10,11 +10,12 @@ import pytest
 
 from zypher.brokers import Limits
 from zypher.brokers.sqlite import SqliteBroker
-from zypher.prediction import Outcome, Prediction, Priority, new_id
+from zypher.prediction import Failure, Outcome, Prediction, Priority, new_id
 from zypher.testing import ManualClock
 
 LIMITS = Limits(max_queued=100_000, max_crashes=3, lease=30.0, ttl=3600.0)
 GOOD = Outcome(result=b'"good"')
+BAD = Outcome(failure=Failure("model_error", "The model raised ValueError: no."))
 
 
 def new(input: bytes = b"1", priority: Priority = Priority.NORMAL, model: str = "m") -> Prediction:

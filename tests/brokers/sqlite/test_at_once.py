@@ -2,11 +2,14 @@
 
 import asyncio
 import random
+import time
 from contextlib import ExitStack, suppress
 
 import pytest
+from msgspec.structs import replace
 
 from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, drain, failing_disk, new
+from zypher.brokers.base import ModelStats
 from zypher.brokers.sqlite import SqliteBroker, backlog, broker, journal
 from zypher.errors import Conflict, Unavailable
 from zypher.prediction import Claim, Prediction, Priority
@@ -137,3 +140,18 @@ async def all_ends(broker: SqliteBroker) -> None:
         while (stats := (await broker.stats())["m"]).queued or stats.processing:
             await drain(broker)
             await asyncio.sleep(0.01)
+
+
+async def test_a_key_of_a_submit_that_is_given_up_while_it_is_written_makes_one_prediction(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        first, again = (replace(new(), idempotency_key="k", fingerprint=b"f") for _ in range(2))
+        submitting = asyncio.create_task(broker.submit(first, keep=True))
+        busy = asyncio.create_task(broker._journal.ask(lambda _: time.sleep(0.1)))
+        while not (await broker.stats()).get("m", ModelStats()).queued:
+            await asyncio.sleep(0)
+        submitting.cancel()
+        assert (await broker.submit(again, keep=True)).id == first.id
+        assert (await broker.stats())["m"].queued == 1
+        await busy

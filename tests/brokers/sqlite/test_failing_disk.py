@@ -17,7 +17,7 @@ from tests.brokers.sqlite.conftest import (
 from zypher.brokers.sqlite import SqliteBroker
 from zypher.brokers.sqlite.backlog import WINDOW
 from zypher.brokers.sqlite.store import Store
-from zypher.errors import Unavailable
+from zypher.errors import Conflict, Unavailable
 from zypher.prediction import Priority, Status
 
 pytestmark = pytest.mark.anyio
@@ -305,3 +305,20 @@ async def test_a_claim_that_takes_longer_to_write_than_the_lease_is_no_crash(que
         (claimed,) = await claiming
         assert await broker.reclaim() == 0
         assert not await broker.finish([(claimed.claim, GOOD)])
+
+
+async def test_nobody_is_told_that_a_prediction_has_ended_before_that_is_written(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        (claimed,) = await broker.claim("w", "m", limit=1, timeout=0)
+        with failing_disk():
+            verbs = [broker.cancel(claimed.id), broker.delete(claimed.id)]
+            finishing = asyncio.create_task(broker.finish([(claimed.claim, GOOD)]))
+            told = await asyncio.gather(*verbs, return_exceptions=True)
+            assert [type(error) for error in told] == [Unavailable, Unavailable]
+            await finishing
+        await recovered(broker)
+        with pytest.raises(Conflict):
+            await broker.cancel(claimed.id)

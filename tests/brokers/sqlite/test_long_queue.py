@@ -5,13 +5,19 @@ import time
 from contextlib import suppress
 
 import pytest
+from msgspec.structs import replace
 
-from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
+from tests.brokers.sqlite.conftest import BAD, GOOD, Queue, drain, new, submit
+from zypher.brokers.queue import resolve
+from zypher.brokers.sqlite import journal
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES
-from zypher.errors import Unavailable
-from zypher.prediction import Priority, Status
+from zypher.brokers.sqlite.records import Stored
+from zypher.errors import Conflict, Unavailable
+from zypher.prediction import Options, Prediction, Priority, Status
 
 pytestmark = pytest.mark.anyio
+
+PATIENCE = 10.0
 
 
 async def test_a_queue_longer_than_the_window_is_claimed_in_order(queue: Queue) -> None:
@@ -194,3 +200,87 @@ async def test_a_high_caller_who_becomes_kept_behind_a_long_queue_meets_itself_i
         caller = await broker.submit(new(priority=Priority.HIGH), keep=False)
         await broker.keep(caller.id)
         assert await drain(broker) == [*(p.id for p in high), caller.id]
+
+
+def limited(queue: Queue, seconds: float) -> Prediction:
+    """A prediction that has to be started within so many seconds from now."""
+    options = Options(queue_timeout=seconds)
+    return replace(new(), created=queue.clock.wall(), options=options)
+
+
+async def test_what_is_in_memory_and_late_by_the_wall_alone_does_not_hold_up_the_clocks(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        for _ in range(150):
+            await broker.submit(limited(queue, 60), keep=True)
+    async with queue.opened() as broker:
+        queue.clock.jump(100)
+        async with asyncio.timeout(PATIENCE):
+            assert await broker.enforce_clocks() == 0
+        queue.clock.advance(60)
+        assert await broker.enforce_clocks() == 150
+
+
+async def test_a_clock_that_goes_to_the_disk_while_others_are_looked_up_is_not_forgotten(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 2 * WINDOW)
+        await broker.submit(limited(queue, 10), keep=True)
+        queue.clock.advance(10)
+        late = limited(queue, 10)
+        enforcing = asyncio.create_task(broker.enforce_clocks())
+        submitting = asyncio.create_task(broker.submit(late, keep=True))
+        await a_busy_turn()
+        assert await enforcing == 1
+        await submitting
+        queue.clock.advance(10)
+        assert await broker.enforce_clocks() == 1
+
+
+async def test_a_caller_who_stops_waiting_while_its_retry_is_written_takes_nobody_along(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, WINDOW + 1)
+        waited_for = await broker.submit(
+            replace(new(), options=Options(retries=1)), keep=True, waits=True
+        )
+        (claimed,) = await broker.claim("w", "m", limit=1, timeout=0)
+        async with asyncio.timeout(PATIENCE):
+            _, kept = await asyncio.gather(
+                broker.finish([(claimed.claim, BAD)]), broker.keep(waited_for.id)
+            )
+        assert kept is not None
+        queue.clock.advance(1)
+        await broker.enforce_clocks()
+        ids = await drain(broker)
+        assert sorted(ids) == sorted(p.id for p in [waited_for, *submitted])
+        assert (await broker.stats())["m"].queued == 0
+
+
+async def test_of_two_who_cancel_what_waits_on_the_disk_the_second_is_told_so(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with queue.opened() as broker:
+        victim = (await submit(broker, WINDOW + 1))[-1]
+        second: list[asyncio.Task[Prediction | None]] = []
+        busy: list[asyncio.Task[None]] = []
+
+        def meanwhile(future: asyncio.Future[Stored], answer: Stored) -> bool:
+            if not second:  # the first has found it, and will take it up in the next turn
+                second.append(asyncio.create_task(broker.cancel(victim.id)))
+                busy.append(asyncio.create_task(a_busy_turn()))
+            return resolve(future, answer)
+
+        canceling = asyncio.create_task(broker.cancel(victim.id))
+        monkeypatch.setattr(journal, "resolve", meanwhile)
+        await canceling
+        with pytest.raises(Conflict):
+            await second[0]
+        await busy[0]
+        assert (await broker.stats())["m"].queued == WINDOW
+        record = await broker.get(victim.id)
+        assert record is not None
+        assert record.status is Status.CANCELED

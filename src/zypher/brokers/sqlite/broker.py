@@ -24,7 +24,7 @@ from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
-from zypher.brokers.sqlite.records import Stored
+from zypher.brokers.sqlite.records import START, DuePlace, Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import LaneCount, Store, is_damage
 from zypher.clock import Clock
@@ -135,9 +135,13 @@ class SqliteBroker(Engine):
     async def enforce_clocks(self) -> int:
         count = await super().enforce_clocks()
         now = self._clock.wall()
-        while self._disk_due <= now:
-            late, self._disk_due = await self._journal.ask(lambda store: store.overdue(now))
-            count += await self._time_out_on_disk(late)
+        if self._disk_due <= now:
+            self._disk_due = inf  # what goes to the disk meanwhile brings it down again
+            try:
+                count += await self._enforce_on_disk(now)
+            except BaseException:
+                self._disk_due = now
+                raise
         return count
 
     async def purge(self) -> int:
@@ -197,7 +201,8 @@ class SqliteBroker(Engine):
         return entry
 
     async def _find_by_key(self, key: Key) -> Entry | None:
-        stored = await self._journal.ask(lambda store: store.find_by_key(*key))
+        # After what was written before: a submit with this key may have been given up midway.
+        stored = await self._journal.ask(lambda store: store.find_by_key(*key), follows=True)
         return stored and (self._entries.get(stored.record.id) or self._entry(*stored))
 
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
@@ -213,7 +218,12 @@ class SqliteBroker(Engine):
             self._backlogs_of(entry.record).take(entry.record)
 
     def _retain(self, entry: Entry) -> None:
-        self._entries.pop(entry.record.id, None)  # the disk has it
+        # The disk has it; but who has just read there how it was before finds it here in this turn.
+        asyncio.get_running_loop().call_soon(self._leave_to_disk, entry)
+
+    def _leave_to_disk(self, entry: Entry) -> None:
+        if self._entries.get(entry.record.id) is entry:
+            del self._entries[entry.record.id]
 
     async def _erase(self, entry: Entry) -> None:
         await self._journal.ask(lambda store: store.erase(entry.place), follows=True)
@@ -241,6 +251,7 @@ class SqliteBroker(Engine):
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queue(entry.record.model).lanes.left(entry)
             del self._entries[entry.record.id]
+            self._alarms.turn_off(entry)
             self._look_at_disk_at(entry.record.due)
             self._fill_up(entry.record.model)
         else:
@@ -251,6 +262,18 @@ class SqliteBroker(Engine):
         if queue.model in self._backlogs and self._backlogs[queue.model].are_loading:
             deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
         return await super()._arrival(queue, deadline)
+
+    async def _enforce_on_disk(self, now: float) -> int:
+        """End all that waits on the disk alone and is past one of its clocks; how many."""
+        count = 0
+        after: DuePlace | None = START
+        # Some of it may be in memory, so only going on behind what was seen comes to an end.
+        while after is not None:
+            late, after = await self._journal.ask(partial(Store.overdue, now=now, after=after))
+            count += await self._time_out_on_disk(late)
+        first_due = await self._journal.ask(lambda store: store.first_due(after=now))
+        self._disk_due = min(self._disk_due, first_due)
+        return count
 
     async def _time_out_on_disk(self, late: Sequence[Stored]) -> int:
         """End what waits on the disk alone and is past one of its clocks; how many."""
@@ -277,10 +300,13 @@ class SqliteBroker(Engine):
         return await self.submit(prediction, keep=True, waits=waits)
 
     async def _settled(self, id: str) -> None:
-        """Wait until an id that is on its way to the disk is there, or was refused."""
+        """Wait until an id, or its end, that is on its way to the disk is there, or was refused."""
         while (entry := self._entries.get(id)) and entry.kept and not entry.recorded:
             self._journal.require_health()
             await self._journal.settled()
+        if entry and entry.record.status.terminal and entry.shown is not entry.record:
+            await self._journal.settled()
+            self._journal.require_health()
 
     # What the journal tells.
 

@@ -8,6 +8,7 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from math import inf
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -63,6 +64,17 @@ class Stored(NamedTuple):
     place: int
 
 
+class DuePlace(NamedTuple):
+    """Where a queued record is in the order in which their clocks run out."""
+
+    due: float
+    place: int
+
+
+# Before the first of them.
+START = DuePlace(-inf, 0)
+
+
 class Unreadable(Exception):
     """A row is not what was written; the message says in what way."""
 
@@ -101,6 +113,11 @@ def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
             raise LostUpdate
     _insert_results(connection, moves)
     _insert_deliveries(connection, moves)
+
+
+def due_place(row: Sequence[Any]) -> DuePlace:
+    """Where a row that has a clock is in that order."""
+    return DuePlace(row[_COLUMNS.index("due")], row[0])
 
 
 def stored(row: Sequence[Any]) -> Stored:

@@ -16,7 +16,7 @@ from zypher.brokers.base import Limits
 from zypher.brokers.engine import LOST, time_to_live
 from zypher.brokers.queue import Entry, Move
 from zypher.brokers.sqlite import records
-from zypher.brokers.sqlite.records import Stored
+from zypher.brokers.sqlite.records import DuePlace, Stored, due_place
 from zypher.errors import ConfigurationError
 from zypher.prediction import Prediction, Priority, Status
 
@@ -205,17 +205,18 @@ class Store:
         ).fetchone()
         return row and records.stored(row)
 
-    def overdue(self, now: float) -> tuple[list[Stored], float]:
-        """Some queued records of which a clock has run out; and when the next one does.
+    def overdue(self, now: float, after: DuePlace) -> tuple[list[Stored], DuePlace | None]:
+        """Some queued records of which a clock has run out, in the order in which they did.
 
-        To be repeated while that is not later than `now`.
+        And where to go on to find more; None when there are no more.
         """
         rows = self._connection.execute(
-            f"{records.UNENDED} WHERE due <= ? AND status = 'queued' ORDER BY due LIMIT ?",
-            (now, _OVERDUE),
-        )
-        found = list(records.readable(rows))
-        return found, self.first_due(after=now) if len(found) < _OVERDUE else now
+            f"{records.UNENDED} WHERE due <= ? AND (due, seq) > (?, ?) AND status = 'queued' "
+            "ORDER BY due, seq LIMIT ?",
+            (now, *after, _OVERDUE),
+        ).fetchall()
+        last = due_place(rows[-1]) if len(rows) == _OVERDUE else None
+        return list(records.readable(rows)), last
 
     def first_due(self, after: float = -inf) -> float:
         """When the first clock of a queued record runs out, of those behind `after`."""

@@ -176,3 +176,17 @@ class Clocks(BrokerTests):
         await broker.enforce_clocks()
         assert not await self.claim(broker)
         assert (await broker.stats())["m"].queued == 0
+
+    async def test_the_clocks_of_what_is_kept_at_the_end_of_its_pause_run_on(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        wanted = Options(retries=1, deadline=30)
+        late = new(created=clock.wall(), options=wanted)
+        await broker.submit(late, keep=False)
+        (claimed,) = await self.claim(broker)
+        await broker.finish([(claimed.claim, BAD)])
+        clock.advance(1)
+        await broker.keep(late.id)
+        clock.advance(30)
+        await broker.enforce_clocks()
+        assert await self.code(broker, late) == "deadline"
