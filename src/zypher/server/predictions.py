@@ -18,7 +18,7 @@ from zypher.server import operations
 from zypher.server.connection import while_connected
 from zypher.server.estimates import retry_after
 from zypher.server.headers import prefers_events
-from zypher.server.intake import Intake
+from zypher.server.intake import Intake, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
 from zypher.server.problems import problem
 from zypher.server.rendering import answered, polled
@@ -129,7 +129,7 @@ class Predictions:
         )
 
     async def _forget(self, prediction: Prediction) -> None:
-        """Its stream has told all: it is gone, as any synchronous prediction without a key."""
-        if prediction.idempotency_key is None:
+        """Its stream has told all: it is gone, as any synchronous prediction that was not kept."""
+        if not is_kept(prediction, waits=True):
             with suppress(Conflict, Unavailable):  # the stream ended with the server
                 await self._broker.delete(prediction.id)
