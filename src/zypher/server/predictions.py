@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from zypher.brokers.base import Broker, Seen
-from zypher.errors import Conflict, NotFound, Unavailable
+from zypher.errors import Conflict, NotFound, PredictionError, Unavailable
 from zypher.prediction import Prediction, Status
 from zypher.server import operations
 from zypher.server.connection import while_connected
@@ -20,7 +20,7 @@ from zypher.server.estimates import retry_after
 from zypher.server.headers import prefers_events
 from zypher.server.intake import Intake, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
-from zypher.server.problems import problem
+from zypher.server.problems import problem, problem_of
 from zypher.server.rendering import answered, polled
 from zypher.server.state import ServerState
 from zypher.server.streams import EventStream, follow
@@ -92,8 +92,13 @@ class Predictions:
         self, prediction: Prediction, patience: Patience, request: Request
     ) -> Response:
         """The outcome, or a 202 if that takes longer than the caller is patient."""
-        record = await self._outcome(prediction.id, patience, request)
-        id = {"X-Prediction-Id": record.id}
+        id = {"X-Prediction-Id": prediction.id}
+        try:
+            record = await self._outcome(prediction.id, patience, request)
+        except PredictionError as error:  # it was taken in, and may go on
+            response = problem_of(error)
+            response.headers.update(id)
+            return response
         if record.failure is not None:
             failure = record.failure
             return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
