@@ -214,6 +214,11 @@ def test_an_unknown_method_is_refused_and_told_which_are_possible(
     assert response.headers["Allow"] in response.json()["detail"]
 
 
+def test_all_methods_that_are_possible_are_told(server: Server) -> None:
+    response = server.client.put("/predictions/1")
+    assert response.headers["Allow"] == "DELETE, GET"
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/predict/", "/predict/1/2", "/docs/no.js"])
 def test_an_unknown_path_is_not_found(server: Server, path: str) -> None:
     assert_problem(server.client.get(path), 404, "not_found")

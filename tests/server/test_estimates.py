@@ -122,6 +122,20 @@ async def test_what_can_be_done_in_time_is_taken_in(
     assert await service.submit(**options)
 
 
+async def test_what_can_start_at_once_is_not_refused_because_others_took_longer(
+    service: Service,
+) -> None:
+    await service.submit()
+    await service.run(10)
+    assert await service.submit(deadline=5)
+
+
+async def test_a_retry_after_is_no_longer_than_until_it_could_start(service: Service) -> None:
+    await measured(service)
+    response = await service.predict(headers={"Async-Mode": "true"}, deadline=1)
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "30")
+
+
 async def test_a_caller_who_waits_goes_ahead_and_has_less_to_wait_for(service: Service) -> None:
     await measured(service)
     headers = {"Prefer": "wait=1"}

@@ -1,6 +1,7 @@
 """Events of a prediction: in order, resumable, and to their end."""
 
 import asyncio
+import base64
 import json
 
 import pytest
@@ -12,6 +13,8 @@ from zypher.prediction import new_id
 from zypher.server.streams import follow as stream
 
 pytestmark = pytest.mark.anyio
+
+WEBHOOKS = {"webhook_secret": "whsec_" + base64.b64encode(bytes(32)).decode()}
 
 
 def names(events: list[dict[str, str]]) -> list[str]:
@@ -170,6 +173,18 @@ async def test_a_post_that_prefers_events_streams_its_own_run(service: Service) 
     assert json.loads(events[-1]["data"])["result"] == "done"
     await call.done
     assert await service.broker.get(claimed.id) is None
+
+
+@pytest.mark.parametrize("service", [WEBHOOKS], indirect=True, ids=["webhooks"])
+async def test_a_stream_of_its_own_run_with_a_webhook_leaves_it_to_be_called(
+    service: Service,
+) -> None:
+    running = asyncio.create_task(service.run())
+    response = await service.predict(headers=EVENTS, webhook="https://example.com/")
+    assert names(events_of(response.text))[-1] == "status"
+    assert await service.broker.get((await running).id) is not None
+    delivery = await service.broker.next_delivery(timeout=0)
+    assert delivery is not None
 
 
 async def test_a_keyed_stream_of_what_has_ended_tells_its_end(service: Service) -> None:

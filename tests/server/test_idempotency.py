@@ -111,3 +111,13 @@ async def test_the_key_of_a_deleted_prediction_is_free(service: Service) -> None
     await service.run()
     assert (await service.client.delete(f"/predictions/{id}")).status_code == 204
     assert await service.submit(KEY) != id
+
+
+async def test_a_call_that_ends_with_the_server_says_which_prediction_goes_on(
+    service: Service,
+) -> None:
+    call = Call.predict(service.app, Idempotency_Key="k")
+    claimed = await service.claim()
+    await service.broker.aclose()
+    await call.begin()
+    assert (call.status, call.headers["x-prediction-id"]) == (503, claimed.id)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.server.service import Service
 from zypher.prediction import NO_OPTIONS, Options, Priority
+from zypher.server.options import Body
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +37,12 @@ async def test_a_request_without_options_has_the_shared_object(
     record = await service.record(await service.submit(**options))
     assert record.options is NO_OPTIONS
     assert record.priority is Priority.NORMAL
+
+
+async def test_a_member_that_is_null_is_as_if_it_were_not_there(service: Service) -> None:
+    key = {"Idempotency-Key": "k"}
+    nothing = dict.fromkeys(Body.__struct_fields__[1:])
+    assert await service.submit(key, **nothing) == await service.submit(key)
 
 
 @given(**BOUNDS)

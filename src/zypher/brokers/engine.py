@@ -202,11 +202,14 @@ class Engine(Broker):
     async def watch(self, id: str, seen: Seen, *, timeout: float) -> News | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        entry = None
         while True:
             self._require_open()
-            entry = await self._known(id)
-            if entry is None:
+            found = await self._known(id)
+            if found is None and (entry is None or not entry.shown.status.terminal):
                 return None
+            entry = found or entry  # its end is told here also if it is forgotten already
+            assert entry is not None
             news = self._news(entry.shown, seen)
             as_seen = (entry.shown.status, entry.shown.attempt) == (seen.status, seen.attempt)
             if not as_seen or news.events or loop.time() >= deadline:

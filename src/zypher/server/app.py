@@ -3,10 +3,13 @@
 import ipaddress
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zypher.server.information import Information
@@ -36,7 +39,7 @@ def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        exception_handlers={HTTPException: _no_route, Exception: _fault},
+        exception_handlers={HTTPException: partial(_no_route, router), Exception: _fault},
     )
     app.include_router(router)
     app.add_middleware(HostGuard, allowed=allowed_hosts(state.settings))
@@ -104,18 +107,25 @@ def hostname(host: str) -> str:
     return (host[:end] if end > 0 else host).lower()
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
+async def _no_route(router: APIRouter, request: Request, error: Exception) -> Response:
     """What the framework refuses: paths and methods that do not exist."""
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(sorted(_methods(router, request.scope)))
         return problem(
             "method_not_allowed",
             f"{request.method} is not possible at {path}; {allow} is.",
             headers={"Allow": allow},
         )
     return problem("not_found", f"There is nothing at {path}. The API is described at /docs.")
+
+
+def _methods(router: APIRouter, scope: Scope) -> set[str]:
+    """What is possible at this path. The framework knows only what its first route has."""
+    routes = [route for route in router.routes if isinstance(route, APIRoute)]
+    fitting = [route for route in routes if route.matches(scope)[0] is not Match.NONE]
+    return {method for route in fitting for method in route.methods or ()}
 
 
 async def _fault(request: Request, error: Exception) -> Response:

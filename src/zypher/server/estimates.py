@@ -66,10 +66,12 @@ async def require_in_time(broker: Broker, prediction: Prediction, *, waits: bool
             retry_after=_whole(wait - queue_timeout),
         )
     end = wait + stats.service_time
-    if deadline is not None and end > deadline:
+    # What can start at once is taken in: others may take longer than it does, and if it was
+    # refused, nothing would ever be measured that says so.
+    if deadline is not None and wait and end > deadline:
         raise QueueFull(
             f"It would be finished in about {end:.3g} s, and its deadline is {deadline:g} s.",
-            retry_after=_whole(end - deadline),
+            retry_after=_whole(min(wait, end - deadline)),
         )
 
 

@@ -46,7 +46,7 @@ class Intake:
         `waits`: a caller does. Raises `QueueFull`, `IdempotencyMismatch` or `Unavailable`.
         """
         has_key = prediction.idempotency_key is not None
-        keep = not waits or has_key or prediction.options.webhook is not None
+        keep = is_kept(prediction, waits=waits)
         if not has_key:  # a known one is taken in already
             await require_in_time(self._broker, prediction, waits=waits)
         try:
@@ -69,6 +69,12 @@ class Intake:
             },
             media_type="application/json",
         )
+
+
+def is_kept(prediction: Prediction, *, waits: bool) -> bool:
+    """True if it is kept from the start and after its end, whether its caller `waits` or not."""
+    has_key = prediction.idempotency_key is not None
+    return not waits or has_key or prediction.options.webhook is not None
 
 
 def _location(request: Request, id: str) -> str:

@@ -24,7 +24,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """
 
     input: msgspec.Raw
-    priority: Literal["high", "normal", "low"] = "normal"
+    priority: Literal["high", "normal", "low"] | None = "normal"
     queue_timeout: _Positive | None = None
     run_timeout: _Positive | None = None
     deadline: _Positive | None = None
@@ -35,7 +35,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     @property
     def lane(self) -> Priority:
         """The priority that it asks for."""
-        return Priority[self.priority.upper()]
+        return Priority[(self.priority or "normal").upper()]
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -86,7 +86,8 @@ def fingerprint(model: str, body: Body) -> bytes:
     """
     value = msgspec.json.decode(body.input)
     input = msgspec.Raw(msgspec.json.encode(value, order="sorted"))
-    return hashlib.sha256(msgspec.json.encode([model, replace(body, input=input)])).digest()
+    body = replace(body, input=input, priority=body.priority or "normal")
+    return hashlib.sha256(msgspec.json.encode([model, body])).digest()
 
 
 def _shared(options: Options) -> Options:

@@ -12,15 +12,15 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from zypher.brokers.base import Broker, Seen
-from zypher.errors import Conflict, NotFound, Unavailable
+from zypher.errors import Conflict, NotFound, PredictionError, Unavailable
 from zypher.prediction import Prediction, Status
 from zypher.server import operations
 from zypher.server.connection import while_connected
 from zypher.server.estimates import retry_after
 from zypher.server.headers import prefers_events
-from zypher.server.intake import Intake
+from zypher.server.intake import Intake, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
-from zypher.server.problems import problem
+from zypher.server.problems import problem, problem_of
 from zypher.server.rendering import answered, polled
 from zypher.server.state import ServerState
 from zypher.server.streams import EventStream, follow
@@ -92,8 +92,13 @@ class Predictions:
         self, prediction: Prediction, patience: Patience, request: Request
     ) -> Response:
         """The outcome, or a 202 if that takes longer than the caller is patient."""
-        record = await self._outcome(prediction.id, patience, request)
-        id = {"X-Prediction-Id": record.id}
+        id = {"X-Prediction-Id": prediction.id}
+        try:
+            record = await self._outcome(prediction.id, patience, request)
+        except PredictionError as error:  # it was taken in, and may go on
+            response = problem_of(error)
+            response.headers.update(id)
+            return response
         if record.failure is not None:
             failure = record.failure
             return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
@@ -129,7 +134,7 @@ class Predictions:
         )
 
     async def _forget(self, prediction: Prediction) -> None:
-        """Its stream has told all: it is gone, as any synchronous prediction without a key."""
-        if prediction.idempotency_key is None:
+        """Its stream has told all: it is gone, as any synchronous prediction that was not kept."""
+        if not is_kept(prediction, waits=True):
             with suppress(Conflict, Unavailable):  # the stream ended with the server
                 await self._broker.delete(prediction.id)

@@ -7,7 +7,7 @@ import pytest
 from zypher.brokers.base import Broker, Event, News, Seen
 from zypher.errors import Unavailable
 from zypher.prediction import Claim, Status, new_id
-from zypher.testing.contract.base import GOOD, PATIENCE, BrokerTests
+from zypher.testing.contract.base import GOOD, PATIENCE, BrokerTests, new
 
 NOTHING = Seen()
 
@@ -90,6 +90,24 @@ class Watching(BrokerTests):
         news = await self.watch(broker, claimed.id, Seen(Status.PROCESSING, 1, 0))
         assert news.record.status is Status.COMPLETED
         assert news.events == [(1, progress(1))]
+
+    @pytest.mark.parametrize("others", [0, 1])
+    async def test_all_who_watch_are_told_the_end_of_what_is_forgotten_with_it(
+        self, broker: Broker, others: int
+    ) -> None:
+        prediction = new()
+        await broker.submit(prediction, keep=False)
+        (claimed,) = await self.claim(broker)
+        waits = [broker.wait(prediction.id, PATIENCE) for _ in range(others)]
+        seen = Seen(Status.PROCESSING, 1, 0)
+        watches = [self.watch(broker, prediction.id, seen) for _ in range(2)]
+        tasks = [asyncio.create_task(each) for each in [*waits, *watches]]
+        await asyncio.sleep(0)
+        await broker.finish([(claimed.claim, GOOD)])
+        await broker.delete(prediction.id)
+        for news in (await asyncio.gather(*tasks))[others:]:
+            assert isinstance(news, News)
+            assert news.record.status is Status.COMPLETED
 
     async def test_events_that_come_after_the_end_are_passed_over(self, broker: Broker) -> None:
         claimed = await self.running(broker)
