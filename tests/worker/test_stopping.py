@@ -192,6 +192,23 @@ async def test_a_run_that_takes_longer_than_its_run_timeout_is_stopped(held: Hol
         assert await completes(broker, "deaf", held) != run.pid
 
 
+async def test_a_suspect_that_waits_for_an_idle_replica_does_not_spend_its_run_timeout(
+    held: Holder,
+) -> None:
+    async with working("deaf", file=MODELS, concurrency=2) as (_, broker):
+        other, run = await running(broker, "deaf", held)
+        options = Options(run_timeout=0.2)
+        suspect = new("deaf", b"%d" % held.port, company=1, options=options)
+        await broker.submit(suspect, keep=True)
+        await asyncio.sleep(0.3)
+        assert not await broker.enforce_clocks()
+        run.finish()
+        await final(broker, other, Status.COMPLETED)
+        (await asyncio.to_thread(held.started)).finish()
+        record = await final(broker, suspect, Status.COMPLETED)
+        assert record.crashes == 0
+
+
 async def test_the_refused_outcome_of_a_canceled_run_is_counted_without_a_warning(
     held: Holder, caplog: pytest.LogCaptureFixture
 ) -> None:

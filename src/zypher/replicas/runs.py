@@ -56,7 +56,7 @@ class Run(CurrentPrediction):
         self._tell("progress", {"fraction": bounded, "text": sendable(str(text))})
 
     def log(self, text: str) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the model has closed it
             print(text, file=sys.__stderr__, flush=True)
         self._tell_lines(str(text).splitlines())
 
@@ -73,8 +73,9 @@ class Run(CurrentPrediction):
     def end(self) -> None:
         """The call has ended."""
         if self._unfinished:
-            self._tell_lines(self._unfinished.values())
-            for stream in self._unfinished:
+            unfinished = list(self._unfinished.items())  # a thread of the run may print still
+            self._tell_lines(line for _, line in unfinished)
+            for stream, _ in unfinished:
                 with contextlib.suppress(OSError, ValueError):
                     stream.flush()  # else it is taken for the next run's
 

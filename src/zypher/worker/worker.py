@@ -138,8 +138,13 @@ class Worker:
                 await replica.has_room()
                 await self._gather(replica, batch)
                 suspects = _are_suspects(batch)
-                if suspects:  # they must not take others with them
+                if suspects and replica.in_flight:
+                    # They must not take others with them. And their clocks run once claimed, so
+                    # they wait for that in the queue, where an idle replica may take them.
+                    await self._release(replica, _claims(batch))
+                    batch.clear()
                     await replica.is_idle()
+                    continue
                 await self._hand_over(replica, batch)
                 if suspects:
                     await replica.is_idle()

@@ -184,6 +184,7 @@ async def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
         (503, "1", PAUSES[0]),  # no sooner than by itself
         (503, "9" * 400, max(PAUSES)),  # nor later than ever
         (503, "soon", PAUSES[0]),
+        (503, f"{'1' * 22} Jan 2030 00:00:00 GMT", PAUSES[0]),
         (500, "100", PAUSES[0]),
     ],
 )

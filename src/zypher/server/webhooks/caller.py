@@ -100,6 +100,6 @@ class Caller:
             return float(value)
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # it may have numbers of any size in it
             return None
         return date.replace(tzinfo=UTC).timestamp() - self._clock.wall()
