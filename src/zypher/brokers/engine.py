@@ -9,29 +9,20 @@ and nothing follows from it outside of this process, before it is recorded.
 import asyncio
 import heapq
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from math import inf
+from collections.abc import Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
 from zypher.brokers.alarms import Alarms
-from zypher.brokers.base import (
-    Broker,
-    Delivery,
-    Event,
-    Limits,
-    ModelInfo,
-    ModelStats,
-    News,
-    Seen,
-    Withdrawal,
-    WorkerInfo,
-)
+from zypher.brokers.base import Event, Limits, ModelStats, News, Seen, Withdrawal
+from zypher.brokers.decisions import LOST, Decisions
+from zypher.brokers.deliveries import Deliveries
 from zypher.brokers.events import EventLogs
 from zypher.brokers.lanes import claims_before
-from zypher.brokers.outbox import Outbox, Undelivered, is_to_be_delivered
-from zypher.brokers.queue import Entry, ModelQueue, Move, resolve
+from zypher.brokers.outbox import is_to_be_delivered
+from zypher.brokers.queue import Entry, ModelQueue, Move, Queues
+from zypher.brokers.waiters import Waiters
 from zypher.brokers.withdrawals import Withdrawals
 from zypher.clock import Clock
 from zypher.errors import Conflict, IdempotencyMismatch, QueueFull, Unavailable
@@ -45,28 +36,23 @@ _LINGER = 60.0
 # An idempotency key and its owner.
 Key = tuple[str, str]
 
-# How a run ended whose worker was not heard of any more.
-LOST = "was lost with its worker"
 
-
-class Engine(Broker):
+class Engine(Deliveries):
     """What the brokers in one process have in common."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
+        super().__init__(clock)
         self._limits = limits
-        self._clock = clock
         self._entries: dict[str, Entry] = {}
-        self._queues: dict[str, ModelQueue] = {}
-        self._waiters: dict[str, list[asyncio.Future[Prediction | None]]] = {}
+        self._queues = Queues()
+        self._waiters: Waiters[Prediction] = Waiters()  # for the end
+        self._watchers: Waiters[bool] = Waiters()  # for any news
         self._expiring: list[tuple[float, str]] = []
         self._alarms = Alarms()
+        self._decisions = Decisions(limits, clock, self._queues, self._alarms)
         self._submitting: dict[Key, asyncio.Future[None]] = {}  # with keys, one at a time
         self._withdrawals = Withdrawals()
         self._logs = EventLogs()
-        self._watchers: dict[str, list[asyncio.Future[None]]] = {}
-        self._outbox = Outbox()
-        self._models: dict[str, ModelInfo] = {}
-        self._workers: dict[str, WorkerInfo] = {}
         self._places = 0
         self._closed = False
 
@@ -101,18 +87,6 @@ class Engine(Broker):
         high, normal, low = map(queue.lanes.waiting, Priority)
         return high, normal, low
 
-    @abstractmethod
-    async def _undelivered(self, now: float) -> tuple[Undelivered | None, float]:
-        """The first delivery that may be taken and is due; if none is, when the first will be."""
-
-    @abstractmethod
-    async def _drop_delivery(self, one: Undelivered) -> None:
-        """Forget a delivery that was taken."""
-
-    @abstractmethod
-    async def _put_off_delivery(self, one: Undelivered) -> None:
-        """A delivery that was taken is due once more."""
-
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
 
@@ -142,7 +116,7 @@ class Engine(Broker):
         if not entry.kept:
             entry.kept = True
             if entry.record.status.terminal:
-                entry.record = self._with_expiry(entry.record)
+                entry.record = self._decisions.with_expiry(entry.record)
             if not await self._recorded([Move(entry, None, entry.record)]):
                 raise Unavailable("The prediction goes on, but cannot be recorded now.")
         elif waited and entry.lane is not None and entry.shown is entry.record:
@@ -157,21 +131,17 @@ class Engine(Broker):
         self._require_open()
         if timeout <= 0:
             return await self.get(id)
-        with self._waiting(id) as waiter:
+        with self._waiters.one(id, timeout) as waiter:
             record = await self.get(id)
             if record is None or record.status.terminal:
                 return record
-            alarm = asyncio.get_running_loop().call_later(timeout, resolve, waiter, None)
-            try:
-                return await waiter or await self.get(id)
-            finally:
-                alarm.cancel()
+            return await waiter or await self.get(id)
 
     async def position(self, id: str) -> int | None:
         entry = await self._find(id)
         if entry is None or (lane := entry.lane) is None:
             return None
-        queue = self._queue(entry.record.model)
+        queue = self._queues[entry.record.model]
         waiting = self._waiting_in(queue)
         oldest = queue.lanes.head(lane)
         if oldest is None:
@@ -189,7 +159,7 @@ class Engine(Broker):
         if entry.record.status.terminal:
             raise Conflict(f"The prediction has ended already: it is {entry.record.status}.")
         self._take_up(entry)
-        if not await self._recorded([self._cancel(entry, insists=True)]):
+        if not await self._recorded([self._decisions.cancel(entry, insists=True)]):
             raise Unavailable("The prediction is canceled, but that cannot be recorded now.")
         return entry.shown
 
@@ -197,7 +167,7 @@ class Engine(Broker):
         entry = self._entries.get(id)
         if entry is None or entry.kept or entry.record.status.terminal or id in self._waiters:
             return
-        await self._recorded([self._cancel(entry, insists=False)])
+        await self._recorded([self._decisions.cancel(entry, insists=False)])
 
     async def watch(self, id: str, seen: Seen, *, timeout: float) -> News | None:
         loop = asyncio.get_running_loop()
@@ -214,7 +184,8 @@ class Engine(Broker):
             as_seen = (entry.shown.status, entry.shown.attempt) == (seen.status, seen.attempt)
             if not as_seen or news.events or loop.time() >= deadline:
                 return news
-            await self._next_sight(id, deadline)
+            with self._watchers.one(id, deadline - loop.time()) as watcher:
+                await watcher
 
     async def delete(self, id: str) -> bool:
         self._require_open()
@@ -232,11 +203,11 @@ class Engine(Broker):
         self, worker: str, model: str, *, limit: int, timeout: float
     ) -> Sequence[Prediction]:
         self._require_open()
-        queue = self._queue(model)
+        queue = self._queues[model]
         deadline = asyncio.get_running_loop().time() + timeout
         while not (group := queue.next_group(limit)) and await self._arrival(queue, deadline):
             pass  # another worker may have been quicker
-        moves = [self._claim(queue, entry, worker) for entry in group]
+        moves = [self._decisions.claim(entry, worker) for entry in group]
         if queue.lanes.peek() is not None:
             queue.ring()
         recorded = False
@@ -270,18 +241,16 @@ class Engine(Broker):
         for claim, event in events:
             if self._claimed(claim):
                 self._logs.append(claim.id, claim.attempt, event)
-                self._wake_watchers(claim.id)
+                self._watchers.tell(claim.id, True)
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
-        now, steady = self._clock.wall(), self._clock.steady()
         refused, moves = set(), []
         for claim, outcome in ended:
             entry = self._claimed(claim)
             if entry is None:
                 refused.add(claim)
             else:
-                self._queue(entry.record.model).measured(steady - entry.since)
-                moves.append(self._finish(entry, entry.record.finished_with(outcome, now)))
+                moves.append(self._decisions.finish(entry, outcome))
         await self._recorded(moves)
         return refused
 
@@ -290,41 +259,8 @@ class Engine(Broker):
 
     async def crash(self, claims: Sequence[Claim], ending: str, *, log: Sequence[str] = ()) -> None:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
-        moves = [self._crash(entry, ending, company=len(claims), log=log) for entry in entries]
-        await self._recorded(moves)
-
-    # Webhooks.
-
-    async def next_delivery(self, *, timeout: float) -> Delivery | None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        while True:
-            self._require_open()
-            self._outbox.news.clear()
-            one, first_due = await self._undelivered(self._clock.wall())
-            self._outbox.put_off_until(first_due)
-            if one is None:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        await self._outbox.news.wait()
-                except TimeoutError:
-                    return None
-            elif one.entry.record.id not in self._outbox:  # another taker may have been quicker
-                self._outbox.take(one)
-                return Delivery(one.entry.record, one.failures)
-
-    async def drop_delivery(self, id: str) -> None:
-        one = self._outbox.taken(id)
-        if one is not None:
-            await self._drop_delivery(one)
-            self._outbox.let_go(id)
-
-    async def put_off_delivery(self, id: str, at: float) -> None:
-        one = self._outbox.taken(id)
-        if one is not None:
-            await self._put_off_delivery(one._replace(due=at, failures=one.failures + 1))
-            self._outbox.put_off_until(at)
-            self._outbox.let_go(id)
+        crash = partial(self._decisions.crash, ending=ending, company=len(claims), log=log)
+        await self._recorded([crash(entry) for entry in entries])
 
     # Upkeep.
 
@@ -336,7 +272,7 @@ class Engine(Broker):
             for entry in queue.running.values()
             if entry.leased_until <= now
         ]
-        await self._recorded([self._crash(entry, LOST, company=1) for entry in late])
+        await self._recorded([self._decisions.crash(entry, LOST, company=1) for entry in late])
         return len(late)
 
     async def enforce_clocks(self) -> int:
@@ -348,7 +284,7 @@ class Engine(Broker):
                 self._line_up(entry, after_pause=True)
                 self._set_alarm(entry)
             else:
-                moves.append(self._time_out(entry))
+                moves.append(self._decisions.time_out(entry))
         await self._recorded(moves)
         return count
 
@@ -364,41 +300,24 @@ class Engine(Broker):
                 count += 1
         return count
 
-    # The registry.
-
-    async def register_model(self, model: ModelInfo) -> None:
-        self._models[model.name] = model
-
-    async def models(self) -> dict[str, ModelInfo]:
-        return self._models
-
-    async def register_worker(self, worker: WorkerInfo) -> None:
-        self._workers[worker.id] = worker
-
     async def forget_worker(self, id: str) -> None:
-        self._workers.pop(id, None)
+        await super().forget_worker(id)
         self._withdrawals.forget(id)
-
-    async def workers(self) -> dict[str, WorkerInfo]:
-        return self._workers
 
     async def stats(self) -> dict[str, ModelStats]:
         names = dict.fromkeys([*self._models, *self._queues])
         now = self._clock.steady()
-        queues = [self._queue(name) for name in names]
+        queues = [self._queues[name] for name in names]
         return {queue.model: queue.stats(now, self._waiting_in(queue)) for queue in queues}
 
     async def aclose(self) -> None:
         self._closed = True
-        for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
-            if not waiter.done():
-                waiter.set_exception(Unavailable("The server is shutting down."))
+        self._waiters.close()
+        self._watchers.close()
+        self._withdrawals.close()
         for queue in self._queues.values():
             queue.close()
-        self._withdrawals.close()
         self._outbox.news.set()
-        for id in list(self._watchers):
-            self._wake_watchers(id)
 
     # What follows once a move is recorded.
 
@@ -420,7 +339,7 @@ class Engine(Broker):
             self._deliver(entry)
         if not was_shown or entry.delayed is not was_delayed:
             self._set_alarm(entry)
-        self._wake_watchers(entry.record.id)
+        self._watchers.tell(entry.record.id, True)
 
     def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
         """A queued entry can be claimed from now on; or once its pause is over."""
@@ -428,7 +347,7 @@ class Engine(Broker):
         pauses = not_before is not None and not_before > self._clock.wall()
         entry.delayed = pauses and not after_pause
         if entry.lane is not None:
-            self._queue(entry.record.model).push(entry)
+            self._queues[entry.record.model].push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:
         """Look at an entry in memory again when its pause or the first of its clocks is over."""
@@ -441,7 +360,7 @@ class Engine(Broker):
     def _note_end(self, entry: Entry) -> None:
         """Count an end, and tell the worker if it was not the one that brought it."""
         now = self._clock.steady()
-        queue = self._queue(entry.record.model)
+        queue = self._queues[entry.record.model]
         queue.ended[entry.record.status] += 1
         queue.rate.count(now)
         self._logs.forget_at(entry.record.id, now + _LINGER)
@@ -450,8 +369,7 @@ class Engine(Broker):
 
     def _deliver(self, entry: Entry) -> None:
         """Hand a final record to all who wait for it."""
-        waiters = self._waiters.get(entry.record.id, ())
-        delivered = sum([resolve(waiter, entry.record) for waiter in waiters])
+        delivered = self._waiters.tell(entry.record.id, entry.record)
         if entry.kept:
             self._retain(entry)
             if is_to_be_delivered(entry.record):
@@ -490,7 +408,7 @@ class Engine(Broker):
             self._submitting.pop(key).set_result(None)
 
     async def _accept(self, prediction: Prediction, keep: bool, waits: bool) -> Prediction:
-        queue = self._queue(prediction.model)
+        queue = self._queues[prediction.model]
         self._admit(queue, prediction, waits)
         self._places += 1
         now = self._clock.steady()
@@ -514,12 +432,6 @@ class Engine(Broker):
         entry = await self._find(id)
         return None if entry is None or self._expired(entry.shown) else entry
 
-    def _queue(self, model: str) -> ModelQueue:
-        queue = self._queues.get(model)
-        if queue is None:
-            queue = self._queues[model] = ModelQueue(model)
-        return queue
-
     def _admit(self, queue: ModelQueue, prediction: Prediction, waits: bool) -> None:
         """Raise `QueueFull` if the prediction does not fit."""
         share = 1.0 if waits else 1.0 - self._limits.waiting_share
@@ -541,19 +453,6 @@ class Engine(Broker):
         recording = self._record(moves) if moves else None
         return recording is None or await recording
 
-    @contextmanager
-    def _waiting(self, id: str) -> Iterator[asyncio.Future[Prediction | None]]:
-        """A future that `_deliver` resolves with the final record of this id."""
-        waiter: asyncio.Future[Prediction | None] = asyncio.get_running_loop().create_future()
-        waiters = self._waiters.setdefault(id, [])
-        waiters.append(waiter)
-        try:
-            yield waiter
-        finally:
-            waiters.remove(waiter)
-            if not waiters:
-                self._waiters.pop(id, None)
-
     def _claimed(self, claim: Claim) -> Entry | None:
         """The entry that this claim still holds."""
         entry = self._entries.get(claim.id)
@@ -561,72 +460,9 @@ class Engine(Broker):
             return None
         return entry if entry.record.attempt == claim.attempt else None
 
-    def _claim(self, queue: ModelQueue, entry: Entry, worker: str) -> Move:
-        queue.leave(entry.record)
-        queue.running[entry.record.id] = entry
-        entry.worker = worker
-        entry.leased_until = inf  # it is not handed out yet
-        return self._decide(entry, entry.record.claimed(self._clock.wall()))
-
-    def _finish(self, entry: Entry, record: Prediction) -> Move:
-        if record.status.terminal:
-            return self._end(entry, record)
-        self._queue(record.model).retried += 1
-        return self._give_back(entry, record)
-
-    def _crash(self, entry: Entry, ending: str, *, company: int, log: Sequence[str] = ()) -> Move:
-        most = self._limits.max_crashes
-        record = entry.record.crashed(
-            self._clock.wall(), ending, company=company, max_crashes=most, log=log
-        )
-        self._queue(record.model).crashes += 1
-        return (self._end if record.status.terminal else self._give_back)(entry, record)
-
-    def _cancel(self, entry: Entry, *, insists: bool) -> Move:
-        self._withdraw(entry, insists=insists)
-        return self._end(entry, entry.record.canceled(self._clock.wall()))
-
-    def _time_out(self, entry: Entry) -> Move:
-        self._withdraw(entry, insists=True)
-        return self._end(entry, entry.record.timed_out(self._clock.wall()))
-
-    def _withdraw(self, entry: Entry, *, insists: bool) -> None:
-        """An entry is about to end by somebody else than its worker."""
-        self._leave_queue(entry)
-        if entry.record.status is Status.PROCESSING:
-            entry.withdrawal = insists
-
     def _released(self, claims: Sequence[Claim]) -> list[Move]:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
-        return [self._give_back(entry, entry.record.released()) for entry in entries]
-
-    def _give_back(self, entry: Entry, record: Prediction) -> Move:
-        queue = self._queue(record.model)
-        queue.running.pop(record.id)
-        queue.enter(record)
-        return self._decide(entry, record)
-
-    def _leave_queue(self, entry: Entry) -> None:
-        """An entry that may wait is about to end without having been claimed."""
-        if entry.record.status is Status.QUEUED:
-            queue = self._queue(entry.record.model)
-            queue.leave(entry.record)
-            queue.lanes.left(entry)
-
-    def _end(self, entry: Entry, record: Prediction) -> Move:
-        self._queue(record.model).running.pop(record.id, None)
-        return self._decide(entry, self._with_expiry(record) if entry.kept else record)
-
-    def _decide(self, entry: Entry, record: Prediction) -> Move:
-        move = Move(entry, entry.record, record)
-        self._alarms.turn_off(entry)
-        entry.record = record
-        entry.since = self._clock.steady()
-        entry.delayed = False
-        return move
-
-    def _with_expiry(self, record: Prediction) -> Prediction:
-        return replace(record, expires=self._clock.wall() + time_to_live(record, self._limits))
+        return [self._decisions.release(entry) for entry in entries]
 
     def _expire(self, entry: Entry) -> None:
         """Have `purge` forget an entry in memory when its time has come."""
@@ -639,32 +475,6 @@ class Engine(Broker):
     def _news(self, record: Prediction, seen: Seen) -> News:
         sequence = seen.sequence if seen.attempt == record.attempt else 0
         return News(record, *self._logs.after(record.id, record.attempt, sequence))
-
-    async def _next_sight(self, id: str, deadline: float) -> None:
-        """Wait until there may be news of an id, or the loop's time `deadline` comes."""
-        loop = asyncio.get_running_loop()
-        watcher: asyncio.Future[None] = loop.create_future()
-        self._watchers.setdefault(id, []).append(watcher)
-        alarm = loop.call_at(deadline, resolve, watcher, None)
-        try:
-            await watcher
-        finally:
-            alarm.cancel()
-            watchers = self._watchers.get(id, [])
-            if watcher in watchers:
-                watchers.remove(watcher)
-            if not watchers:
-                self._watchers.pop(id, None)
-
-    def _wake_watchers(self, id: str) -> None:
-        for watcher in self._watchers.pop(id, ()):
-            resolve(watcher, None)
-
-
-def time_to_live(record: Prediction, limits: Limits) -> float:
-    """Seconds for which a prediction is kept after its end."""
-    ttl = limits.ttl if record.options.ttl is None else record.options.ttl
-    return ttl if record.idempotency_key is None else max(ttl, limits.key_ttl)
 
 
 def key_of(prediction: Prediction) -> Key:

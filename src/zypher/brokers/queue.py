@@ -161,6 +161,14 @@ class ModelQueue:
         )
 
 
+class Queues(dict[str, ModelQueue]):
+    """The queues by model; one that is asked for is made."""
+
+    def __missing__(self, model: str) -> ModelQueue:
+        queue = self[model] = ModelQueue(model)
+        return queue
+
+
 class Rate:
     """How often something happened in the last minute."""
 

@@ -249,7 +249,7 @@ class SqliteBroker(Engine):
     def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
         outside = entry.kept and not entry.waits
         if outside and self._backlogs_of(entry.record).keep_out(entry):
-            self._queue(entry.record.model).lanes.left(entry)
+            self._queues[entry.record.model].lanes.left(entry)
             del self._entries[entry.record.id]
             self._alarms.turn_off(entry)
             self._look_at_disk_at(entry.record.due)
@@ -280,7 +280,7 @@ class SqliteBroker(Engine):
         entries = [self._entry(*one) for one in late if one.record.id not in self._entries]
         for entry in entries:
             self._take_up(entry)
-        await self._recorded([self._time_out(entry) for entry in entries])
+        await self._recorded([self._decisions.time_out(entry) for entry in entries])
         return len(entries)
 
     def _look_at_disk_at(self, due: Due | None) -> None:
@@ -324,9 +324,9 @@ class SqliteBroker(Engine):
             entry.place += found.last_place
             entry.queued_in = None
             if entry.lane is not None:
-                self._queue(entry.record.model).push(entry)
+                self._queues[entry.record.model].push(entry)
         for lane in found.queued:
-            queue = self._queue(lane.model)
+            queue = self._queues[lane.model]
             queue.queued += lane.queued
             queue.queued_bytes += lane.queued_bytes
             queue.newest_places[lane.priority] = self._places
@@ -340,7 +340,7 @@ class SqliteBroker(Engine):
     def refused(self, moves: Sequence[Move]) -> None:
         for move in moves:
             if move.before is None:
-                self._queue(move.after.model).leave(move.after)
+                self._queues[move.after.model].leave(move.after)
 
     def stalled(self) -> None:
         for entry in self._entries.values():
@@ -364,7 +364,7 @@ class SqliteBroker(Engine):
     def _backlogs_of(self, record: Prediction | LaneCount) -> Backlogs:
         backlogs = self._backlogs.get(record.model)
         if backlogs is None:
-            backlogs = self._backlogs[record.model] = Backlogs(self._queue(record.model))
+            backlogs = self._backlogs[record.model] = Backlogs(self._queues[record.model])
         return backlogs
 
     def _fill_up(self, model: str) -> None:
@@ -388,7 +388,7 @@ class SqliteBroker(Engine):
             )
 
     def _loaded(self, model: str, lane: Priority, rows: Sequence[Stored]) -> None:
-        queue, backlogs = self._queue(model), self._backlogs[model]
+        queue, backlogs = self._queues[model], self._backlogs[model]
         backlog = backlogs[lane]
         backlog.is_loading = False
         if not rows:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from zypher.brokers.base import Limits
-from zypher.brokers.engine import LOST, time_to_live
+from zypher.brokers.decisions import LOST, time_to_live
 from zypher.brokers.queue import Entry, Move
 from zypher.brokers.sqlite import records
 from zypher.brokers.sqlite.records import DuePlace, Stored, due_place
