@@ -180,6 +180,19 @@ async def test_a_retry_is_a_new_prediction_of_the_same_input_and_options(service
     assert record["created"] == "2027-01-15T08:01:00.000Z"
 
 
+async def test_a_retry_with_a_key_can_be_repeated_safely(service: Service) -> None:
+    old, other = await service.submit(), await service.submit()
+    await service.run()
+    await service.run()
+    key = {"Idempotency-Key": "k"}
+    answers = [
+        await service.client.post(f"/predictions/{id}/retry", headers=key)
+        for id in (old, old, other)
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202, 422]
+    assert answers[0].headers["X-Prediction-Id"] == answers[1].headers["X-Prediction-Id"]
+
+
 async def test_a_prediction_that_has_not_ended_cannot_be_retried(service: Service) -> None:
     id = await service.submit()
     response = await service.client.post(f"/predictions/{id}/retry")

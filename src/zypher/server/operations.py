@@ -245,11 +245,13 @@ RETRY: dict[str, Any] = {
         **_problems(
             not_found="There is no such prediction, or its model is not served any more.",
             conflict="It has not ended yet.",
-            invalid_input="The model does not take this input any more.",
+            malformed_json="A header has an unknown value.",
+            invalid_input="The model does not take this input any more, or the idempotency key was "
+            "used for another request.",
             queue_full="Too many predictions wait; try again after `Retry-After` seconds.",
         ),
     },
-    "openapi_extra": {"parameters": [_in_path("id", ID)]},
+    "openapi_extra": {"parameters": [_in_path("id", ID), _IDEMPOTENCY_KEY]},
 }
 MODELS: dict[str, Any] = {
     "tags": ["Models"],

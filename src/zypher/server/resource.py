@@ -12,6 +12,7 @@ from zypher.errors import Conflict, InvalidInput, NotFound
 from zypher.prediction import Prediction, Status, new_id
 from zypher.server import operations
 from zypher.server.estimates import expected_wait
+from zypher.server.headers import idempotency_key
 from zypher.server.intake import Intake
 from zypher.server.records import full, summary
 from zypher.server.state import ServerState
@@ -93,11 +94,12 @@ class Resource:
             raise Conflict(f"The prediction has not ended yet: it is {old.status}.")
         model = await self._state.model(old.model)
         self._state.door.check(old.input, model)
-        new = await self._intake.submit(self._again(old), waits=False)
+        again = self._again(old, idempotency_key(request.headers))
+        new = await self._intake.submit(again, waits=False)
         return await self._intake.accepted(new, request)
 
-    def _again(self, old: Prediction) -> Prediction:
-        """A new prediction of the same input, with the same options."""
+    def _again(self, old: Prediction, key: str | None) -> Prediction:
+        """A new prediction of the same input, with the same options; `key` makes it only one."""
         return Prediction(
             id=new_id(),
             model=old.model,
@@ -107,6 +109,8 @@ class Resource:
             options=old.options,
             priority=old.priority,
             retry_of=old.id,
+            idempotency_key=key,
+            fingerprint=None if key is None else f"retry of {old.id}".encode(),
         )
 
     async def _record(self, id: str) -> Response:
