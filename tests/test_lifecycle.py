@@ -388,3 +388,27 @@ def test_predictions_accepted_while_setup_runs_are_run_when_it_is_done(
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_a_server_goes_on_though_nobody_reads_its_standard_error(tmp_path: Path) -> None:
+    port = free_port()
+    model = f"m={Path(__file__).parent / 'worker' / 'models.py'}:dies"
+    arguments = ["--port", str(port), "--broker", "memory:", "--max-crashes", "1"]
+    process = subprocess.Popen(
+        [ZYPHER, "serve", model, *arguments], stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    assert process.stderr is not None
+    try:
+        while b"Serving" not in process.stderr.readline():
+            pass
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            for survives, status in ((True, 200), (False, 500), (False, 500)):
+                input = {"words": "x" * 200_000, "survives": survives}
+                assert client.post("/predict", json={"input": input}).status_code == status
+            assert client.get("/livez").status_code == 200
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

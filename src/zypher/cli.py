@@ -21,6 +21,7 @@ from zypher.brokers.sqlite.backup import back_up
 from zypher.brokers.sqlite.files import path_of
 from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.node import Node, with_models
+from zypher.replicas.stderr import patient_stderr
 from zypher.server.app import is_loopback
 from zypher.server.openapi import PACKAGE_VERSION
 from zypher.settings import Count, Settings, load_settings, option
@@ -107,6 +108,7 @@ def _text(default: object) -> str:
 @with_settings
 def serve(settings: Settings, models: list[str]) -> None:
     """Serve models over HTTP."""
+    sys.stderr = patient_stderr()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     listener = listen(settings.host, settings.port)
     bound = settings.model_copy(update={"host": listener.getsockname()[0]})

@@ -1,5 +1,8 @@
 """The handle of a replica: what it takes, it answers for."""
 
+import asyncio
+import time
+
 import pytest
 
 from tests.replicas.test_pool import spec
@@ -24,4 +27,22 @@ async def test_a_replica_takes_nothing_more_from_the_moment_that_it_is_dead(caus
     with pytest.raises(ReplicaDied):
         replica.run([Call(Claim("id", 1), b"1")])
     assert replica.in_flight == []
+    await replica.stop()
+
+
+async def test_a_replica_that_is_being_killed_takes_nothing_more() -> None:
+    """Also if the run that it is killed for has ended just then."""
+    replica = Replica(spec("echo"))
+    await replica.start()
+    await replica.ready()
+    claim = Claim("id", 1)
+    replica.run([Call(claim, b"1")])
+    await asyncio.sleep(0)
+    time.sleep(0.5)  # noqa: ASYNC251 - its outcome comes, and nobody has looked at it
+    assert replica.give_up(claim, insists=True)
+    while replica.in_flight:
+        replica._require_alive()
+        await asyncio.sleep(0)
+    with pytest.raises(ReplicaDied):
+        await replica.has_room()
     await replica.stop()

@@ -85,6 +85,7 @@ class Replica:
         self._unwanted: set[Claim] = set()
         self._busy = 0
         self._bytes = 0
+        self._doomed = False
         self._gone = False
         self._told: list[Told] = []
         self._told_bytes = 0
@@ -150,7 +151,7 @@ class Replica:
     @property
     def room(self) -> int:
         """How many more calls, or batches of a batched model, it can take now."""
-        if self._overdue or self._bytes >= _MOST_BYTES:
+        if self._overdue or self._doomed or self._bytes >= _MOST_BYTES:
             return 0
         return self.described.concurrency - self._busy
 
@@ -295,6 +296,7 @@ class Replica:
     def _kill_if_nothing_else_runs(self) -> None:
         if len(self._overdue) + len(self._unwanted) == len(self._in_flight):
             assert self._process is not None
+            self._doomed = True  # also if all that ran there turns out to have ended just then
             self._kill(self._process.pid)
 
     def _require_alive(self) -> None:
