@@ -342,7 +342,8 @@ class Engine(Broker):
         for entry in self._alarms.ring(self._clock.steady()):
             count += 1
             if entry.delayed:
-                self._line_up(entry, after_pause=True)
+                entry.delayed = False
+                self._line_up(entry)
                 self._set_alarm(entry)
             else:
                 moves.append(self._time_out(entry))
@@ -403,7 +404,6 @@ class Engine(Broker):
         """Everybody may see this move now."""
         entry = move.entry
         was_shown = entry.shown is move.after and self._entries.get(move.after.id) is entry
-        was_delayed = entry.delayed
         if move.before is None:
             self._entries[move.after.id] = entry
         entry.shown = move.after
@@ -415,15 +415,12 @@ class Engine(Broker):
             if move.before is not None:  # else it had ended before somebody kept it
                 self._note_end(entry)
             self._deliver(entry)
-        if not was_shown or entry.delayed is not was_delayed:
+        if not was_shown:
             self._set_alarm(entry)
         self._wake_watchers(entry.record.id)
 
-    def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
+    def _line_up(self, entry: Entry) -> None:
         """A queued entry can be claimed from now on; or once its pause is over."""
-        not_before = entry.record.not_before
-        pauses = not_before is not None and not_before > self._clock.wall()
-        entry.delayed = pauses and not after_pause
         if entry.lane is not None:
             self._queue(entry.record.model).push(entry)
 
@@ -619,8 +616,12 @@ class Engine(Broker):
         self._alarms.turn_off(entry)
         entry.record = record
         entry.since = self._clock.steady()
-        entry.delayed = False
+        entry.delayed = self._pauses(record)
         return move
+
+    def _pauses(self, record: Prediction) -> bool:
+        """True if it is to be tried again, but not yet."""
+        return record.not_before is not None and record.not_before > self._clock.wall()
 
     def _with_expiry(self, record: Prediction) -> Prediction:
         return replace(record, expires=self._clock.wall() + time_to_live(record, self._limits))
