@@ -93,8 +93,14 @@ class Decisions:
         self._alarms.turn_off(entry)
         entry.record = record
         entry.since = self._clock.steady()
-        entry.delayed = False
+        entry.delayed = self.pauses(record)
         return move
+
+    def pauses(self, record: Prediction) -> bool:
+        """True for one that is to be tried again, but not yet."""
+        if record.status is not Status.QUEUED or record.not_before is None:
+            return False
+        return record.not_before > self._clock.wall()
 
     def with_expiry(self, record: Prediction) -> Prediction:
         """A record that has ended and is kept from now on."""

@@ -281,7 +281,8 @@ class Engine(Deliveries):
         for entry in self._alarms.ring(self._clock.steady()):
             count += 1
             if entry.delayed:
-                self._line_up(entry, after_pause=True)
+                entry.delayed = False
+                self._line_up(entry)
                 self._set_alarm(entry)
             else:
                 moves.append(self._decisions.time_out(entry))
@@ -325,7 +326,6 @@ class Engine(Deliveries):
         """Everybody may see this move now."""
         entry = move.entry
         was_shown = entry.shown is move.after and self._entries.get(move.after.id) is entry
-        was_delayed = entry.delayed
         if move.before is None:
             self._entries[move.after.id] = entry
         entry.shown = move.after
@@ -337,15 +337,12 @@ class Engine(Deliveries):
             if move.before is not None:  # else it had ended before somebody kept it
                 self._note_end(entry)
             self._deliver(entry)
-        if not was_shown or entry.delayed is not was_delayed:
+        if not was_shown:
             self._set_alarm(entry)
         self._watchers.tell(entry.record.id, True)
 
-    def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
+    def _line_up(self, entry: Entry) -> None:
         """A queued entry can be claimed from now on; or once its pause is over."""
-        not_before = entry.record.not_before
-        pauses = not_before is not None and not_before > self._clock.wall()
-        entry.delayed = pauses and not after_pause
         if entry.lane is not None:
             self._queues[entry.record.model].push(entry)
 

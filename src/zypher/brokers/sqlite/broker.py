@@ -213,7 +213,8 @@ class SqliteBroker(Engine):
         return high + on_disk[0], normal + on_disk[1], low + on_disk[2]
 
     def _take_up(self, entry: Entry) -> None:
-        if entry.lane is not None and entry.record.id not in self._entries:
+        is_queued = entry.record.status is Status.QUEUED
+        if is_queued and entry.record.id not in self._entries:
             self._entries[entry.record.id] = entry
             self._backlogs_of(entry.record).take(entry.record)
 
@@ -246,7 +247,7 @@ class SqliteBroker(Engine):
             lambda store: store.put_off_delivery(one.place, one.due, one.failures), follows=True
         )
 
-    def _line_up(self, entry: Entry, *, after_pause: bool = False) -> None:
+    def _line_up(self, entry: Entry) -> None:
         outside = entry.kept and not entry.waits
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queues[entry.record.model].lanes.left(entry)
@@ -255,7 +256,7 @@ class SqliteBroker(Engine):
             self._look_at_disk_at(entry.record.due)
             self._fill_up(entry.record.model)
         else:
-            super()._line_up(entry, after_pause=after_pause)
+            super()._line_up(entry)
 
     async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
         self._fill_up(queue.model)
@@ -432,7 +433,7 @@ class SqliteBroker(Engine):
         age = max(0.0, self._clock.wall() - record.created)
         since = self._clock.steady() - age
         entry = Entry(record, record, place=place, kept=True, waits=False, since=since)
-        entry.recorded = True
+        entry.recorded, entry.delayed = True, self._decisions.pauses(record)
         return entry
 
     def _open(self) -> tuple[Store, Found]:

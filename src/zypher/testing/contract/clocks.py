@@ -190,3 +190,16 @@ class Clocks(BrokerTests):
         clock.advance(30)
         await broker.enforce_clocks()
         assert await self.code(broker, late) == "deadline"
+
+    async def test_a_pause_that_is_over_does_not_begin_again_as_the_wall_clock_jumps(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        again = new(created=clock.wall(), options=Options(retries=1))
+        await broker.submit(again, keep=False)
+        (claimed,) = await self.claim(broker)
+        await broker.finish([(claimed.claim, BAD)])
+        clock.advance(1)
+        await broker.enforce_clocks()
+        clock.jump(-3600)
+        await broker.keep(again.id)
+        assert [p.id for p in await self.claim(broker)] == [again.id]
