@@ -165,7 +165,9 @@ class Engine(Deliveries):
 
     async def abandon(self, id: str) -> None:
         entry = self._entries.get(id)
-        if entry is None or entry.kept or entry.record.status.terminal or id in self._waiters:
+        if entry is None or entry.kept or entry.record.status.terminal:
+            return
+        if id in self._waiters or id in self._watchers:
             return
         await self._recorded([self._decisions.cancel(entry, insists=False)])
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from zypher.brokers.base import Broker, Withdrawal
+from zypher.brokers.base import Broker, Seen, Withdrawal
 from zypher.errors import Unavailable
 from zypher.prediction import Status
 from zypher.testing.contract.base import GOOD, PATIENCE, BrokerTests, new
@@ -65,6 +65,20 @@ class Withdrawing(BrokerTests):
         record = await waiting
         assert record is not None
         assert record.status is Status.COMPLETED
+
+    async def test_a_caller_who_goes_away_does_not_end_what_others_watch(
+        self, broker: Broker
+    ) -> None:
+        prediction = await broker.submit(new(), keep=False)
+        watching = asyncio.create_task(
+            broker.watch(prediction.id, Seen(Status.QUEUED), timeout=PATIENCE)
+        )
+        await asyncio.sleep(0)
+        await broker.abandon(prediction.id)
+        await self.claim(broker)
+        news = await watching
+        assert news is not None
+        assert news.record.status is Status.PROCESSING
 
     async def test_a_caller_who_goes_away_does_not_end_what_is_kept(self, broker: Broker) -> None:
         kept = await broker.submit(new(), keep=True, waits=True)
