@@ -1,7 +1,10 @@
 """Who is called: what is in the Internet, at the very address that was checked."""
 
+import asyncio
+import socket
 import ssl
 import subprocess
+import threading
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from zypher.clock import SystemClock
 from zypher.prediction import Options, Prediction
 from zypher.server.webhooks.caller import Caller, Miss
 from zypher.server.webhooks.signing import Signer
-from zypher.server.webhooks.targets import Refused, Resolve, Targets, is_public
+from zypher.server.webhooks.targets import Refused, Resolve, Targets, is_public, resolve
 
 pytestmark = pytest.mark.anyio
 
@@ -193,3 +196,23 @@ async def test_a_receiver_has_to_show_the_certificate_of_its_name(certificate: P
         assert miss is not None
         assert "other.example" in miss.reason
         assert not receiver.was_called
+
+
+async def test_names_whose_servers_are_dead_do_not_hold_up_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = threading.Event()
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        if host.startswith("dead"):
+            released.wait(PATIENCE)
+        return [(2, 1, 6, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    dead = [asyncio.create_task(resolve(f"dead{number}.example", 443)) for number in range(20)]
+    try:
+        async with asyncio.timeout(PATIENCE / 2):
+            assert await resolve("good.example", 443) == ["192.0.2.1"]
+    finally:
+        released.set()
+        await asyncio.gather(*dead)

@@ -6,10 +6,13 @@ connected to, whatever name led to it.
 """
 
 import asyncio
+import contextlib
 import re
 import socket
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 import httpx2
 
@@ -30,10 +33,34 @@ class Refused(Exception):
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name, best first."""
+    """The addresses of a name, best first.
+
+    Each look-up has a thread of its own: it can take half a minute if a name server is dead, and
+    the event loop has so few for this that a few such names would hold up all others.
+    """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    found: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(answers: Sequence[Any], error: Exception | None) -> None:
+        if found.done():  # nobody waits any more
+            return
+        if error is not None:
+            found.set_exception(error)
+        else:
+            found.set_result([str(address[0]) for *_, address in answers])
+
+    def look_up() -> None:
+        answers: Sequence[Any] = ()
+        error = None
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except Exception as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, answers, error)
+
+    threading.Thread(target=look_up, name="zypher-dns", daemon=True).start()
+    return await found
 
 
 class Targets:
