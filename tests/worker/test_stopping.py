@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +135,13 @@ async def test_what_is_canceled_while_its_batch_is_gathered_never_runs() -> None
         await broker.cancel(canceled.id)
         other = await broker.submit(new("sizes"), keep=True)
         assert (await final(broker, other, Status.COMPLETED)).result == b"1"
+
+
+async def test_a_batch_does_not_gather_for_longer_than_the_clock_of_a_member_allows() -> None:
+    async with working("sizes", file=MODELS) as (_, broker):
+        made = new("sizes", b"1", created=time.time(), options=Options(run_timeout=1.0))
+        alone = await broker.submit(made, keep=True)
+        await final(broker, alone, Status.COMPLETED)
 
 
 async def test_a_run_whose_caller_has_gone_is_asked_to_stop_but_never_killed(

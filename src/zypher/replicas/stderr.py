@@ -17,11 +17,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING, TextIO
 
 from zypher.replicas.frames import LAST_LINES, last_lines, sendable
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _CHUNK = 65_536
 _LONGEST = 4_000  # bytes of a line
@@ -75,7 +76,7 @@ class _RawErrors(io.RawIOBase):
     def __init__(self) -> None:
         self._outlet = _Outlet(_OWN_PATIENCE)
 
-    def write(self, data: Buffer, /) -> int:
+    def write(self, data: "Buffer", /) -> int:
         self._outlet.write(bytes(data))
         return len(bytes(data))
 

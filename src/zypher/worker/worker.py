@@ -166,7 +166,8 @@ class Worker:
     async def _gather(self, replica: Replica, batch: list[Prediction]) -> None:
         """Claim into `batch` what may run next: single calls, or a batch as full as it gets.
 
-        A batch waits `max_wait` for company from the moment that its first member was claimed.
+        A batch waits `max_wait` for company from the moment that its first member was claimed; but
+        no longer than half of what the clock of a member leaves.
         """
         batching = replica.described.batching
         limit = batching.max_size if batching else replica.room
@@ -175,13 +176,14 @@ class Worker:
         if batching is None or _are_suspects(batch):
             return
         now = asyncio.get_running_loop().time
-        full_at = now() + batching.max_wait
+        full_at = now() + min([batching.max_wait, *_spare_times(batch)])
         while len(batch) < limit and (left := full_at - now()) > 0:
             more = await self._claim(replica, limit - len(batch), left)
             if _are_suspects(more):
                 await self._release(replica, _claims(more))
                 return
             batch += more
+            full_at = min([full_at, *(now() + spare for spare in _spare_times(more))])
 
     # The claims.
 
@@ -254,6 +256,11 @@ def _call(prediction: Prediction) -> Call:
 
 def _events(told: Iterable[Told]) -> list[tuple[Claim, Event]]:
     return [(claim, Event(t.kind, t.data)) for t in told for claim in t.claims]
+
+
+def _spare_times(claimed: Sequence[Prediction]) -> list[float]:
+    """Half of the seconds that those which have a clock had left when they were claimed."""
+    return [(p.due.at - p.started) / 2 for p in claimed if p.due and p.started is not None]
 
 
 def _claims(predictions: Sequence[Prediction]) -> list[Claim]:

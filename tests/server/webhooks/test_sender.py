@@ -9,6 +9,7 @@ from email.utils import formatdate
 import pytest
 from standardwebhooks import Webhook
 
+from tests.harness import PATIENCE
 from tests.receiver import SECRET, Answer, Call, Receiver
 from zypher.brokers import Limits
 from zypher.brokers.memory import MemoryBroker
@@ -194,7 +195,8 @@ async def test_a_receiver_may_say_when_to_call_again(
     with Receiver(Answer(status, {"Retry-After": retry_after})) as receiver:
         async with sending(ManualClock()) as desk:
             await desk.end_one(receiver.url())
-            assert await desk.endings.get() == pytest.approx(pause, rel=0.1)
+            async with asyncio.timeout(PATIENCE):
+                assert await desk.endings.get() == pytest.approx(pause, rel=0.1)
 
 
 async def test_a_receiver_that_does_not_answer_holds_up_nobody_else() -> None:
@@ -205,6 +207,17 @@ async def test_a_receiver_that_does_not_answer_holds_up_nobody_else() -> None:
             await desk.end_one(receiver.url())
             assert await desk.endings.get() == DROPPED
         assert receiver.was_called
+
+
+async def test_a_fault_of_ours_is_a_call_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(caller: Caller, record: Prediction) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Caller, "call", fail)
+    async with sending(ManualClock()) as desk:
+        await desk.end_one("http://localhost/")
+        async with asyncio.timeout(PATIENCE):
+            assert await desk.endings.get() == pytest.approx(PAUSES[0], rel=0.1)
 
 
 async def test_nothing_is_sent_unsigned() -> None:

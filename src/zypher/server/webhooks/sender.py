@@ -20,7 +20,7 @@ log = logging.getLogger("zypher.webhooks")
 
 T = TypeVar("T")
 
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 256
 
 # Seconds between a call that failed and the next: about a day, all together.
 PAUSES = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)
@@ -80,7 +80,7 @@ class Sender:
         return delivery
 
     async def _deliver(self, delivery: Delivery) -> None:
-        miss = await self._caller.call(delivery.record)
+        miss = await self._call(delivery)
         if miss is None:
             await self._drop(delivery)
         elif (pause := self._pause(delivery, miss)) is None:
@@ -90,6 +90,13 @@ class Sender:
             log.info("%s The next call is in %.0f s.", _told(delivery, miss), pause)
             at = self._clock.wall() + pause
             await _once_possible(partial(self._broker.put_off_delivery, delivery.record.id, at))
+
+    async def _call(self, delivery: Delivery) -> Miss | None:
+        try:
+            return await self._caller.call(delivery.record)
+        except Exception:  # a fault of ours must not keep it from being called again
+            log.exception("the webhook of prediction %s", delivery.record.id)
+            return Miss("It could not be made.")
 
     async def _drop(self, delivery: Delivery) -> None:
         await _once_possible(partial(self._broker.drop_delivery, delivery.record.id))
