@@ -205,6 +205,9 @@ class SqliteBroker(Engine):
         stored = await self._journal.ask(lambda store: store.find_by_key(*key), follows=True)
         return stored and (self._entries.get(stored.record.id) or self._entry(*stored))
 
+    async def _free_key(self, entry: Entry) -> None:
+        await self._journal.ask(lambda store: store.free_key(entry.place), follows=True)
+
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
         high, normal, low = super()._waiting_in(queue)
         if queue.model not in self._backlogs:
