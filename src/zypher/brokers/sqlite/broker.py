@@ -251,6 +251,8 @@ class SqliteBroker(Engine):
         )
 
     def _line_up(self, entry: Entry) -> None:
+        if entry.kept and not entry.recorded:
+            return  # it lines up once it is on the disk
         outside = entry.kept and not entry.waits
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queue(entry.record.model).lanes.left(entry)
