@@ -82,6 +82,10 @@ class Engine(Deliveries):
     async def _erase(self, entry: Entry) -> None:
         """Forget a kept prediction that has ended."""
 
+    @abstractmethod
+    async def _free_key(self, entry: Entry) -> None:
+        """Take its key from one that has expired; its delivery may have to be made yet."""
+
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
         """How many wait in each lane."""
         high, normal, low = map(queue.lanes.waiting, Priority)
@@ -395,7 +399,7 @@ class Engine(Deliveries):
             entry = await self._find_by_key(key)
             if entry is None or self._expired(entry.shown):
                 if entry is not None:
-                    await self._forget(entry)
+                    await self._free_key(entry)
                 return await self._accept(prediction, keep=True, waits=waits)
             if entry.shown.fingerprint != prediction.fingerprint:
                 raise IdempotencyMismatch(

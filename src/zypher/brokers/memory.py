@@ -61,6 +61,10 @@ class MemoryBroker(Engine):
     async def _find_by_key(self, key: Key) -> Entry | None:
         return self._keys.get(key)
 
+    async def _free_key(self, entry: Entry) -> None:
+        del self._keys[key_of(entry.record)]
+        entry.record = entry.shown = replace(entry.record, idempotency_key=None)
+
     def _retain(self, entry: Entry) -> None:
         self._expire(entry)
         if is_to_be_delivered(entry.record):

@@ -284,3 +284,22 @@ async def test_of_two_who_cancel_what_waits_on_the_disk_the_second_is_told_so(
         record = await broker.get(victim.id)
         assert record is not None
         assert record.status is Status.CANCELED
+
+
+async def test_a_pause_that_is_over_while_its_prediction_becomes_kept_leaves_true_counts(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, WINDOW + 1)
+        waited_for = await broker.submit(replace(new(), options=Options(retries=1)), keep=False)
+        (claimed,) = await broker.claim("w", "m", limit=1, timeout=0)
+        await broker.finish([(claimed.claim, BAD)])
+        queue.clock.advance(1)
+        keeping = asyncio.create_task(broker.keep(waited_for.id))
+        await asyncio.sleep(0)
+        await broker.enforce_clocks()
+        await keeping
+        ids = await drain(broker)
+        assert sorted(ids) == sorted(p.id for p in [waited_for, *submitted])
+        assert (await broker.stats())["m"].queued == 0
+        assert not broker.degraded()

@@ -205,6 +205,9 @@ class SqliteBroker(Engine):
         stored = await self._journal.ask(lambda store: store.find_by_key(*key), follows=True)
         return stored and (self._entries.get(stored.record.id) or self._entry(*stored))
 
+    async def _free_key(self, entry: Entry) -> None:
+        await self._journal.ask(lambda store: store.free_key(entry.place), follows=True)
+
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
         high, normal, low = super()._waiting_in(queue)
         if queue.model not in self._backlogs:
@@ -248,6 +251,8 @@ class SqliteBroker(Engine):
         )
 
     def _line_up(self, entry: Entry) -> None:
+        if entry.kept and not entry.recorded:
+            return  # it lines up once it is on the disk
         outside = entry.kept and not entry.waits
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queues[entry.record.model].lanes.left(entry)

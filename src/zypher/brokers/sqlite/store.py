@@ -126,6 +126,13 @@ class Store:
             for table in ("outbox", "input", "result", "prediction"):
                 self._connection.execute(f"DELETE FROM {table} WHERE seq = ?", (place,))
 
+    def free_key(self, place: int) -> None:
+        """Let another record have the idempotency key of this one."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE prediction SET idempotency_key = NULL WHERE seq = ?", (place,)
+            )
+
     def purge(self, now: float) -> int:
         """Forget some of what has expired; how many. To be repeated until there are none.
 

@@ -190,3 +190,16 @@ class Webhooks(BrokerTests):
         await broker.aclose()
         with pytest.raises(Unavailable):
             await waiting
+
+    async def test_a_delivery_outlives_the_key_of_its_prediction(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        first, second = (
+            new(idempotency_key="k", fingerprint=b"f", options=Options(webhook=URL))
+            for _ in range(2)
+        )
+        await broker.submit(first, keep=True)
+        await broker.cancel(first.id)
+        clock.advance(LIMITS.key_ttl)
+        assert await broker.submit(second, keep=True) == second
+        assert (await self.next(broker)).record.id == first.id

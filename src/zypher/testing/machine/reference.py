@@ -61,7 +61,7 @@ class Reference:
             if row.record.fingerprint != prediction.fingerprint:
                 raise IdempotencyMismatch("It is another one's.")
             return row.record
-        self._forget_expired_key(prediction)
+        self._free_expired_key(prediction)
         self._admit(prediction, waits)
         row = self._rows[prediction.id] = Row(prediction, keep, waits, next(self._places))
         self._set_alarm(row)
@@ -263,10 +263,10 @@ class Reference:
                 return row
         return None
 
-    def _forget_expired_key(self, prediction: Prediction) -> None:
-        """The key of one that has expired is free, and that one is gone with it."""
+    def _free_expired_key(self, prediction: Prediction) -> None:
+        """The key of one that has expired is free."""
         if row := self._same_key(prediction):
-            del self._rows[row.record.id]
+            row.record = replace(row.record, idempotency_key=None)
 
     def _ttl(self, record: Prediction) -> float:
         ttl = self._limits.ttl if record.options.ttl is None else record.options.ttl
