@@ -95,8 +95,9 @@ class Rig:
     async def kill(self) -> None:
         """kill -9 the server."""
         server = self.running
-        self.history.note("the server is killed", server.process.pid)
         await asyncio.to_thread(server.kill)
+        # Not before: what begins until then is hit as well.
+        self.history.note("the server is killed", server.process.pid)
 
     async def stop(self) -> int:
         """Ask the server to stop; its exit code."""
