@@ -30,7 +30,9 @@ class Alarms:
 
     def turn_off(self, entry: Entry) -> None:
         """Do not ring for this entry."""
-        self._on.pop(entry.alarm, None)
+        if entry.alarm:
+            self._on.pop(entry.alarm, None)
+            entry.alarm = 0
 
     def ring(self, now: float) -> Iterator[Entry]:
         """The entries whose time has come, each once."""

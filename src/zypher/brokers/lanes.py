@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from zypher.prediction import Priority
@@ -33,6 +33,9 @@ _ROUND = (
 )
 
 _TURNS = Counter(_ROUND)
+
+# For each turn of a round, the lanes in the order in which they are looked at.
+_ORDERS: tuple[tuple[Priority, ...], ...] = tuple((lane, *Priority) for lane in _ROUND)
 
 # So many dead entries are not worth a sweep.
 _FEW = 64
@@ -109,16 +112,12 @@ class Lanes(Generic[Item]):
 
     def _next_lane(self) -> Priority | None:
         """The lane whose turn it is, passing over the empty ones; None if nothing can be taken."""
-        for lane in self._turns():
+        for lane in _ORDERS[self._turn]:
             if self.head(lane) is not None:
                 return lane
             if lane in self.incomplete:
                 return None
         return None
-
-    def _turns(self) -> Iterator[Priority]:
-        yield _ROUND[self._turn]
-        yield from Priority
 
     def _is_live(self, item: Item, lane: Priority) -> bool:
         """False for what has left; its mark is taken off, so that it can be queued again."""

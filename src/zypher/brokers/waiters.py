@@ -38,7 +38,8 @@ class Waiters(Generic[T]):
 
     def tell(self, id: str, news: T) -> int:
         """Wake all who wait for this id; how many there were."""
-        return sum([resolve(waiter, news) for waiter in self._waiters.get(id, ())])
+        waiters = self._waiters.get(id)
+        return sum([resolve(waiter, news) for waiter in waiters]) if waiters else 0
 
     def close(self) -> None:
         """Nothing will happen any more: tell those who wait for it."""
