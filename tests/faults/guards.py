@@ -89,14 +89,14 @@ GUARDS = (
     Guard(
         "a file that was not closed is checked",
         "damaged-files",
-        "brokers/sqlite/store.py",
+        "brokers/sqlite/opening.py",
         'if finding != "ok":',
         "if False:",
     ),
     Guard(
         "a missing log is noticed",
         "damaged-files",
-        "brokers/sqlite/store.py",
+        "brokers/sqlite/opening.py",
         "if not has_log:",
         "if False:",
     ),

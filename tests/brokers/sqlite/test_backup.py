@@ -16,7 +16,8 @@ import pytest
 from tests.brokers.sqlite.conftest import Queue, drain, submit
 from zypher.brokers.sqlite import backup
 from zypher.brokers.sqlite.backup import back_up
-from zypher.brokers.sqlite.store import copy_database, migrate, schema
+from zypher.brokers.sqlite.opening import migrate, schema
+from zypher.brokers.sqlite.store import copy_database
 from zypher.errors import ConfigurationError
 
 pytestmark = pytest.mark.anyio

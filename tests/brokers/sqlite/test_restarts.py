@@ -10,7 +10,7 @@ import pytest
 from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, drain, new, submit
 from zypher.brokers.sqlite import SqliteBroker, store
 from zypher.brokers.sqlite.backlog import WINDOW
-from zypher.brokers.sqlite.store import Script, migrate, schema
+from zypher.brokers.sqlite.opening import Script, migrate, schema
 from zypher.errors import ConfigurationError
 from zypher.prediction import Status
 

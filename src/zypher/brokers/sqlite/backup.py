@@ -14,14 +14,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from zypher.brokers.sqlite.files import InUse, Lock, require_queue
-from zypher.brokers.sqlite.store import (
+from zypher.brokers.sqlite.opening import (
     Damaged,
-    copy_database,
     inspect,
     is_damage,
     looking_into,
     sync_directory,
 )
+from zypher.brokers.sqlite.store import copy_database
 from zypher.errors import ConfigurationError, ZypherError
 
 log = logging.getLogger("zypher.broker")

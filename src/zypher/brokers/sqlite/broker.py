@@ -24,9 +24,10 @@ from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
+from zypher.brokers.sqlite.opening import is_damage
 from zypher.brokers.sqlite.records import START, DuePlace, Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
-from zypher.brokers.sqlite.store import LaneCount, Store, is_damage
+from zypher.brokers.sqlite.store import LaneCount, Store
 from zypher.clock import Clock
 from zypher.errors import QueueFull, Unavailable
 from zypher.prediction import Due, Prediction, Priority, Status

@@ -20,8 +20,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zypher.brokers.queue import Move, resolve
+from zypher.brokers.sqlite.opening import is_damage
 from zypher.brokers.sqlite.records import Unreadable
-from zypher.brokers.sqlite.store import Store, is_damage
+from zypher.brokers.sqlite.store import Store
 from zypher.errors import ConfigurationError, StorageFull, Unavailable
 
 log = logging.getLogger("zypher.broker")

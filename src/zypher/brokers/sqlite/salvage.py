@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from zypher.brokers.sqlite.files import require_queue
-from zypher.brokers.sqlite.store import migrate, schema, sync_directory
+from zypher.brokers.sqlite.opening import migrate, schema, sync_directory
 from zypher.prediction import Status
 
 # How many reads of a table may fail, and how many more for each so many bytes of the file. Where a
