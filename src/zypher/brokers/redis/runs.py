@@ -14,6 +14,7 @@ from zypher.brokers.redis.news import Claimers, was_rung
 from zypher.brokers.redis.node import Move, flag
 from zypher.brokers.redis.outbox import Outbox
 from zypher.brokers.redis.records import from_hash
+from zypher.brokers.redis.registry import dict_of
 from zypher.clock import Clock
 from zypher.errors import Unavailable
 from zypher.prediction import Claim, Outcome, Prediction, Status
@@ -173,10 +174,12 @@ class Runs(Outbox):
         """The runs that these claims are, as far as they are still known."""
         runs = {claim: self._runs[claim] for claim in claims if claim in self._runs}
         others = [claim for claim in claims if claim not in runs]
-        found = await asyncio.gather(*(self._read(claim.id) for claim in others))
-        for claim, record in zip(others, found, strict=True):
+        wall, only_known = self._clock.wall(), flag(False)
+        reads = (self._run("read", claim.id, wall, only_known) for claim in others)
+        for claim, hash in zip(others, await asyncio.gather(*reads), strict=True):
+            record = hash and from_hash(claim.id, hash)
             if record and record.status is Status.PROCESSING and record.claim == claim:
-                runs[claim] = Run(record, self._time)
+                runs[claim] = Run(record, float(dict_of(hash)[b"since"]))
         return runs
 
     def _forget_runs(self, claims: Iterable[Claim]) -> None:
