@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,10 @@ PATIENCE = 30.0
 JSON = {"Content-Type": "application/json"}
 ASYNC = {"Async-Mode": "true"}
 
+# Below the ports that the kernel gives to connections: while a server is down, one of its
+# clients' connections could take the port that it is to come back at.
+_STEADY_PORTS = range(20_000, 30_000)
+
 
 def target(name: str) -> str:
     """A model of `tests/models.py`, as one writes it on the command line."""
@@ -36,6 +41,14 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def steady_port() -> int:
+    """A port that nobody listens on, for a server that ends and comes back at the same place."""
+    while True:
+        port = random.choice(_STEADY_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Server:
