@@ -36,7 +36,6 @@ class Sentinels:
             for name in ("first", "second")
         )
         self.servers = {server.port: server for server in (first, second)}
-        self._follower, self._followed = second, first
         self.sentinels = [
             _sentinel(_new(directory / f"sentinel-{number}"), first.port, program)
             for number in range(_SENTINELS)
@@ -49,12 +48,13 @@ class Sentinels:
         return f"redis+sentinel://{addresses}/{NAME}/0"
 
     def __enter__(self) -> Self:
+        first, second = self.servers.values()
         with ExitStack() as started:
-            for server in self.servers.values():
-                started.enter_context(server)
-            self._follower.call("REPLICAOF", "127.0.0.1", self._followed.port)
+            started.enter_context(first)
+            started.enter_context(second)
+            second.call("REPLICAOF", "127.0.0.1", first.port)
             # Before there are sentinels: they ask only every ten seconds who follows whom.
-            _until(self._follows)
+            _until(lambda: _follows(second))
             for sentinel in self.sentinels:
                 started.enter_context(sentinel)
             _until(lambda: all(map(_knows_all, self.sentinels)))
@@ -84,10 +84,16 @@ class Sentinels:
 
         _until(promoted)
 
-    def _follows(self) -> bool:
-        """True once the replica has what the primary has, and hears of what is new."""
-        _, _, _, link, *_ = self._follower.call("ROLE")
-        return bool(link == b"connected")
+    def rejoin(self, dead: RedisServer) -> None:
+        """Start a server that was the primary, and wait until it follows the one that is."""
+        dead.start()
+        _until(lambda: _follows(dead))
+
+
+def _follows(server: RedisServer) -> bool:
+    """True for a replica that has what its primary has, and hears of what is new."""
+    role, *_, link, _ = server.call("ROLE")
+    return (role, link) == (b"slave", b"connected")
 
 
 def _new(directory: Path) -> Path:
