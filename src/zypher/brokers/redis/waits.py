@@ -145,7 +145,7 @@ class Waits(Runs):
 
     async def _take(self, id: str) -> None:
         """Give a final record to those who wait for it here."""
-        hash = await self._run("take", id)
+        hash = await self._run("take", id, self._name)
         if hash is None and id in self._waited and not self._waited[id][1]:
             await self._submit_again(id)  # nobody else could have forgotten it
         else:

@@ -227,6 +227,18 @@ local function forget(id)
   end
 end
 
+-- Those who waited at a node have what they waited for. What nobody kept is forgotten once all nodes
+-- have it, but not before an answer that was lost can have been asked for again.
+local function hand_over(id, node)
+  dismiss(id, 'waiting', node)
+  local gone, waiting = fields(id, 'gone', 'waiting')
+  if gone == 'offered' and not waiting then
+    redis.call('HSET', record_of(id), 'gone', 'forgotten')
+    redis.call('EXPIRE', record_of(id), 5)
+    redis.call('EXPIRE', record_of(id) .. ':events', 5)
+  end
+end
+
 -- It has ended. Who waits gets it; what nobody kept is theirs alone.
 local function note_end(id, model, status, wall, time)
   local kept, waiting = fields(id, 'kept', 'waiting')
