@@ -8,7 +8,7 @@ import pytest
 
 from tests.redis_servers import RedisServer
 from zypher.brokers import Limits
-from zypher.brokers.redis import RedisBroker
+from zypher.brokers.redis import RedisBroker, waits
 from zypher.brokers.redis.waits import Waits
 from zypher.clock import Clock, SystemClock
 from zypher.testing.contract.base import LIMITS
@@ -40,3 +40,9 @@ def without_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
         """Look for nothing."""
 
     monkeypatch.setattr(Waits, "_sweep", never)
+
+
+@pytest.fixture
+def quick_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes look often for what they were not told, so that a test is done soon."""
+    monkeypatch.setattr(waits, "_SWEEP_INTERVAL", 0.1)

@@ -112,6 +112,14 @@ local function read(model, lane, consumer, entry)
   redis.call('HSET', queue_of(model), lane .. ':read', entry)
 end
 
+-- The entry of a prediction goes from one consumer to another, if there still is one.
+local function hand_entry(id, model, consumer)
+  local lane, entry = fields(id, 'stream', 'entry')
+  if entry then -- `pcall`: somebody may have removed the group
+    redis.pcall('XCLAIM', lane_of(model, lane), GROUP, consumer, 0, entry, 'JUSTID')
+  end
+end
+
 -- The first in the stream of a lane that no worker was given: id, entry and place. Dead entries
 -- are taken out.
 local function first_in_stream(model, lane)
@@ -206,8 +214,7 @@ end
 local function forget(id)
   local watching, owner, key, host, model =
     fields(id, 'watching', 'owner', 'idempotency_key', 'host', 'model')
-  if not model then return end
-  strike(id, model)
+  if model then strike(id, model) end
   redis.call('ZREM', 'zypher:expiring', id)
   redis.call('ZREM', 'zypher:list', id)
   redis.call('ZREM', 'zypher:open', id)
