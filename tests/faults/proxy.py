@@ -122,5 +122,6 @@ class Proxy:
 
 
 def _reset(end: StreamWriter) -> None:
-    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+    if (connection := end.get_extra_info("socket")) is not None:  # None: it is closed already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
     end.transport.abort()
