@@ -56,6 +56,10 @@ _NOT_NOW = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, 
 _NOT_NOW_CODES = ("MISCONF", "NOREPLICAS", "BUSY ")
 
 
+# How a lost connection shows. RuntimeError: what uvloop says of one that is closed already.
+LOST = (RedisError, OSError, TimeoutError, RuntimeError)
+
+
 class Call:
     """A command and the future of its answer.
 
@@ -166,7 +170,7 @@ class Link:
                 async with asyncio.timeout_at(deadline):
                     calls = await self._try(calls)
                 self._is_back()
-            except (RedisError, OSError, TimeoutError) as error:
+            except LOST as error:
                 calls = await self._lost(calls, error)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 if now() + pause >= deadline:

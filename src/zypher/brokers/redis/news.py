@@ -10,10 +10,9 @@ from contextlib import contextmanager
 
 import msgspec
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from zypher.brokers.queue import resolve
-from zypher.brokers.redis.link import Link
+from zypher.brokers.redis.link import LOST, Link
 from zypher.brokers.refusals import shutting_down
 
 log = logging.getLogger("zypher.redis")
@@ -52,8 +51,10 @@ class Hearing:
             try:
                 async with self._link.listener() as listener:
                     await self._hear(listener)
-            except (RedisError, OSError) as error:
+            except LOST as error:
                 log.debug("not listening: %s", error)
+            except Exception:
+                log.exception("not listening")
             await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _hear(self, listener: PubSub) -> None:
