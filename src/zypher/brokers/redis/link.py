@@ -30,7 +30,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from zypher.brokers.redis.address import Address
+from zypher.brokers.redis.address import Address, close
 from zypher.brokers.redis.scripts import SCRIPTS
 from zypher.brokers.refusals import shutting_down
 from zypher.errors import Internal, StorageFull, Unavailable
@@ -141,7 +141,7 @@ class Link:
         if (pumping := self._pumping) is not None:
             await asyncio.wait([pumping], timeout=PATIENCE)
             pumping.cancel()
-        await self._client.aclose()
+        await close(self._client)
 
     # How calls are made.
 
