@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from zypher.brokers.redis.outbox import Outbox
 from zypher.brokers.redis.records import from_hash
 from zypher.brokers.redis.registry import dict_of
 from zypher.clock import Clock
-from zypher.errors import Unavailable
+from zypher.errors import StorageFull, Unavailable
 from zypher.prediction import Claim, Outcome, Prediction, Status
 
 
@@ -82,7 +83,8 @@ class Runs(Outbox):
         for claim, event in events:
             self._published[claim] += 1
             parts += (*claim, self._published[claim], event.type, event.data)
-        await self._run("publish", *parts)
+        with suppress(StorageFull):  # a run goes on without its events, but not without its end
+            await self._run("publish", *parts)
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
         wall = self._clock.wall()
