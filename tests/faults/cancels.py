@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx2
 import psutil
 
+from tests.faults.clients import client_of
 from tests.faults.history import History, Run, Submit
 from tests.faults.load import Load
 from tests.faults.report import Report, Size
@@ -33,7 +33,7 @@ class Canceler:
         self.answers: dict[str, int] = {}
         self.canceled_at: dict[str, float] = {}
         self._rig = rig
-        self._client = httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE)
+        self._client = client_of(rig.url)
 
     async def __aenter__(self) -> Self:
         return self
