@@ -58,8 +58,8 @@ class Predictions:
         model = await self._state.model(request.path_params.get("name"))
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while
-        admitted = self._state.door.admit(body, model)
-        prediction = self._intake.prediction(admitted, model, request.headers)
+        asked, input = self._state.door.admit(body, model)
+        prediction = self._intake.prediction(asked, input, model, request.headers)
         prediction = await self._intake.submit(prediction, waits=patience.seconds > 0)
         if not patience.seconds:
             response = await self._intake.accepted(prediction, request)
