@@ -21,10 +21,10 @@ from zypher.brokers.sqlite.backup import back_up
 from zypher.brokers.sqlite.files import path_of
 from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.node import Node, with_models
-from zypher.replicas.stderr import patient_stderr
 from zypher.server.app import is_loopback
 from zypher.server.openapi import PACKAGE_VERSION
 from zypher.settings import Count, Settings, load_settings, option
+from zypher.stderr import patient_stderr
 
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5

@@ -5,12 +5,11 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-import httpx2
 import psutil
 
+from tests.faults.clients import client_of
 from tests.faults.history import History, Run, Submit
 from tests.faults.load import Load
 from tests.faults.report import Report, Size
@@ -33,17 +32,12 @@ class Canceler:
         self.answers: dict[str, int] = {}
         self.canceled_at: dict[str, float] = {}
         self._rig = rig
-        self._client = httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE)
+        self._client = client_of(rig.url)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def race(self, load: Load, tokens: Iterator[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.history import History, Seen, Submit
 from tests.harness import ASYNC, PATIENCE
 
@@ -40,9 +41,7 @@ class Load:
     ) -> None:
         self._history = history
         self._work = work
-        self._client = httpx2.AsyncClient(
-            base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
-        )
+        self._client = client_of(url)
         self._clients = clients
         self._patience = patience
         self._going_on = True

@@ -8,11 +8,11 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.history import Counts, History, Run, read_runs
 from tests.faults.load import Load, look
 from tests.faults.report import Report, report
@@ -62,12 +62,7 @@ class Rig:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self.server is not None:
             await asyncio.to_thread(self.server.kill)
 
@@ -127,7 +122,7 @@ class Rig:
 
     async def report(self, fault: str, *violations: str, remarks: Iterable[str] = ()) -> Report:
         """What the history says, after a last look at the queue and at all that was accepted."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
+        async with client_of(self.url) as client:
             self.history.counts.append(await _counts(client))
             for id in self.history.accepted:
                 await look(client, self.history, id, {})

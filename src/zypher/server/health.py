@@ -32,7 +32,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 async def readiness(broker: Broker, phase: Phase) -> Readiness:
     """How this node stands now."""
-    replicas = merged(worker.replicas for worker in (await broker.workers()).values())
+    replicas = _merged(worker.replicas for worker in (await broker.workers()).values())
     stats = (await broker.stats()).values()
     return Readiness(
         status=_status(phase, replicas.values()),
@@ -50,7 +50,7 @@ async def readiness(broker: Broker, phase: Phase) -> Readiness:
 async def statistics(broker: Broker) -> dict[str, Any]:
     """The queue and the replicas of every model, and the workers, wherever they are."""
     workers = (await broker.workers()).values()
-    replicas = merged(worker.replicas for worker in workers)
+    replicas = _merged(worker.replicas for worker in workers)
     return {
         "models": {
             name: msgspec.structs.asdict(stats)
@@ -84,7 +84,7 @@ def _complaint(name: str, counts: ReplicaCounts) -> str:
     return f"{complaint}: {counts.failure}" if counts.failure else complaint
 
 
-def merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
+def _merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
     """The replicas of all workers together, by model."""
     sums: dict[str, ReplicaCounts] = {}
     for replicas in workers:
