@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psutil
@@ -47,13 +46,8 @@ class Cluster(Rig):
         await asyncio.gather(*(self.start_worker() for _ in range(self._size)))
         return await super().__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await super().__aexit__(kind, error, traceback)
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
         for worker in self.workers:
             await asyncio.to_thread(worker.kill)
 
