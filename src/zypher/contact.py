@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from zypher.errors import Unavailable
@@ -40,6 +41,18 @@ class Contact:
             refusal = error
         with self._break(refusal), _closed(gate or asyncio.Event()):
             return await _asked_again(ask)
+
+    async def wait(self, ask: Callable[[float], Awaitable[T]], timeout: float) -> T:
+        """What the broker answers to a question that waits for so many seconds.
+
+        After a break it is what there is at once: that the broker is back must not wait.
+        """
+        try:
+            return await ask(timeout)
+        except Unavailable as error:
+            refusal = error
+        with self._break(refusal):
+            return await _asked_again(partial(ask, 0.0))
 
     @contextmanager
     def _break(self, refusal: Unavailable) -> Iterator[None]:

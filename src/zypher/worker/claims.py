@@ -68,8 +68,10 @@ class Claims:
         await self._can_renew.wait()
         await self._can_tell[replica].wait()
         model = replica.spec.name
-        ask = partial(self._broker.claim, self._worker, model, limit=limit, timeout=timeout)
-        claimed = await self._contact.insist(ask)
+        claimed = await self._contact.wait(
+            lambda timeout: self._broker.claim(self._worker, model, limit=limit, timeout=timeout),
+            timeout,
+        )
         self._holdings.add(replica, [prediction.claim for prediction in claimed])
         return claimed
 
@@ -121,8 +123,10 @@ class Claims:
 
     async def heed(self, patience: float = _PATIENCE) -> None:
         """Stop what others have ended."""
-        ask = partial(self._broker.withdrawn, self._worker, timeout=patience)
-        for claim, insists in await self._contact.insist(ask):
+        withdrawn = await self._contact.wait(
+            lambda timeout: self._broker.withdrawn(self._worker, timeout=timeout), patience
+        )
+        for claim, insists in withdrawn:
             self._holdings.withdraw(claim, insists=insists)
 
     async def _tell(self, replica: Replica, tell: Callable[[], Awaitable[T]]) -> T:
