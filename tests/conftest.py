@@ -1,7 +1,11 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
+
+from tests.redis_servers import Program, RedisServer
 
 NO_SKIPS = "--no-skips"
 
@@ -19,6 +23,23 @@ settings.load_profile("quick")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The event loop of the product."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session", params=Program)
+def shared_redis(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """A Redis, and then a Valkey, for all tests that leave them as they were."""
+    directory = tmp_path_factory.mktemp(request.param)
+    with RedisServer(directory, program=request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """The shared server, empty."""
+    shared_redis.call("FLUSHALL")
+    return shared_redis
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import signal
 import socket
@@ -10,10 +11,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import httpx2
 import psutil
@@ -24,6 +24,10 @@ MODELS = Path(__file__).with_name("models.py")
 PATIENCE = 30.0
 JSON = {"Content-Type": "application/json"}
 ASYNC = {"Async-Mode": "true"}
+
+# Below the ports that the kernel gives to connections: while a server is down, one of its
+# clients' connections could take the port that it is to come back at.
+_STEADY_PORTS = range(20_000, 30_000)
 
 
 def target(name: str) -> str:
@@ -38,12 +42,23 @@ def free_port() -> int:
         return port
 
 
-class Server:
-    """`zypher serve` with these arguments, on a free port, until the `with` block ends.
+def steady_port() -> int:
+    """A port that nobody listens on, for a server that ends and comes back at the same place."""
+    while True:
+        port = random.choice(_STEADY_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
-    It runs in `cwd`, where its queue is, or in a directory of its own.
-    `prefix` goes before the command, and must end by executing it: the pid stays the same.
+
+class Process:
+    """A `zypher` command that runs until it is stopped, as a child process.
+
+    It runs in `cwd`, or in a directory of its own. `prefix` goes before the command, and must
+    end by executing it: the pid stays the same.
     """
+
+    command: ClassVar[Sequence[str]]
+    ready: ClassVar[re.Pattern[str]]  # the line that says that it works
 
     def __init__(
         self,
@@ -54,11 +69,11 @@ class Server:
         **environment: str,
     ) -> None:
         self.lines: list[str] = []
-        self.url = ""
-        self._ready = threading.Event()
+        self._announced: re.Match[str] | None = None
+        self._started = threading.Event()
         self._directory = tempfile.TemporaryDirectory()
         self.process = subprocess.Popen(
-            [*prefix, ZYPHER, "serve", "--port", "0", *arguments],
+            [*prefix, ZYPHER, *self.command, *arguments],
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd or self._directory.name,
@@ -71,23 +86,16 @@ class Server:
 
     def __enter__(self) -> Self:
         self.wait_ready()
-        self.client = httpx2.Client(base_url=self.url, timeout=PATIENCE)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.client.close()
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def wait_ready(self) -> None:
-        """Wait for the line that says where it serves."""
-        if not self._ready.wait(PATIENCE) or not self.url:
+        """Wait for the line that says that it works."""
+        if not self._started.wait(PATIENCE) or not self._announced:
             self.kill()
-            raise AssertionError("the server did not come up:\n" + "".join(self.lines))
+            raise AssertionError("the program did not come up:\n" + "".join(self.lines))
 
     def kill(self) -> None:
         """End it without ceremony, if it still runs."""
@@ -111,6 +119,44 @@ class Server:
         children = psutil.Process(self.process.pid).children()
         return [child for child in children if "zypher.replicas.child" in child.cmdline()]
 
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if match := self.ready.search(line):
+                self._announced = match
+                self._started.set()
+        self._started.set()
+
+
+class WorkerProcess(Process):
+    """`zypher worker` with these arguments."""
+
+    command = ("worker",)
+    ready = re.compile(r"^Working on ")
+
+
+class Server(Process):
+    """`zypher serve` with these arguments, on a free port unless they say which."""
+
+    command = ("serve", "--port", "0")
+    ready = re.compile(r"^Serving .* at (?P<url>http://\S+)")
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.client = httpx2.Client(base_url=self.url, timeout=PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        super().__exit__()
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        assert self._announced is not None
+        return self._announced["url"]
+
     def predict(
         self, value: object, *, model: str | None = None, **headers: str
     ) -> httpx2.Response:
@@ -128,15 +174,6 @@ class Server:
     def poll(self, id: str, wait: int = 0) -> httpx2.Response:
         """GET a prediction, waiting for its end."""
         return self.client.get(f"/predict/{id}", headers={"Prefer": f"wait={wait}"} if wait else {})
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if match := re.search(r"^Serving .* at (http://\S+)", line):
-                self.url = match[1]
-                self._ready.set()
-        self._ready.set()
 
 
 class Holder:

@@ -12,9 +12,8 @@ from fastapi import FastAPI
 
 from zypher.brokers import Broker, Limits, is_shared, open_broker
 from zypher.clock import SystemClock
-from zypher.contact import Contact
 from zypher.errors import ModelLoadError
-from zypher.periodic import every
+from zypher.periodic import every, insist
 from zypher.selection import replicas_of, with_models
 from zypher.server import Server
 from zypher.settings import Settings, load_settings
@@ -32,16 +31,13 @@ class Node:
     def __init__(self, settings: Settings, *, serves: bool = True) -> None:
         self.settings = settings
         self._clock = SystemClock()
-        self._contact = Contact()
         self._broker = broker_for(settings, self._clock)
         self._was_stopped = False
         self._duties: list[asyncio.Task[None]] = []
         self._worker: Worker | None = None
         self._server: Server | None = None
         if serves:
-            self._server = Server(
-                self._broker, settings, self._clock, self._contact, self._lifespan
-            )
+            self._server = Server(self._broker, settings, self._clock, self._lifespan)
 
     @property
     def app(self) -> FastAPI:
@@ -69,7 +65,6 @@ class Node:
                 self._broker,
                 replicas_of(self.settings),
                 cancel_grace=self.settings.cancel_grace,
-                contact=self._contact,
             )
         if self._server is not None:
             own_replicas = None if self._worker is None else self._worker.replicas
@@ -120,13 +115,13 @@ class Node:
         # In this order: after a pause of the whole process, what runs here is still ours.
         if self._worker is not None:
             await self._worker.renew()
-        await self._contact.insist(self._broker.reclaim)
+        await insist(self._broker.reclaim)
 
     async def _enforce_clocks(self) -> None:
-        await self._contact.insist(self._broker.enforce_clocks)
+        await insist(self._broker.enforce_clocks)
 
     async def _purge(self) -> None:
-        await self._contact.insist(self._broker.purge)
+        await insist(self._broker.purge)
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:

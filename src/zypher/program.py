@@ -18,9 +18,9 @@ import uvloop
 from zypher.brokers import without_password
 from zypher.errors import ConfigurationError
 from zypher.node import Node
-from zypher.replicas.stderr import patient_stderr
 from zypher.server.app import is_loopback
 from zypher.settings import Settings
+from zypher.stderr import patient_stderr
 
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5

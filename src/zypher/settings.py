@@ -42,12 +42,9 @@ ENV_PREFIX = "ZYPHER_"
 
 def _items(value: Any) -> Any:
     """`a, b` as a list of its items."""
-    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
-
-
-def _words(value: Any) -> Any:
-    """`a b` or `a, b` as a list of its words."""
-    return value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [item for part in value.split(",") if (item := part.strip())]
 
 
 def _signing(value: SecretStr) -> SecretStr:
@@ -86,7 +83,7 @@ Size = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Items = Annotated[list[str], NoDecode, BeforeValidator(_items)]
 SigningSecrets = Annotated[
-    list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_words)
+    list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_items)
 ]
 Range = Annotated[
     tuple[Seconds, Seconds], NoDecode, BeforeValidator(_range), AfterValidator(_rising)
@@ -186,7 +183,7 @@ class Settings(BaseSettings):
     webhook_secret: SigningSecrets = Field(
         [],
         description="What webhooks are signed with, as in whsec_...; without it none are sent. "
-        "Several, separated by spaces, all sign: to change from one to the next.",
+        "Several, separated by commas, all sign: to change from one to the next.",
     )
     webhook_allow_private: bool = Field(
         False,

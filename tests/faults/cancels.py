@@ -5,12 +5,11 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-import httpx2
 import psutil
 
+from tests.faults.clients import client_of
 from tests.faults.history import History, Run, Submit
 from tests.faults.load import Load
 from tests.faults.report import Report, Size
@@ -25,6 +24,8 @@ _FOR_EVER = 60.0
 _SOON, _GRACE = 1.0, 0.5
 _PAUSE = 0.01
 
+ARGUMENTS = (target("work_blocking"), "--concurrency", "4", "--cancel-grace", f"{_GRACE:g}")
+
 
 class Canceler:
     """A client that cancels, and remembers what it was answered and when."""
@@ -33,17 +34,12 @@ class Canceler:
         self.answers: dict[str, int] = {}
         self.canceled_at: dict[str, float] = {}
         self._rig = rig
-        self._client = httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE)
+        self._client = client_of(rig.url)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def race(self, load: Load, tokens: Iterator[str]) -> None:
@@ -88,24 +84,28 @@ class Canceler:
 
 async def cancels(size: Size, directory: Path) -> Report:
     """Cancels that race the end, and cancels of runs that hear of it and of such that do not."""
-    arguments = ("--concurrency", "4", "--cancel-grace", str(_GRACE))
+    async with Rig(directory, "work", *ARGUMENTS) as rig:
+        return await cancel_everything(rig, size)
+
+
+async def cancel_everything(rig: Rig, size: Size) -> Report:
+    """Cancel predictions of a server that was started with `ARGUMENTS` at every moment."""
     races, stops = size.of((40, 2), (1_000, 20))
-    async with Rig(directory, "work", target("work_blocking"), *arguments) as rig:
-        async with rig.load(clients=0) as load, Canceler(rig) as canceler:
-            tokens = (f"race-{number}" for number in range(races))
-            await asyncio.gather(*(canceler.race(load, tokens) for _ in range(_RACERS)))
-            for number in range(stops):
-                await canceler.stop(load, f"endless-{number}")
-            deaf = await canceler.stop_the_deaf("deaf")
-        rig.history.runs = rig.runs()
-        answers = list(canceler.answers.values())
-        return await rig.report(
-            "cancels at every moment",
-            *([deaf] if deaf else []),
-            *_wrong_ends(rig.history, canceler),
-            *_late_ends(rig.history, canceler),
-            remarks=[f"{answers.count(200)} canceled, {answers.count(409)} too late"],
-        )
+    async with rig.load(clients=0) as load, Canceler(rig) as canceler:
+        tokens = (f"race-{number}" for number in range(races))
+        await asyncio.gather(*(canceler.race(load, tokens) for _ in range(_RACERS)))
+        for number in range(stops):
+            await canceler.stop(load, f"endless-{number}")
+        deaf = await canceler.stop_the_deaf("deaf")
+    rig.history.runs = rig.runs()
+    answers = list(canceler.answers.values())
+    return await rig.report(
+        "cancels at every moment",
+        *([deaf] if deaf else []),
+        *_wrong_ends(rig.history, canceler),
+        *_late_ends(rig.history, canceler),
+        remarks=[f"{answers.count(200)} canceled, {answers.count(409)} too late"],
+    )
 
 
 def _wrong_ends(history: History, canceler: Canceler) -> Iterator[str]:

@@ -17,6 +17,9 @@ from tests.faults import (
     replicas,
     servers,
 )
+from tests.faults.redis import cancels as redis_cancels
+from tests.faults.redis import claims as redis_claims
+from tests.faults.redis import failover, memory, network, outages, workers
 from tests.faults.report import Report, Size
 
 Fault = Callable[[Size, Path], Coroutine[Any, Any, Report]]
@@ -37,4 +40,19 @@ FAULTS: dict[str, Fault] = {
     "clock-jumps": claims.clock_jumps,
     "hang-ups": hang_ups.hang_ups,
     "payloads": payloads.payloads,
+    "redis-killed-workers": workers.killed_workers,
+    "redis-frozen-workers": workers.frozen_workers,
+    "redis-restarts": workers.rolling_restarts,
+    "redis-killed": outages.killed_redis,
+    "redis-killed-everysec": outages.killed_redis_everysec,
+    "redis-away": outages.away,
+    "redis-emptied": outages.flushed,
+    "redis-partitions": network.partitions,
+    "redis-lost-news": network.deaf,
+    "redis-failover": failover.failover,
+    "redis-overload": memory.overload,
+    "redis-full-memory": memory.full_memory,
+    "redis-cancels": redis_cancels.cancels,
+    "redis-duplicates": redis_claims.duplicates,
+    "redis-clock-jumps": redis_claims.clock_jumps,
 }

@@ -5,29 +5,39 @@ to. So these faults are injected where they would arrive.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from tests.faults.desk import HOUR, LEASE, Desk
 from tests.faults.report import Report, Size, report
 from zypher.prediction import Claim, IllegalMove
 
+Story = Callable[[Desk], Awaitable[bool]]
+
 
 async def duplicates(size: Size, directory: Path) -> Report:
     """Outcomes that are delivered twice, or by a worker that was thought dead."""
+    async with Desk(_file(directory)) as desk:
+        return await outcomes_too_many(desk, size, STORIES)
+
+
+async def outcomes_too_many(desk: Desk, size: Size, stories: Sequence[Story]) -> Report:
+    """In each story comes one outcome too many, and has to be refused."""
     number = size.of(100, 500)
-    stories = [_twice, _between, _late, _too_late]
     refused, wrong = 0, list[str]()
-    async with Desk(directory) as desk:
-        try:
-            for turn in range(number):
-                refused += await stories[turn % len(stories)](desk)
-        except IllegalMove as error:  # the last line of defence has held, and none before it
-            wrong.append(f"An outcome was taken that should have been refused: {error}.")
-        if refused != number:
-            wrong.append(f"Of {number} outcomes too many {refused} were refused.")
-        remarks = [f"{number} outcomes too many, {refused} refused"]
-        return report("outcomes that come again", desk.history, violations=wrong, remarks=remarks)
+    try:
+        for turn in range(number):
+            refused += await stories[turn % len(stories)](desk)
+    except IllegalMove as error:  # the last line of defence has held, and none before it
+        wrong.append(f"An outcome was taken that should have been refused: {error}.")
+    if refused != number:
+        wrong.append(f"Of {number} outcomes too many {refused} were refused.")
+    remarks = [f"{number} outcomes too many, {refused} refused"]
+    return report("outcomes that come again", desk.history, violations=wrong, remarks=remarks)
+
+
+def _file(directory: Path) -> str:
+    return f"sqlite:///{directory / 'zypher.db'}"
 
 
 async def _twice(desk: Desk) -> bool:
@@ -70,16 +80,25 @@ async def _lost_claim(desk: Desk) -> Claim:
     return claim
 
 
+# In each, True if the outcome that comes once too often is refused.
+STORIES: tuple[Story, ...] = (_twice, _between, _late, _too_late)
+
+
 async def clock_jumps(size: Size, directory: Path) -> Report:
     """Somebody sets the wall clock an hour ahead, and an hour back."""
-    async with Desk(directory) as desk:
-        wrong = [
-            sentence
-            for _ in range(size.of(5, 50))
-            for jump in (HOUR, -HOUR)
-            async for sentence in _wrong_after(desk, jump)
-        ]
-        return report("the clock jumps by an hour", desk.history, violations=wrong)
+    async with Desk(_file(directory)) as desk:
+        return await jumps(desk, size)
+
+
+async def jumps(desk: Desk, size: Size) -> Report:
+    """The wall clock of a desk jumps ahead and back."""
+    wrong = [
+        sentence
+        for _ in range(size.of(5, 50))
+        for jump in (HOUR, -HOUR)
+        async for sentence in _wrong_after(desk, jump)
+    ]
+    return report("the clock jumps by an hour", desk.history, violations=wrong)
 
 
 async def _wrong_after(desk: Desk, jump: float) -> AsyncIterator[str]:

@@ -1,7 +1,6 @@
-"""The desk of a fault test without processes: a broker on a file, a clock, and a history."""
+"""The desk of a fault test without processes: a durable broker, a clock, and a history."""
 
 import time
-from pathlib import Path
 from typing import Self
 
 from tests.faults.history import Finish, History, Seen, Submit
@@ -15,12 +14,12 @@ _LIMITS = Limits(lease=LEASE, ttl=3 * HOUR)
 
 
 class Desk:
-    """One client and one worker of a broker, whose file it opens for the `async with` block."""
+    """One client and one worker of a broker, which it opens for the `async with` block."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, url: str) -> None:
         self.clock = ManualClock()
         self.history = History()
-        self._url = f"sqlite:///{directory / 'zypher.db'}"
+        self._url = url
         self._latest: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
@@ -32,7 +31,7 @@ class Desk:
         await self.broker.aclose()
 
     async def restart(self) -> None:
-        """Close the file and open it again."""
+        """Close the broker and open it again."""
         await self.__aexit__()
         await self.__aenter__()
 

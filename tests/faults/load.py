@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.history import History, Seen, Submit
 from tests.harness import ASYNC, PATIENCE
 
@@ -40,14 +41,13 @@ class Load:
     ) -> None:
         self._history = history
         self._work = work
-        self._client = httpx2.AsyncClient(
-            base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
-        )
+        self._client = client_of(url)
         self._clients = clients
         self._patience = patience
         self._going_on = True
         self._submitters: list[asyncio.Task[None]] = []
-        self._watchers: dict[str, asyncio.Task[Seen]] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._ended = 0
         self._news = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
@@ -73,6 +73,11 @@ class Load:
         goal = len(self._watchers) + more
         await self._until(lambda: len(self._watchers) >= goal)
 
+    async def ends(self, more: int) -> None:
+        """Wait until so many more of what was accepted have ended."""
+        goal = self._ended + more
+        await self._until(lambda: self._ended >= goal)
+
     async def refuses(self) -> None:
         """Wait until a submit from now on has been refused with a 503."""
         answered = len(self._history.submits)
@@ -83,10 +88,18 @@ class Load:
         submit = await self._ask(token, work)
         self._history.submits.append(submit)
         if submit.outcome == "ok":
-            self._watchers[submit.id] = asyncio.create_task(self._until_final(submit.id))
+            self._watchers[submit.id] = asyncio.create_task(self._watch(submit.id))
+        await self._tell()
+        return submit
+
+    async def _watch(self, id: str) -> None:
+        await self._until_final(id)
+        self._ended += 1
+        await self._tell()
+
+    async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
-        return submit
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE), self._news:
@@ -111,11 +124,11 @@ class Load:
         id = response.json().get("prediction_id", "")
         return Submit(token, asked, time.monotonic(), outcome, id, response.status_code)
 
-    async def _until_final(self, id: str) -> Seen:
+    async def _until_final(self, id: str) -> None:
         while True:
             seen = await look(self._client, self._history, id, _LONG_POLL)
             if seen and (seen.final or seen.status == "missing"):
-                return seen
+                return
             if seen is None:
                 await asyncio.sleep(_PAUSE)
 

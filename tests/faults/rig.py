@@ -1,31 +1,24 @@
 """The rig of a fault test: one server that comes back at the same place, and its history."""
 
 import asyncio
-import contextlib
 import functools
-import random
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.history import Counts, History, Run, read_runs
 from tests.faults.load import Load, look
 from tests.faults.report import Report, report
-from tests.harness import PATIENCE, Server
+from tests.harness import PATIENCE, Server, steady_port
 
 MODELS = Path(__file__).with_name("models.py")
 
 # How long to wait before looking again whether the queue is empty.
 _PAUSE = 0.05
-
-# Below the ports that the kernel gives to connections: while the server is down, one of its
-# clients' connections could take the port that it is to come back at.
-_PORTS = range(20_000, 30_000)
 
 
 def target(model: str) -> str:
@@ -51,7 +44,7 @@ class Rig:
         self.directory = directory
         self.history = history or History()
         self.log = directory / "runs.log"
-        self.port = _free_port()
+        self.port = steady_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.arguments = (target(model), "--port", str(self.port), *arguments)
         self.prefix = prefix
@@ -62,12 +55,7 @@ class Rig:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self.server is not None:
             await asyncio.to_thread(self.server.kill)
 
@@ -127,7 +115,7 @@ class Rig:
 
     async def report(self, fault: str, *violations: str, remarks: Iterable[str] = ()) -> Report:
         """What the history says, after a last look at the queue and at all that was accepted."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
+        async with client_of(self.url) as client:
             self.history.counts.append(await _counts(client))
             for id in self.history.accepted:
                 await look(client, self.history, id, {})
@@ -143,11 +131,3 @@ async def _counts(client: httpx2.AsyncClient) -> Counts:
         if counts == Counts(0, 0) or time.monotonic() > deadline:
             return counts
         await asyncio.sleep(_PAUSE)
-
-
-def _free_port() -> int:
-    """A port that nobody listens on."""
-    while True:
-        port = random.choice(_PORTS)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port

@@ -1,11 +1,9 @@
 """A worker whose broker goes away: no outcome is lost, and all goes on once it is back."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 
@@ -15,8 +13,6 @@ from tests.replicas.test_pool import spec
 from tests.worker.test_stopping import MODELS
 from zypher.brokers.base import Broker
 from zypher.clock import SystemClock
-from zypher.contact import Contact
-from zypher.errors import Unavailable
 from zypher.periodic import every
 from zypher.prediction import Prediction, Status
 from zypher.testing.contract.base import LIMITS, new
@@ -112,26 +108,6 @@ async def test_a_broker_that_is_away_is_asked_ever_more_seldom(held: Holder) -> 
         assert time.monotonic() - left > (0.1 + 0.2 + 0.4) / 2
 
 
-async def test_the_log_has_one_line_when_the_broker_leaves_and_one_when_it_is_back(
-    held: Holder, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    async with working(replicas=2) as (_, broker):
-        await broker.leave()
-        await broker.once_asked("claim", 3)
-        await broker.once_asked("withdrawn", 3)
-        await broker.come_back()
-        while len(caplog.records) < 2:
-            await asyncio.sleep(0.01)
-        await submit(broker, held)
-        (await started(held)).finish()
-    assert [record.getMessage() for record in caplog.records] == [
-        "The broker is away, and is asked until it answers: The broker cannot be reached.",
-        "The broker is back.",
-    ]
-    assert not any(record.exc_info for record in caplog.records)
-
-
 async def test_a_replica_whose_outcomes_cannot_be_told_takes_no_more_than_it_has_room_for(
     held: Holder,
 ) -> None:
@@ -195,26 +171,6 @@ async def test_replicas_that_became_ready_while_the_broker_was_away_are_register
         await broker.come_back()
         await worker.renew()
         assert [info.replicas["deaf"].ready for info in (await broker.workers()).values()] == [1]
-
-
-async def test_the_broker_is_back_only_when_all_questions_are_answered(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    contact = Contact()
-    answered = {"one": False, "other": False}
-
-    async def ask(name: str) -> None:
-        if not answered[name]:
-            raise Unavailable("Away.")
-
-    asking = {name: asyncio.create_task(contact.insist(partial(ask, name))) for name in answered}
-    await asyncio.sleep(0)
-    answered["one"] = True
-    await asking["one"]
-    assert len(caplog.records) == 1
-    answered["other"] = True
-    await asking["other"]
-    assert len(caplog.records) == 2
 
 
 async def test_a_duty_that_fails_at_once_is_not_tried_again_at_once(

@@ -22,10 +22,19 @@ from zypher.brokers.events import EventLogs
 from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import is_to_be_delivered
 from zypher.brokers.queue import Entry, ModelQueue, Move, Queues
+from zypher.brokers.refusals import (
+    another_request,
+    ended_already,
+    not_ended,
+    share,
+    shutting_down,
+    too_many,
+    too_many_bytes,
+)
 from zypher.brokers.waiters import Waiters
 from zypher.brokers.withdrawals import Withdrawals
 from zypher.clock import Clock
-from zypher.errors import Conflict, IdempotencyMismatch, QueueFull, Unavailable
+from zypher.errors import Unavailable
 from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
 
 # How long the outcome of an unkept prediction is held when nobody was there to take it: its
@@ -161,7 +170,7 @@ class Engine(Deliveries):
         if entry is None:
             return None
         if entry.record.status.terminal:
-            raise Conflict(f"The prediction has ended already: it is {entry.record.status}.")
+            raise ended_already(entry.record)
         self._take_up(entry)
         if not await self._recorded([self._decisions.cancel(entry, insists=True)]):
             raise Unavailable("The prediction is canceled, but that cannot be recorded now.")
@@ -199,7 +208,7 @@ class Engine(Deliveries):
         if entry is None:
             return False
         if not entry.record.status.terminal:
-            raise Conflict("The prediction has not ended yet: cancel it first.")
+            raise not_ended()
         await self._forget(entry)
         return True
 
@@ -388,7 +397,7 @@ class Engine(Deliveries):
 
     def _require_open(self) -> None:
         if self._closed:
-            raise Unavailable("The server is shutting down.")
+            raise shutting_down()
 
     async def _accept_once(self, key: Key, prediction: Prediction, waits: bool) -> Prediction:
         """Accept a prediction unless its key is known: then it is the one that has it."""
@@ -402,10 +411,7 @@ class Engine(Deliveries):
                     await self._free_key(entry)
                 return await self._accept(prediction, keep=True, waits=waits)
             if entry.shown.fingerprint != prediction.fingerprint:
-                raise IdempotencyMismatch(
-                    f"The idempotency key {key[1]!r} was used for another request. "
-                    "Give each request a key of its own."
-                )
+                raise another_request(key[1])
             return entry.shown
         finally:
             self._submitting.pop(key).set_result(None)
@@ -437,19 +443,12 @@ class Engine(Deliveries):
 
     def _admit(self, queue: ModelQueue, prediction: Prediction, waits: bool) -> None:
         """Raise `QueueFull` if the prediction does not fit."""
-        share = 1.0 if waits else 1.0 - self._limits.waiting_share
-        reserve = "" if waits else f", less {self._limits.waiting_share:.0%} for callers who wait"
-        if queue.queued >= self._limits.max_queued * share:
-            raise QueueFull(
-                f"The queue of {prediction.model!r} is full: as many predictions wait as "
-                f"max-queued ({self._limits.max_queued}) allows{reserve}."
-            )
+        part = share(self._limits, waits=waits)
+        if queue.queued >= self._limits.max_queued * part:
+            raise too_many(queue.model, self._limits, waits=waits)
         waiting = sum(queue.queued_bytes for queue in self._queues.values())
-        if waiting + prediction.size > self._limits.max_queued_bytes * share:
-            raise QueueFull(
-                "The queue is full: as many bytes wait as "
-                f"max-queued-bytes ({self._limits.max_queued_bytes}) allows{reserve}."
-            )
+        if waiting + prediction.size > self._limits.max_queued_bytes * part:
+            raise too_many_bytes(self._limits, waits=waits)
 
     async def _recorded(self, moves: Sequence[Move]) -> bool:
         """Record moves, and wait for it; False if that takes longer than anybody knows."""

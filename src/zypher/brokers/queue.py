@@ -9,7 +9,7 @@ import msgspec
 
 from zypher.brokers.base import ModelStats
 from zypher.brokers.lanes import Lanes
-from zypher.errors import Unavailable
+from zypher.brokers.refusals import shutting_down
 from zypher.prediction import Prediction, Priority, Status
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class ModelQueue:
         """Nothing will arrive any more: tell those who wait for it."""
         for claimer in self.claimers:
             if not claimer.done():
-                claimer.set_exception(Unavailable("The server is shutting down."))
+                claimer.set_exception(shutting_down())
 
     def measured(self, seconds: float) -> None:
         """A run was finished after so many seconds."""

@@ -2,7 +2,7 @@
 
 import re
 
-_SHARED = ("redis", "rediss", "redis+sentinel")
+_SHARED = ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
 
 
 def scheme_of(url: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from zypher.brokers.queue import resolve
-from zypher.errors import Unavailable
+from zypher.brokers.refusals import shutting_down
 
 T = TypeVar("T")
 
@@ -19,6 +19,13 @@ class Waiters(Generic[T]):
 
     def __contains__(self, id: str) -> bool:
         return id in self._waiters
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._waiters)
+
+    def count(self, id: str) -> int:
+        """How many wait for this id."""
+        return len(self._waiters.get(id, ()))
 
     @contextmanager
     def one(self, id: str, timeout: float) -> Iterator[asyncio.Future[T | None]]:
@@ -45,4 +52,4 @@ class Waiters(Generic[T]):
         """Nothing will happen any more: tell those who wait for it."""
         for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
             if not waiter.done():
-                waiter.set_exception(Unavailable("The server is shutting down."))
+                waiter.set_exception(shutting_down())

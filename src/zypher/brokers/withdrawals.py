@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from zypher.brokers.base import Withdrawal
-from zypher.errors import Unavailable
+from zypher.brokers.refusals import shutting_down
 
 
 class Withdrawals:
@@ -35,7 +35,7 @@ class Withdrawals:
             except TimeoutError:
                 return []
         if self._closed:
-            raise Unavailable("The server is shutting down.")
+            raise shutting_down()
         return self._untold.pop(worker, [])
 
     def forget(self, worker: str) -> None:

@@ -72,7 +72,7 @@ def _report(
 async def statistics(broker: Broker) -> dict[str, Any]:
     """The queue and the replicas of every model, and the workers, wherever they are."""
     workers = (await broker.workers()).values()
-    replicas = merged(worker.replicas for worker in workers)
+    replicas = _merged(worker.replicas for worker in workers)
     return {
         "models": {
             name: msgspec.structs.asdict(stats)
@@ -93,7 +93,7 @@ async def statistics(broker: Broker) -> dict[str, Any]:
 
 
 async def _replicas(broker: Broker) -> dict[str, ReplicaCounts]:
-    return merged(worker.replicas for worker in (await broker.workers()).values())
+    return _merged(worker.replicas for worker in (await broker.workers()).values())
 
 
 def _is_leaving(phase: Phase) -> bool:
@@ -125,7 +125,7 @@ def _complaint(name: str, counts: ReplicaCounts) -> str:
     return f"{complaint}: {counts.failure}" if counts.failure else complaint
 
 
-def merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
+def _merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
     """The replicas of all workers together, by model."""
     sums: dict[str, ReplicaCounts] = {}
     for replicas in workers:

@@ -24,7 +24,9 @@ class Intake:
     def _broker(self) -> Broker:
         return self._state.broker
 
-    def prediction(self, body: Body, model: ModelInfo, headers: Headers) -> Prediction:
+    def prediction(
+        self, body: Body, input: bytes, model: ModelInfo, headers: Headers
+    ) -> Prediction:
         """What this request asks for. Raises `InvalidInput` or `InvalidHeader`."""
         if body.webhook is not None:
             self._state.webhooks.require(body.webhook)
@@ -32,7 +34,7 @@ class Intake:
         return Prediction(
             id=new_id(),
             model=model.name,
-            input=bytes(body.input),
+            input=input,
             created=self._state.clock.wall(),
             options=self._allowance.options(body, cancel_after(headers)),
             priority=body.lane,

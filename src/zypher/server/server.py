@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from zypher.brokers.base import Broker, ReplicaCounts
 from zypher.clock import Clock
-from zypher.contact import Contact
-from zypher.periodic import every
+from zypher.periodic import every, insist
 from zypher.server.app import Lifespan, build_app
 from zypher.server.state import Phase, ServerState
 from zypher.server.webhooks import Sender, sender_for
@@ -24,10 +23,8 @@ class Server:
         broker: Broker,
         settings: Settings,
         clock: Clock,
-        contact: Contact,
         lifespan: Lifespan,
     ) -> None:
-        self._contact = contact
         self._state = ServerState(broker, settings, clock)
         self._sender: Sender | None = None
         self._learning: asyncio.Task[None] | None = None
@@ -41,7 +38,7 @@ class Server:
         state.phase = Phase.STARTING
         state.broker = broker
         state.own_replicas = own_replicas
-        self._sender = sender_for(broker, state.settings, state.clock, self._contact)
+        self._sender = sender_for(broker, state.settings, state.clock)
         self._sender.start()
 
     async def open(self, needed: Iterable[str]) -> None:
@@ -69,4 +66,4 @@ class Server:
             await self._sender.stop()
 
     async def _learn(self) -> None:
-        await self._contact.insist(self._state.learn)
+        await insist(self._state.learn)

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TypeVar
 
 from zypher.brokers.base import Broker, Event
-from zypher.contact import Contact
-from zypher.errors import Unavailable
+from zypher.errors import StorageFull, Unavailable
+from zypher.periodic import insist
 from zypher.prediction import Claim, Outcome, Prediction
 from zypher.replicas.frames import Told
 from zypher.replicas.replica import Replica
@@ -33,14 +33,11 @@ class Claims:
     outcomes they are; nor for any while leases cannot be extended.
     """
 
-    def __init__(
-        self, broker: Broker, worker: str, *, cancel_grace: float, contact: Contact
-    ) -> None:
+    def __init__(self, broker: Broker, worker: str, *, cancel_grace: float) -> None:
         self.stale_outcomes = 0
         self.stopping = False
         self._broker = broker
         self._worker = worker
-        self._contact = contact
         self._holdings = Holdings(cancel_grace)
         self._can_renew = _opened()
         self._can_tell: dict[Replica, asyncio.Event] = {}
@@ -64,21 +61,19 @@ class Claims:
         await self._holdings.empty()
 
     async def claim(self, replica: Replica, limit: int, timeout: float) -> Sequence[Prediction]:
-        """Take up to `limit` predictions for this replica."""
+        """Take up to `limit` predictions for this replica. Raises `Unavailable`."""
         await self._can_renew.wait()
         await self._can_tell[replica].wait()
         model = replica.spec.name
-        claimed = await self._contact.wait(
-            lambda timeout: self._broker.claim(self._worker, model, limit=limit, timeout=timeout),
-            timeout,
-        )
+        claimed = await self._broker.claim(self._worker, model, limit=limit, timeout=timeout)
         self._holdings.add(replica, [prediction.claim for prediction in claimed])
         return claimed
 
     async def publish(self, replica: Replica, told: Iterable[Told]) -> None:
         """Pass on what the runs of a replica tell."""
         events = [(claim, Event(one.kind, one.data)) for one in told for claim in one.claims]
-        await self._tell(replica, partial(self._broker.publish, events))
+        with contextlib.suppress(StorageFull):  # the outcome is what has to be kept
+            await self._tell(replica, partial(self._broker.publish, events))
 
     async def finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
         """Hand over the outcomes of a replica."""
@@ -112,7 +107,7 @@ class Claims:
 
     async def renew(self) -> None:
         """Extend the leases of all that is held, and let go of what was lost."""
-        lost = await self._contact.insist(
+        lost = await insist(
             lambda: self._broker.renew(self._worker, self._holdings.all()), gate=self._can_renew
         )
         if lost:
@@ -123,14 +118,12 @@ class Claims:
 
     async def heed(self, patience: float = _PATIENCE) -> None:
         """Stop what others have ended."""
-        withdrawn = await self._contact.wait(
-            lambda timeout: self._broker.withdrawn(self._worker, timeout=timeout), patience
-        )
-        for claim, insists in withdrawn:
+        ask = partial(self._broker.withdrawn, self._worker, timeout=patience)
+        for claim, insists in await insist(ask):
             self._holdings.withdraw(claim, insists=insists)
 
     async def _tell(self, replica: Replica, tell: Callable[[], Awaitable[T]]) -> T:
-        return await self._contact.insist(tell, gate=self._can_tell[replica])
+        return await insist(tell, gate=self._can_tell[replica])
 
 
 async def once(tell: Callable[[], Awaitable[None]]) -> None:

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
-from zypher.contact import Contact
 from zypher.errors import Unavailable
-from zypher.periodic import every
+from zypher.periodic import every, insist
 from zypher.prediction import Claim, Prediction, new_id
 from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
@@ -38,12 +37,10 @@ class Worker:
         models: Sequence[tuple[ReplicaSpec, int]],
         *,
         cancel_grace: float = 5.0,
-        contact: Contact | None = None,
     ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self._broker = broker
-        self._contact = contact or Contact()
-        self._claims = Claims(broker, self.id, cancel_grace=cancel_grace, contact=self._contact)
+        self._claims = Claims(broker, self.id, cancel_grace=cancel_grace)
         self._feeders: set[asyncio.Task[None]] = set()
         self._heeding: asyncio.Task[None] | None = None
         self._registered: WorkerInfo | None = None
@@ -68,7 +65,7 @@ class Worker:
                 input_schema=described.input_schema,
                 output_schema=described.output_schema,
             )
-            await self._contact.insist(partial(self._broker.register_model, model))
+            await insist(partial(self._broker.register_model, model))
 
     async def up(self) -> None:
         """Wait until every model has had a ready replica. Raises `ModelLoadError` as `start`."""
@@ -180,13 +177,16 @@ class Worker:
         batching = replica.described.batching
         limit = batching.max_size if batching else replica.room
         while not batch:
-            batch += await self._claims.claim(replica, limit, _PATIENCE)
+            batch += await insist(partial(self._claims.claim, replica, limit, _PATIENCE))
         if batching is None or _are_suspects(batch):
             return
         now = asyncio.get_running_loop().time
         full_at = now() + min([batching.max_wait, *_spare_times(batch)])
         while len(batch) < limit and (left := full_at - now()) > 0:
-            more = await self._claims.claim(replica, limit - len(batch), left)
+            try:
+                more = await self._claims.claim(replica, limit - len(batch), left)
+            except Unavailable:
+                return  # what is here need not wait for a broker that is away
             if _are_suspects(more):
                 await self._claims.release(replica, _claims(more))
                 return

@@ -7,7 +7,6 @@ address that was checked (`targets`) and to no other (`transport`).
 
 from zypher.brokers.base import Broker
 from zypher.clock import Clock
-from zypher.contact import Contact
 from zypher.server.webhooks.caller import Caller
 from zypher.server.webhooks.door import WebhookDoor
 from zypher.server.webhooks.sender import Sender
@@ -23,10 +22,10 @@ def door_for(settings: Settings) -> WebhookDoor:
     return WebhookDoor(_targets(settings), can_sign=bool(settings.webhook_secret))
 
 
-def sender_for(broker: Broker, settings: Settings, clock: Clock, contact: Contact) -> Sender:
+def sender_for(broker: Broker, settings: Settings, clock: Clock) -> Sender:
     """The sender that goes with these settings."""
     signer = Signer(secret.get_secret_value() for secret in settings.webhook_secret)
-    return Sender(broker, Caller(_targets(settings), signer, clock), clock, contact=contact)
+    return Sender(broker, Caller(_targets(settings), signer, clock), clock)
 
 
 def _targets(settings: Settings) -> Targets:

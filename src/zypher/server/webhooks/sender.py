@@ -7,12 +7,12 @@ at once.
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from zypher.brokers.base import Broker, Delivery
 from zypher.clock import Clock
-from zypher.contact import Contact
+from zypher.periodic import insist
 from zypher.server.webhooks.caller import Caller, Miss
 
 log = logging.getLogger("zypher.webhooks")
@@ -32,15 +32,9 @@ class Sender:
     """Delivers, several at once, from `start` to `stop`."""
 
     def __init__(
-        self,
-        broker: Broker,
-        caller: Caller,
-        clock: Clock,
-        pauses: Sequence[float] = PAUSES,
-        contact: Contact | None = None,
+        self, broker: Broker, caller: Caller, clock: Clock, pauses: Sequence[float] = PAUSES
     ) -> None:
         self._broker = broker
-        self._contact = contact or Contact()
         self._caller = caller
         self._clock = clock
         self._pauses = pauses
@@ -76,10 +70,8 @@ class Sender:
         self._slots.release()
 
     async def _next(self) -> Delivery:
-        def ask(timeout: float) -> Awaitable[Delivery | None]:
-            return self._broker.next_delivery(timeout=timeout)
-
-        while (delivery := await self._contact.wait(ask, _PATIENCE)) is None:
+        ask = partial(self._broker.next_delivery, timeout=_PATIENCE)
+        while (delivery := await insist(ask)) is None:
             pass
         return delivery
 
@@ -94,7 +86,7 @@ class Sender:
             log.info("%s The next call is in %.0f s.", _told(delivery, miss), pause)
             at = self._clock.wall() + pause
             put_off = partial(self._broker.put_off_delivery, delivery.record.id, at)
-            await self._contact.insist(put_off)
+            await insist(put_off)
 
     async def _call(self, delivery: Delivery) -> Miss | None:
         try:
@@ -104,7 +96,7 @@ class Sender:
             return Miss("It could not be made.")
 
     async def _drop(self, delivery: Delivery) -> None:
-        await self._contact.insist(partial(self._broker.drop_delivery, delivery.record.id))
+        await insist(partial(self._broker.drop_delivery, delivery.record.id))
 
     def _pause(self, delivery: Delivery, miss: Miss) -> float | None:
         """Seconds until the next call; None if there is none."""

@@ -1,0 +1,174 @@
+"""The redis broker: many servers and workers on many machines, and what they share is in Redis.
+
+A verb decides what a move means with `zypher.prediction`, as every broker does; a script makes the
+move if the record is still where it was seen. A node holds no state but what it waits for.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from zypher.brokers.base import Page
+from zypher.brokers.decisions import time_to_live
+from zypher.brokers.lanes import claims_before
+from zypher.brokers.outbox import host_of
+from zypher.brokers.redis import server
+from zypher.brokers.redis.node import Move, flag
+from zypher.brokers.redis.records import LISTED, from_hash, from_values, values_of
+from zypher.brokers.redis.waits import Waits
+from zypher.brokers.refusals import (
+    another_request,
+    ended_already,
+    not_ended,
+    share,
+    too_many,
+    too_many_bytes,
+)
+from zypher.errors import ConfigurationError, Unavailable
+from zypher.prediction import Prediction, Priority, Status
+
+log = logging.getLogger("zypher.redis")
+
+
+class RedisBroker(Waits):
+    """Predictions in Redis."""
+
+    # Start and stop.
+
+    async def start(self) -> None:
+        try:
+            self._facts = await server.inspect(self._link)
+            server.require_usable(self._facts)
+            await self._start_to_listen()
+        except Unavailable as error:
+            await self._link.aclose()
+            raise ConfigurationError(f"{error} Is `broker` right, and is it running?") from None
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._stop_to_listen()
+            await self._link.aclose()
+
+    def guarantee(self) -> str:
+        return self._facts.guarantee
+
+    def degraded(self) -> Sequence[str]:
+        return [] if self._link.trouble is None else [self._link.trouble]
+
+    # The life of a prediction.
+
+    async def submit(
+        self, prediction: Prediction, *, keep: bool, waits: bool = False
+    ) -> Prediction:
+        waits = waits or not keep
+        verdict, *rest = await self._run("submit", *self._submission(prediction, keep, waits))
+        match verdict:
+            case b"known":
+                return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
+            case b"other":
+                raise another_request(prediction.idempotency_key)
+            case b"full" if rest == [b"max-queued"]:
+                raise too_many(prediction.model, self._limits, waits=waits)
+            case b"full":
+                raise too_many_bytes(self._limits, waits=waits)
+        if waits:
+            self._waited[prediction.id] = prediction, keep
+        return prediction
+
+    async def keep(self, id: str) -> Prediction | None:
+        self._waited.pop(id, None)
+        hash = await self._run("keep", id, self._clock.wall())
+        return hash and from_hash(id, hash)
+
+    async def get(self, id: str) -> Prediction | None:
+        return await self._read(id)
+
+    async def position(self, id: str) -> int | None:
+        found = await self._run("position", id, self._clock.wall())
+        if found is None:
+            return None
+        name, place, oldest, newest, *waiting = found
+        lane = Priority[name.decode().upper()]
+        # As if all that came to its lane since the oldest and still wait were spread evenly.
+        since_oldest = max(newest, place) - oldest + 1
+        ahead = max(0, place - oldest) * waiting[lane] // since_oldest
+        return claims_before(lane, ahead, waiting)
+
+    async def cancel(self, id: str) -> Prediction | None:
+        while (record := await self.get(id)) is not None:
+            if record.status.terminal:
+                raise ended_already(record)
+            insists = True if record.status is Status.PROCESSING else None
+            move = Move(record, record.canceled(self._clock.wall()), insists=insists)
+            (made,), after = await asyncio.gather(self._move([move]), self._read(id, any=True))
+            if made:
+                return after
+        return None
+
+    async def abandon(self, id: str) -> None:
+        self._waited.pop(id, None)
+        if id in self._ends or id in self._watchers:
+            return
+        record = await self.get(id)
+        if record is not None and not record.status.terminal:
+            insists = False if record.status is Status.PROCESSING else None
+            after = record.canceled(self._clock.wall())
+            if not all(await self._move([Move(record, after, insists, only_unkept=True)])):
+                log.debug("%s was not abandoned: it has moved on", id)
+
+    async def delete(self, id: str) -> bool:
+        deleted = await self._run("delete", id, self._clock.wall())
+        if deleted < 0:
+            raise not_ended()
+        return bool(deleted)
+
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        model: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        rows: list[Prediction] = []
+        at, filters = cursor or "", ((status and status.value) or "", model or "")
+        while True:
+            wall, left = self._clock.wall(), limit + 1 - len(rows)
+            at, found = await self._run("list", at, left, wall, *filters, *LISTED)
+            rows += [from_values(id.decode(), LISTED, values) for id, values in found]
+            if not at or len(rows) > limit:
+                return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+
+    async def purge(self) -> int:
+        count = 0
+        while purged := await self._run("purge", self._clock.wall()):
+            count += purged
+        return count
+
+    # What the verbs are made of.
+
+    def _submission(self, prediction: Prediction, keep: bool, waits: bool) -> Sequence[Any]:
+        time, wall = self._time, self._clock.wall()
+        part = share(self._limits, waits=waits)
+        lane = Priority.HIGH if waits else prediction.priority
+        options = prediction.options
+        begun = time + prediction.created - wall
+        extra = {
+            "size": prediction.size,
+            "ttl": time_to_live(prediction, self._limits),
+            "host": host_of(prediction) if options.webhook else None,
+            "deadline_at": options.deadline and begun + options.deadline,
+            "queue_at": options.queue_timeout and begun + options.queue_timeout,
+            "run_timeout": options.run_timeout,
+        }
+        fields = [(name, value) for name, value in values_of(prediction) if value != ""]
+        fields += [(name, str(value)) for name, value in extra.items() if value is not None]
+        return [
+            *(prediction.id, wall, time, flag(keep), flag(waits)),
+            *(self._limits.max_queued * part, self._limits.max_queued_bytes * part),
+            *(prediction.model, lane.name.lower(), prediction.size, prediction.owner or ""),
+            *(prediction.idempotency_key or "", prediction.fingerprint or ""),
+            *(part for field in fields for part in field),
+        ]

@@ -1,0 +1,238 @@
+"""The one way to Redis.
+
+What is asked in one turn of the loop goes out as one pipeline, over one connection, in the order
+in which it was asked; the next goes out when that has been answered. No call is ever cancelled
+half-way: who asked may leave, the answer comes all the same. When the connection is lost, or what
+answers is no primary any more, everything is sent again, for `PATIENCE` seconds in all: no call
+does its work twice.
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from zypher.brokers.redis.address import Address
+from zypher.brokers.redis.scripts import SCRIPTS
+from zypher.brokers.refusals import shutting_down
+from zypher.errors import Internal, StorageFull, Unavailable
+
+log = logging.getLogger("zypher.redis")
+
+# For how long a call is tried, in seconds: a caller has an answer before five are over.
+PATIENCE = 4.0
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+# Calls in one pipeline at most.
+_MOST = 500
+
+_SHAS = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}  # noqa: S324
+
+# Answers that say: this is not the primary, or not yet.
+_NOT_NOW = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
+
+
+class Call:
+    """A command and the future of its answer.
+
+    `orphaned` is told the answer if nobody waits for it any more. One that is not `repeatable` is
+    not sent again when nobody knows whether it was done.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[Any],
+        orphaned: Callable[[Any], None] | None = None,
+        *,
+        repeatable: bool = True,
+    ) -> None:
+        self.command = command
+        self.repeatable = repeatable
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._orphaned = orphaned
+
+    def answered(self, answer: Any) -> None:
+        """Redis has answered."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+        elif self._orphaned is not None:
+            self._orphaned(answer)
+
+    def failed(self, error: Exception) -> None:
+        """There is no answer."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # nobody has to look at it
+
+
+class Link:
+    """A connection to Redis that comes back by itself."""
+
+    def __init__(self, address: Address) -> None:
+        self.trouble: str | None = None
+        self._address = address
+        self._client: Redis = address.client()
+        self._waiting: list[Call] = []
+        self._pumping: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def run(self, script: str, *arguments: Any) -> asyncio.Future[Any]:
+        """What a script answers. Raises `Unavailable` or `StorageFull`."""
+        return self.send(Call(("EVALSHA", _SHAS[script], 0, *arguments)))
+
+    def run_once(
+        self, script: str, *arguments: Any, orphaned: Callable[[Any], None]
+    ) -> asyncio.Future[Any]:
+        """The same for one that must not be sent twice; `Unavailable`: it may have been done."""
+        command = ("EVALSHA", _SHAS[script], 0, *arguments)
+        return self.send(Call(command, orphaned, repeatable=False))
+
+    def do(self, *command: Any) -> asyncio.Future[Any]:
+        """What Redis answers to a command."""
+        return self.send(Call(command))
+
+    def send(self, call: Call) -> asyncio.Future[Any]:
+        """Have a call made."""
+        if self._closed:
+            call.failed(shutting_down())
+        else:
+            self._waiting.append(call)
+            if self._pumping is None:
+                self._pumping = asyncio.create_task(self._pump())
+        return call.answer
+
+    def listener(self) -> PubSub:
+        """A connection of its own that hears what is published."""
+        return self._client.pubsub(ignore_subscribe_messages=True)
+
+    async def aclose(self) -> None:
+        """Make the calls that were asked for, if that can be done, and let go."""
+        self._closed = True
+        if (pumping := self._pumping) is not None:
+            await asyncio.wait([pumping], timeout=PATIENCE)
+            pumping.cancel()
+        await self._client.aclose()
+
+    # How calls are made.
+
+    async def _pump(self) -> None:
+        while self._waiting:
+            calls, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            try:
+                await self._make(calls)
+            except Unavailable as error:
+                calls, self._waiting = calls + self._waiting, []
+                for call in calls:  # also those behind: nobody waits for two patiences
+                    call.failed(error)
+            except Exception:
+                log.exception("calls to Redis")
+                for call in calls:
+                    call.failed(Internal("The broker has failed; its log says more."))
+        self._pumping = None
+
+    async def _make(self, calls: list[Call]) -> None:
+        """Have these calls answered, in as many tries as fit into `PATIENCE`."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + PATIENCE
+        pause = _FIRST_PAUSE
+        while calls:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    calls = await self._try(calls)
+                self._is_back()
+            except (RedisError, OSError, TimeoutError) as error:
+                calls = await self._lost(calls, error)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                if now() + pause >= deadline:
+                    raise self._unavailable() from None
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _try(self, calls: list[Call]) -> list[Call]:
+        """Send these calls; those that Redis lacked a script for are to be sent again."""
+        pipeline = self._client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(*call.command)
+        answers = await pipeline.execute(raise_on_error=False)
+        again, not_now = [], None
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, NoScriptError):
+                again.append(call)
+            elif isinstance(answer, _NOT_NOW):
+                again.append(call)
+                not_now = answer
+            elif isinstance(answer, Exception):
+                call.failed(_explained(answer))
+            else:
+                call.answered(answer)
+        calls[:] = again
+        if not_now is not None:
+            raise not_now
+        if again:
+            await self._load()
+        return again
+
+    async def _load(self) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for text in SCRIPTS.values():
+            pipeline.script_load(text)
+        await pipeline.execute()
+
+    async def _lost(self, calls: list[Call], error: Exception) -> list[Call]:
+        """Begin with a new connection; the calls that may be sent again."""
+        if self.trouble is None:
+            log.warning("Redis at %s cannot be used: %s", self._address.name, _reason(error))
+        self.trouble = f"Redis at {self._address.name} cannot be used: {_reason(error)}."
+        await self._client.connection_pool.disconnect()
+        if not isinstance(error, _NOT_NOW):
+            for call in calls:
+                if not call.repeatable:
+                    call.failed(self._unavailable())
+        return [call for call in calls if not call.answer.done()]
+
+    def _is_back(self) -> None:
+        if self.trouble is not None:
+            log.warning("Redis at %s can be used again", self._address.name)
+        self.trouble = None
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(self.trouble or "Redis does not answer.", retry_after=1)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return text or "it does not answer"
+
+
+def _explained(error: Exception) -> Exception:
+    """What an answer that is an error means to a caller."""
+    if isinstance(error, OutOfMemoryError):
+        return StorageFull(
+            "Redis has used all the memory that it may (maxmemory): nothing can be taken in until "
+            "predictions have ended and expired. Try again later.",
+            retry_after=5,
+        )
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return Unavailable(f"Redis refuses what the broker has to do: {_reason(error)}.")
+    if isinstance(error, ResponseError):
+        log.error("Redis has answered: %s", error)
+    return Internal("The broker has failed; its log says more.")

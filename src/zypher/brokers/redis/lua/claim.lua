@@ -1,0 +1,86 @@
+-- Gives a worker up to `limit` of a model: {beat, ids and records}. If there are none, its node is woken
+-- when some arrive.
+local worker, node, model = ARGV[1], ARGV[2], ARGV[3]
+local limit, wall, time = tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local others_wait, will_wait = ARGV[7] == '1', ARGV[8] == '1'
+
+-- One round of claims: 8 high, 4 normal, 1 low, spread so that none waits for a whole block.
+local ROUND = { 1, 2, 1, 1, 2, 1, 3, 1, 2, 1, 1, 2, 1 }
+local queue, idle = queue_of(model), 'zypher:idle:' .. model
+local turn = tonumber(redis.call('HGET', queue, 'turn') or '0')
+local beat = redis.call('INCR', 'zypher:beat')
+
+-- The stream of a lane is not what it must be: somebody has deleted it. The records know better.
+local function repair(lane)
+  local found = 0
+  for _, id in ipairs(redis.call('ZRANGE', 'zypher:open', 0, -1)) do
+    local status, its, of, place = fields(id, 'status', 'model', 'lane', 'place')
+    if status == 'queued' and its == model and of == lane then
+      redis.call('HDEL', record_of(id), 'stream', 'entry')
+      put_back(id, model, lane, place)
+      found = found + 1
+    end
+  end
+  redis.call('HSET', queue, lane, found)
+end
+
+local function next_lane()
+  for _, lane in ipairs({ LANES[ROUND[turn + 1]], 'high', 'normal', 'low' }) do
+    if tonumber(redis.call('HGET', queue, lane) or '0') > 0 then
+      local id, entry = head(model, lane)
+      if not id then
+        repair(lane)
+        id, entry = head(model, lane)
+      end
+      if id then return lane, id, entry end
+    end
+  end
+end
+
+local function take(lane, id, entry)
+  if entry then
+    read(model, lane, worker, entry)
+  else
+    redis.call('ZREM', lane_of(model, lane) .. ':back', id)
+    local stream, old = fields(id, 'stream', 'entry')
+    if old then
+      redis.call('XCLAIM', lane_of(model, stream), GROUP, worker, 0, old, 'JUSTID')
+    end
+  end
+  count(model, lane, tonumber((fields(id, 'size'))), -1)
+  redis.call('HDEL', record_of(id), 'lane', 'not_before')
+  redis.call('HINCRBY', record_of(id), 'attempt', 1)
+  redis.call('HSET', record_of(id), 'status', 'processing', 'started', wall, 'since', time,
+    'worker', worker, 'node', node)
+  redis.call('ZADD', 'zypher:leases', beat, id)
+  redis.call('ZADD', running_of(model), time, id)
+  set_alarm(id)
+  tell(fields(id, 'watching'), 'news', id)
+  return { id, redis.call('HGETALL', record_of(id)) }
+end
+
+local function some_wait()
+  for _, lane in ipairs(redis.call('HMGET', queue, unpack(LANES))) do
+    if lane and tonumber(lane) > 0 then return true end
+  end
+end
+
+if others_wait then redis.call('SADD', idle, node) end
+local group, company = {}, nil
+while #group < limit do
+  local lane, id, entry = next_lane()
+  if not lane then break end
+  local its = fields(id, 'company')
+  if #group > 0 and (its == false) ~= (company == false) then break end
+  if its then
+    limit = math.min(limit, tonumber(its))
+    if #group >= limit then break end
+  end
+  company = its
+  group[#group + 1] = take(lane, id, entry)
+  turn = (turn + 1) % #ROUND
+end
+redis.call('HSET', queue, 'turn', turn)
+if #group == 0 and will_wait then redis.call('SADD', idle, node) end
+if #group > 0 and some_wait() then ring_for(model) end
+return { beat, group }

@@ -1,0 +1,249 @@
+-- What the scripts share; it goes in front of each of them. Keys and fields: docs/redis.md.
+
+local TERMINAL = { completed = true, failed = true, canceled = true }
+local LANES = { 'high', 'normal', 'low' }
+local GROUP = 'workers' -- the consumer group of every queue
+local BACK = 'given-back' -- the consumer that holds the entries of what waits once more
+local LINGER = 60 -- seconds for which an outcome is held that nobody has taken yet
+
+local function record_of(id) return 'zypher:p:' .. id end
+local function queue_of(model) return 'zypher:q:' .. model end
+local function lane_of(model, lane) return queue_of(model) .. ':' .. lane end
+local function running_of(model) return 'zypher:running:' .. model end
+local function key_of(owner, key) return 'zypher:key:' .. owner .. ':' .. key end
+
+-- A number as text that loses nothing.
+local function text(number) return string.format('%.17g', number) end
+
+local function fields(id, ...) return unpack(redis.call('HMGET', record_of(id), ...)) end
+
+-- The nodes that a field of a record names, each told the same.
+local function tell(nodes, ...)
+  if not nodes then return end
+  local news = cjson.encode({ ... })
+  for node in string.gmatch(nodes, '%S+') do redis.call('PUBLISH', 'zypher:node:' .. node, news) end
+end
+
+-- Adds a node to those that a field names.
+local function enroll(id, field, node)
+  local nodes = fields(id, field)
+  if not nodes then
+    redis.call('HSET', record_of(id), field, node)
+  elseif not string.find(' ' .. nodes .. ' ', ' ' .. node .. ' ', 1, true) then
+    redis.call('HSET', record_of(id), field, nodes .. ' ' .. node)
+  end
+end
+
+-- Takes a node from those that a field names.
+local function dismiss(id, field, node)
+  local nodes, rest = fields(id, field), {}
+  if not nodes then return end
+  for other in string.gmatch(nodes, '%S+') do
+    if other ~= node then rest[#rest + 1] = other end
+  end
+  if #rest == 0 then
+    redis.call('HDEL', record_of(id), field)
+  else
+    redis.call('HSET', record_of(id), field, table.concat(rest, ' '))
+  end
+end
+
+-- Wakes one of those who wait in a set: the first that listens.
+local function ring(set, ...)
+  local node = redis.call('SPOP', set)
+  while node do
+    if redis.call('PUBLISH', 'zypher:node:' .. node, cjson.encode({ ... })) > 0 then return end
+    node = redis.call('SPOP', set)
+  end
+end
+
+local function ring_for(model) ring('zypher:idle:' .. model, 'work', model) end
+local function ring_for_delivery() ring('zypher:idle', 'delivery') end
+
+-- False for what is forgotten, has expired, or was never there.
+local function is_known(id, wall)
+  local status, expires, gone = fields(id, 'status', 'expires', 'gone')
+  return status and not gone and not (expires and tonumber(expires) <= wall)
+end
+
+-- The lanes. What waits is in the stream of its lane, or by its place among those given back.
+
+local function count(model, lane, size, sign)
+  local queue = queue_of(model)
+  redis.call('HINCRBY', queue, 'queued', sign)
+  redis.call('HINCRBY', queue, 'bytes', sign * size)
+  redis.call('HINCRBY', 'zypher:total', 'bytes', sign * size)
+  if lane then redis.call('HINCRBY', queue, lane, sign) end
+end
+
+local function create_group(model, lane, after)
+  redis.call('XGROUP', 'CREATE', lane_of(model, lane), GROUP, after, 'MKSTREAM')
+end
+
+-- It stands in the stream of a lane from now on, as the newest there.
+local function append(id, model, lane, place)
+  local stream = lane_of(model, lane)
+  if redis.call('EXISTS', stream) == 0 then
+    redis.call('HDEL', queue_of(model), lane .. ':read')
+    create_group(model, lane, '0')
+  end
+  local entry = redis.call('XADD', stream, '*', 'id', id)
+  redis.call('HSET', queue_of(model), lane .. ':newest', place)
+  redis.call('HSET', record_of(id), 'lane', lane, 'stream', lane, 'entry', entry)
+end
+
+-- It waits among those given back to a lane, at its old place.
+local function put_back(id, model, lane, place)
+  redis.call('ZADD', lane_of(model, lane) .. ':back', place, id)
+  redis.call('HSET', record_of(id), 'lane', lane)
+  local newest = tonumber(redis.call('HGET', queue_of(model), lane .. ':newest') or '0')
+  if newest < tonumber(place) then redis.call('HSET', queue_of(model), lane .. ':newest', place) end
+end
+
+-- Reads the next entry of a stream in the name of a consumer.
+local function read(model, lane, consumer, entry)
+  local command = { 'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', 1, 'STREAMS',
+    lane_of(model, lane), '>' }
+  local reply = redis.pcall(unpack(command))
+  if reply and reply.err then -- somebody has removed the group
+    create_group(model, lane, redis.call('HGET', queue_of(model), lane .. ':read') or '0')
+    redis.call(unpack(command))
+  end
+  redis.call('HSET', queue_of(model), lane .. ':read', entry)
+end
+
+-- The first in the stream of a lane that no worker was given: id, entry and place. Dead entries
+-- are taken out.
+local function first_in_stream(model, lane)
+  local stream = lane_of(model, lane)
+  while true do
+    local after = redis.call('HGET', queue_of(model), lane .. ':read')
+    local found = redis.call('XRANGE', stream, after and '(' .. after or '-', '+', 'COUNT', 1)[1]
+    if not found then return nil end
+    local entry, id = found[1], found[2][2]
+    local status, at_lane, its, place = fields(id, 'status', 'lane', 'entry', 'place')
+    if status == 'queued' and at_lane == lane and its == entry then
+      return id, entry, tonumber(place)
+    end
+    read(model, lane, BACK, entry)
+    redis.call('XACK', stream, GROUP, entry)
+    redis.call('XDEL', stream, entry)
+  end
+end
+
+-- The first of a lane: id, entry if that is still to be read, and place.
+local function head(model, lane)
+  local back = redis.call('ZRANGE', lane_of(model, lane) .. ':back', 0, 0, 'WITHSCORES')
+  local id, entry, place = first_in_stream(model, lane)
+  if back[1] and (not id or tonumber(back[2]) < place) then
+    return back[1], nil, tonumber(back[2])
+  end
+  return id, entry, place
+end
+
+-- Its entry in a stream is done with. One that no worker was given stays there, and is passed over
+-- when it comes up: to delete it would spoil the group's count of what is left to read.
+local function strike(id, model)
+  local lane, entry = fields(id, 'stream', 'entry')
+  if not entry then return end
+  local stream = lane_of(model, lane)
+  if redis.call('XACK', stream, GROUP, entry) > 0 then redis.call('XDEL', stream, entry) end
+  redis.call('HDEL', record_of(id), 'stream', 'entry')
+end
+
+-- What is queued is not any more.
+local function leave_queue(id)
+  local model, lane, size = fields(id, 'model', 'lane', 'size')
+  count(model, lane, tonumber(size), -1)
+  redis.call('ZREM', 'zypher:alarms', id)
+  if lane then redis.call('ZREM', lane_of(model, lane) .. ':back', id) end
+  redis.call('HDEL', record_of(id), 'lane')
+  strike(id, model)
+end
+
+local function lane_for(id)
+  local waits, priority = fields(id, 'waits', 'priority')
+  return waits and 'high' or LANES[tonumber(priority) + 1]
+end
+
+-- The clocks. Alarms are set by the shared time, which no machine's wall clock can move.
+
+local function set_alarm(id)
+  local status, attempt, since, deadline, queue, run =
+    fields(id, 'status', 'attempt', 'since', 'deadline_at', 'queue_at', 'run_timeout')
+  local at = deadline and tonumber(deadline) or math.huge
+  if queue and attempt == '0' then at = math.min(at, tonumber(queue)) end
+  if run and status == 'processing' then at = math.min(at, tonumber(since) + tonumber(run)) end
+  if at < math.huge then
+    redis.call('ZADD', 'zypher:alarms', text(at), id)
+  else
+    redis.call('ZREM', 'zypher:alarms', id)
+  end
+end
+
+-- Ending and forgetting.
+
+local function post(id, due)
+  local host = fields(id, 'host')
+  redis.call('HSETNX', record_of(id), 'failures', '0')
+  redis.call('HSET', record_of(id), 'undelivered', '1')
+  redis.call('ZADD', 'zypher:outbox:' .. host, text(due), id)
+  local first = redis.call('ZRANGE', 'zypher:outbox:' .. host, 0, 0, 'WITHSCORES')
+  redis.call('ZADD', 'zypher:outbox', first[2], host)
+end
+
+-- A kept prediction has ended: it is held until it expires, and its webhook is called.
+local function retain(id, wall)
+  local expires = text(wall + tonumber((fields(id, 'ttl'))))
+  redis.call('HSET', record_of(id), 'expires', expires)
+  redis.call('ZADD', 'zypher:expiring', expires, id)
+  if fields(id, 'host') then
+    post(id, wall)
+    ring_for_delivery()
+  end
+end
+
+local function forget(id)
+  local watching, owner, key, host, model =
+    fields(id, 'watching', 'owner', 'idempotency_key', 'host', 'model')
+  if not model then return end
+  strike(id, model)
+  redis.call('ZREM', 'zypher:expiring', id)
+  redis.call('ZREM', 'zypher:list', id)
+  redis.call('ZREM', 'zypher:open', id)
+  if key and redis.call('GET', key_of(owner or '', key)) == id then
+    redis.call('DEL', key_of(owner or '', key))
+  end
+  if host then
+    redis.call('ZREM', 'zypher:outbox:' .. host, id)
+    redis.call('ZREM', 'zypher:taken', id)
+  end
+  if watching then -- they are still to be told the end
+    redis.call('HSET', record_of(id), 'gone', 'forgotten')
+    redis.call('EXPIRE', record_of(id), 5)
+    redis.call('EXPIRE', record_of(id) .. ':events', 5)
+  else
+    redis.call('UNLINK', record_of(id), record_of(id) .. ':events')
+  end
+end
+
+-- It has ended. Who waits gets it; what nobody kept is theirs alone.
+local function note_end(id, model, status, wall, time)
+  local kept, waiting = fields(id, 'kept', 'waiting')
+  local queue = queue_of(model)
+  redis.call('HINCRBY', queue, status, 1)
+  redis.call('HINCRBY', queue .. ':rate', math.floor(time), 1)
+  redis.call('ZREM', 'zypher:open', id)
+  redis.call('EXPIRE', record_of(id) .. ':events', LINGER)
+  if kept then
+    retain(id, wall)
+  elseif waiting then
+    redis.call('HSET', record_of(id), 'gone', 'offered')
+    redis.call('EXPIRE', record_of(id), LINGER)
+  else
+    local expires = text(wall + LINGER)
+    redis.call('HSET', record_of(id), 'expires', expires)
+    redis.call('ZADD', 'zypher:expiring', expires, id)
+  end
+  tell(waiting, 'end', id)
+end

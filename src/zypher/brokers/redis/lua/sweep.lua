@@ -1,0 +1,33 @@
+-- What lost news would have told a node: {epoch, beat, shared time, models with work, workers with
+-- withdrawals, ids that have ended or are gone, 1 if a delivery is due}. The node hears of it, too:
+-- so it knows that it hears.
+local node, time, wall = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local models, workers = tonumber(ARGV[4]), tonumber(ARGV[5])
+redis.call('PUBLISH', 'zypher:node:' .. node, '["sweep"]')
+
+local last = redis.call('HGET', 'zypher:clock', 'time')
+if not last or tonumber(last) < time then
+  local now = redis.call('TIME')
+  redis.call('HSET', 'zypher:clock', 'time', text(time), 'at', now[1] .. '.' .. string.format('%06d', now[2]))
+else
+  time = tonumber(last)
+end
+local work, withdrawn, ended = {}, {}, {}
+for i = 6, 5 + models do
+  local high, normal, low = unpack(redis.call('HMGET', queue_of(ARGV[i]), unpack(LANES)))
+  if tonumber(high or '0') + tonumber(normal or '0') + tonumber(low or '0') > 0 then
+    work[#work + 1] = ARGV[i]
+  end
+end
+for i = 6 + models, 5 + models + workers do
+  if redis.call('EXISTS', 'zypher:withdrawn:' .. ARGV[i]) == 1 then
+    withdrawn[#withdrawn + 1] = ARGV[i]
+  end
+end
+for i = 6 + models + workers, #ARGV do
+  local status = fields(ARGV[i], 'status')
+  if not status or TERMINAL[status] then ended[#ended + 1] = ARGV[i] end
+end
+local due = redis.call('ZRANGEBYSCORE', 'zypher:outbox', '-inf', wall, 'LIMIT', 0, 1)
+return { redis.call('GET', 'zypher:epoch') or '', redis.call('INCR', 'zypher:beat'), text(time),
+  work, withdrawn, ended, #due }

@@ -1,0 +1,114 @@
+"""What nodes tell each other over Redis. It may get lost: who waits looks again once a second."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from zypher.brokers.queue import resolve
+from zypher.brokers.redis.link import Link
+from zypher.brokers.refusals import shutting_down
+
+log = logging.getLogger("zypher.redis")
+
+# A node hears itself once a second; when it has heard nothing for so long, it does not hear.
+_SILENCE = 3.0
+
+_PAUSE = 1.0
+
+
+class Hearing:
+    """Hears what is told to a node, and listens again when its connection is lost."""
+
+    def __init__(self, link: Link, node: str, heard: Callable[[Sequence[str]], None]) -> None:
+        self._link = link
+        self._channel = f"zypher:node:{node}"
+        self._heard = heard
+        self._listening: asyncio.Task[None] | None = None
+        self._hears = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._listening = asyncio.create_task(self._listen())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SILENCE):
+                await self._hears.wait()
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._link.listener() as listener:
+                    await self._hear(listener)
+            except (RedisError, OSError) as error:
+                log.debug("not listening: %s", error)
+            await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _hear(self, listener: PubSub) -> None:
+        """Hear until there is silence."""
+        await listener.subscribe(self._channel)
+        await listener.get_message(timeout=_SILENCE)  # that it was subscribed
+        self._hears.set()
+        while message := await listener.get_message(timeout=_SILENCE):
+            self._heard(msgspec.json.decode(message["data"], type=list[str]))
+
+
+class Claimers:
+    """Those at this node who wait for something to claim, by model."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[bool]]] = {}
+
+    @property
+    def models(self) -> list[str]:
+        """The models that somebody waits for."""
+        return [model for model, waiting in self._waiting.items() if waiting]
+
+    def count(self, model: str) -> int:
+        """How many wait for a model."""
+        return len(self._waiting.get(model, ()))
+
+    @contextmanager
+    def one(self, model: str) -> Iterator[asyncio.Future[bool]]:
+        """A future that is resolved by one ring."""
+        bell: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(model, deque())
+        waiting.append(bell)
+        try:
+            yield bell
+        finally:
+            with contextlib.suppress(ValueError):
+                waiting.remove(bell)
+
+    def ring(self, model: str) -> bool:
+        """Wake one; False if nobody waits."""
+        waiting = self._waiting.get(model)
+        while waiting:
+            if resolve(waiting.popleft(), True):
+                return True
+        return False
+
+    def close(self) -> None:
+        """Nothing will arrive any more."""
+        for waiting in self._waiting.values():
+            for bell in waiting:
+                if not bell.done():
+                    bell.set_exception(shutting_down())
+                    bell.exception()
+
+
+def was_rung(bell: asyncio.Future[bool]) -> bool:
+    """True for a bell that has rung."""
+    return bell.done() and not bell.cancelled() and bell.exception() is None

@@ -1,0 +1,116 @@
+"""One of the nodes that share a Redis: how it asks, what time it is, and how records move."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from zypher.brokers.base import Broker, Limits
+from zypher.brokers.redis.address import parse
+from zypher.brokers.redis.leases import Beats
+from zypher.brokers.redis.link import Link
+from zypher.brokers.redis.records import changes, from_hash
+from zypher.brokers.refusals import shutting_down
+from zypher.clock import Clock
+from zypher.prediction import Prediction, Status
+
+
+class Move(NamedTuple):
+    """A decided change of a record, made if the record is still as it was before.
+
+    `insists`: a run is ended by others than its worker, who insist that it stops, or do not.
+    `only_unkept`: not if somebody has kept it or waits for it. `tally` is counted for its model,
+    and `ran` are the seconds that its run took.
+    """
+
+    before: Prediction
+    after: Prediction
+    insists: bool | None = None
+    only_unkept: bool = False
+    tally: str = ""
+    ran: float | None = None
+
+
+class Node(Broker):
+    """What all verbs of the redis broker are made of."""
+
+    def __init__(self, url: str, limits: Limits, clock: Clock) -> None:
+        self._address = parse(url)
+        self._link = Link(self._address)
+        self._limits = limits
+        self._clock = clock
+        self._beats = Beats(limits.lease)
+        # Told apart from all others, by those who tell it something.
+        self._name = uuid4().hex[:12]
+        self._moves = count()
+        # The time that all nodes share is so far ahead of this one's steady clock.
+        self._ahead = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise shutting_down()
+
+    @property
+    def _time(self) -> float:
+        """The time that all nodes share. It advances like a steady clock, in seconds."""
+        return self._clock.steady() + self._ahead
+
+    async def _run(self, script: str, *arguments: Any) -> Any:
+        """What a script answers."""
+        self._require_open()
+        return await self._link.run(script, *arguments)
+
+    def _begin(self, task: Any) -> None:
+        """Do something that nobody waits for."""
+        begun = asyncio.create_task(task)
+        self._tasks.add(begun)
+        begun.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # Redis is away; what this was for is found out otherwise
+
+    def _note_beat(self, beat: int) -> None:
+        self._beats.note(self._clock.steady(), beat)
+
+    async def _read(self, id: str, *, any: bool = False) -> Prediction | None:
+        """A record; with `any` also one that has expired or is forgotten, if it is still there."""
+        hash = await self._run("read", id, self._clock.wall(), flag(any))
+        return hash and from_hash(id, hash)
+
+    async def _move(self, moves: Sequence[Move]) -> list[bool]:
+        """Make moves; False for those whose record is not as it was."""
+        if not moves:
+            return []
+        arguments: list[Any] = [self._clock.wall(), self._time, f"{self._name}:{next(self._moves)}"]
+        for move in moves:
+            arguments += self._arguments(move)
+        return [answer == b"done" for answer in await self._run("move", *arguments)]
+
+    def _arguments(self, move: Move) -> list[Any]:
+        before, after = move.before, move.after
+        insists = "" if move.insists is None else flag(move.insists)
+        ran = "" if move.ran is None else max(0.0, move.ran)
+        changed = changes(before, after)
+        return [
+            *(before.id, before.attempt, before.status.value),
+            *(insists, flag(move.only_unkept), move.tally, ran, self._pause_ends(after)),
+            len(changed),
+            *(part for change in changed for part in change),
+        ]
+
+    def _pause_ends(self, record: Prediction) -> float | str:
+        """When one that is to be tried again may be; nothing if that is now."""
+        if record.status is not Status.QUEUED or record.not_before is None:
+            return ""
+        pause = record.not_before - self._clock.wall()
+        return self._time + pause if pause > 0 else ""
+
+
+def flag(value: bool) -> str:
+    """A truth for a script."""
+    return "1" if value else "0"

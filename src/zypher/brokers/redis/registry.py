@@ -1,0 +1,99 @@
+"""What servers and workers on all machines tell of themselves, and how the queues stand."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from zypher.brokers.base import Limits, ModelInfo, ModelStats, WorkerInfo
+from zypher.brokers.redis.node import Node
+from zypher.clock import Clock
+from zypher.prediction import Status
+
+_MINUTE = 60
+
+
+class Registry(Node):
+    """The part of the redis broker that knows models and workers."""
+
+    def __init__(self, url: str, limits: Limits, clock: Clock) -> None:
+        super().__init__(url, limits, clock)
+        # What was registered here, should Redis lose it.
+        self._models: dict[str, ModelInfo] = {}
+        self._workers: dict[str, WorkerInfo] = {}
+
+    async def register_model(self, model: ModelInfo) -> None:
+        self._models[model.name] = model
+        await self._run("register", model.name, msgspec.json.encode(model))
+
+    async def models(self) -> dict[str, ModelInfo]:
+        self._require_open()
+        names, models = await asyncio.gather(
+            self._link.do("ZRANGE", "zypher:models:order", 0, -1),
+            self._link.do("HGETALL", "zypher:models"),
+        )
+        known = [name for name in names if name in models]
+        return {name.decode(): msgspec.json.decode(models[name], type=ModelInfo) for name in known}
+
+    async def register_worker(self, worker: WorkerInfo) -> None:
+        self._workers[worker.id] = worker
+        await self._run("greet", worker.id, msgspec.json.encode(worker))
+
+    async def forget_worker(self, id: str) -> None:
+        self._workers.pop(id, None)
+        await self._run("bury", id)
+
+    async def workers(self) -> dict[str, WorkerInfo]:
+        self._require_open()
+        workers = await self._link.do("HGETALL", "zypher:workers")
+        return {
+            id.decode(): msgspec.json.decode(worker, type=WorkerInfo)
+            for id, worker in workers.items()
+        }
+
+    async def stats(self) -> dict[str, ModelStats]:
+        time = self._time
+        return {
+            model.decode(): _stats(time, dict_of(queue), rest)
+            for model, queue, rest in await self._run("stats", time)
+        }
+
+    async def _register_again(self) -> None:
+        for model in self._models.values():
+            await self.register_model(model)
+        for worker in self._workers.values():
+            await self.register_worker(worker)
+
+
+def dict_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Names and values that follow each other, as a dict."""
+    pairs = iter(flat)
+    return dict(zip(pairs, pairs, strict=True))
+
+
+def _stats(time: float, queue: dict[bytes, bytes], numbers: Sequence[Any]) -> ModelStats:
+    ended, running, waits_since, runs_since = numbers
+
+    def count(name: str) -> int:
+        return int(queue.get(name.encode(), 0))
+
+    def age(since: bytes) -> float:
+        return max(0.0, time - float(since)) if since else 0.0
+
+    service_time = queue.get(b"service_time")
+    return ModelStats(
+        queued=count("queued"),
+        queued_bytes=count("bytes"),
+        waiting=(count("high"), count("normal"), count("low")),
+        processing=running,
+        oldest_queued_age=age(waits_since),
+        oldest_processing_age=age(runs_since),
+        service_time=None if service_time is None else float(service_time),
+        completed=count(Status.COMPLETED),
+        failed=count(Status.FAILED),
+        canceled=count(Status.CANCELED),
+        retried=count("retried"),
+        crashes=count("crashes"),
+        rate=ended / _MINUTE,
+    )

@@ -1,0 +1,238 @@
+"""Runs: how workers claim, what becomes of their claims, and what ends those that are late."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+
+from zypher.brokers.base import Event, Limits, Withdrawal
+from zypher.brokers.decisions import LOST
+from zypher.brokers.redis.news import Claimers, was_rung
+from zypher.brokers.redis.node import Move, flag
+from zypher.brokers.redis.outbox import Outbox
+from zypher.brokers.redis.records import from_hash
+from zypher.brokers.redis.registry import dict_of
+from zypher.clock import Clock
+from zypher.errors import StorageFull, Unavailable
+from zypher.prediction import Claim, Outcome, Prediction, Status
+
+
+class Run(NamedTuple):
+    """A prediction that was claimed here, and the shared time at which it was."""
+
+    record: Prediction
+    since: float
+
+
+class Runs(Outbox):
+    """The part of the redis broker that workers use."""
+
+    def __init__(self, url: str, limits: Limits, clock: Clock) -> None:
+        super().__init__(url, limits, clock)
+        self._runs: dict[Claim, Run] = {}
+        self._published: Counter[Claim] = Counter()
+        self._claimers = Claimers()
+        self._withdrawals: dict[str, asyncio.Event] = {}
+        # Workers that may hold what they do not know of: the answer to a claim was lost.
+        self._doubtful: set[str] = set()
+
+    async def claim(
+        self, worker: str, model: str, *, limit: int, timeout: float
+    ) -> Sequence[Prediction]:
+        self._require_open()
+        deadline = asyncio.get_running_loop().time() + timeout
+        await self._give_back_unknown(worker)
+        while True:
+            with self._claimers.one(model) as bell:  # before asking: it may ring meanwhile
+                heard = False
+                try:
+                    claimed = await self._claim(worker, model, limit, deadline)
+                    heard = not claimed and await _rings(bell, deadline)
+                finally:
+                    if not heard and was_rung(bell):
+                        self._ring(model)  # somebody else has to answer
+            if not heard:
+                return claimed
+
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
+        asked = dict.fromkeys(claims)
+        parts = (part for claim in asked for part in claim)
+        beat, is_known, holds = await self._run("renew", worker, *parts)
+        self._note_beat(beat)
+        if not is_known and worker in self._workers:
+            await self.register_worker(self._workers[worker])
+        lost = {claim for claim, held in zip(asked, holds, strict=True) if not held}
+        self._forget_runs(lost)
+        return lost
+
+    async def withdrawn(self, worker: str, *, timeout: float) -> Sequence[Withdrawal]:
+        deadline = asyncio.get_running_loop().time() + timeout
+        news = self._withdrawals.setdefault(worker, asyncio.Event())
+        while True:
+            news.clear()
+            untold = await self._run("withdrawn", worker)
+            if untold or not await _happens(news, deadline):
+                return [_withdrawal(told) for told in untold]
+
+    async def publish(self, events: Sequence[tuple[Claim, Event]]) -> None:
+        parts: list[Any] = []
+        for claim, event in events:
+            self._published[claim] += 1
+            parts += (*claim, self._published[claim], event.type, event.data)
+        with suppress(StorageFull):  # a run goes on without its events, but not without its end
+            await self._run("publish", *parts)
+
+    async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
+        wall = self._clock.wall()
+        runs = await self._running([claim for claim, _ in ended])
+        moves = [
+            self._finished(runs[claim], outcome, wall) for claim, outcome in ended if claim in runs
+        ]
+        made = dict(
+            zip((move.before.claim for move in moves), await self._move(moves), strict=True)
+        )
+        self._forget_runs(runs)
+        return {claim for claim, _ in ended if not made.get(claim)}
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        runs = await self._running(claims)
+        await self._move([Move(run.record, run.record.released()) for run in runs.values()])
+        self._forget_runs(runs)
+
+    async def crash(self, claims: Sequence[Claim], ending: str, *, log: Sequence[str] = ()) -> None:
+        runs = await self._running(claims)
+        records = [run.record for run in runs.values()]
+        await self._move([self._crashed(r, ending, len(claims), log) for r in records])
+        self._forget_runs(runs)
+
+    # Upkeep.
+
+    async def reclaim(self) -> int:
+        expired = self._beats.expired(self._clock.steady())
+        beat, workers, late = await self._run("late", "" if expired is None else expired)
+        self._note_beat(beat)
+        records = _records(late)
+        made = await self._move([self._crashed(record, LOST, 1) for record in records])
+        for worker in workers:
+            await self._run("bury", worker)
+        return sum(made)
+
+    async def enforce_clocks(self) -> int:
+        wall = self._clock.wall()
+        lined_up, late, delivery_is_due = await self._run("due", self._time, wall)
+        if delivery_is_due:
+            self._delivery_news.set()
+        made = await self._move([_timed_out(record, wall) for record in _records(late)])
+        return int(lined_up) + sum(made)
+
+    # What the verbs are made of.
+
+    async def _claim(
+        self, worker: str, model: str, limit: int, deadline: float
+    ) -> Sequence[Prediction]:
+        """What can be claimed now. If there is nothing, a bell rings for what comes."""
+        time = self._time
+        will_wait = asyncio.get_running_loop().time() < deadline
+        others_wait = self._claimers.count(model) > 1
+        arguments = (worker, self._name, model, limit, self._clock.wall(), time)
+        flags = flag(others_wait), flag(will_wait)
+        give_back = partial(self._give_back, time)
+        try:
+            answer = await self._link.run_once("claim", *arguments, *flags, orphaned=give_back)
+        except Unavailable:
+            self._doubtful.add(worker)
+            raise
+        return self._taken(time, answer)
+
+    def _taken(self, time: float, answer: Any) -> Sequence[Prediction]:
+        beat, found = answer
+        self._note_beat(beat)
+        claimed = [from_hash(id.decode(), hash) for id, hash in found]
+        self._runs |= {record.claim: Run(record, time) for record in claimed}
+        return claimed
+
+    def _give_back(self, time: float, answer: Any) -> None:
+        """Nobody takes what was claimed."""
+        self._begin(self.release([record.claim for record in self._taken(time, answer)]))
+
+    async def _give_back_unknown(self, worker: str) -> None:
+        """Release what Redis gave to a worker that never heard of it."""
+        if worker in self._doubtful:
+            held = await self._run("held", worker)
+            claims = [Claim(id.decode(), int(attempt)) for id, attempt in held]
+            await self.release([claim for claim in claims if claim not in self._runs])
+            self._doubtful.discard(worker)
+
+    def _ring(self, model: str) -> None:
+        """There is work for somebody who waits for it, here or elsewhere."""
+        if not self._claimers.ring(model) and not self._closed:
+            self._link.run("ring", model)
+
+    async def _running(self, claims: Sequence[Claim]) -> dict[Claim, Run]:
+        """The runs that these claims are, as far as they are still known."""
+        runs = {claim: self._runs[claim] for claim in claims if claim in self._runs}
+        others = [claim for claim in claims if claim not in runs]
+        wall, only_known = self._clock.wall(), flag(False)
+        reads = (self._run("read", claim.id, wall, only_known) for claim in others)
+        for claim, hash in zip(others, await asyncio.gather(*reads), strict=True):
+            record = hash and from_hash(claim.id, hash)
+            if record and record.status is Status.PROCESSING and record.claim == claim:
+                runs[claim] = Run(record, float(dict_of(hash)[b"since"]))
+        return runs
+
+    def _forget_runs(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            self._runs.pop(claim, None)
+            self._published.pop(claim, None)
+
+    def _finished(self, run: Run, outcome: Outcome, wall: float) -> Move:
+        after = run.record.finished_with(outcome, wall)
+        tally = "" if after.status.terminal else "retried"
+        return Move(run.record, after, tally=tally, ran=self._time - run.since)
+
+    def _crashed(
+        self, record: Prediction, ending: str, company: int, log: Sequence[str] = ()
+    ) -> Move:
+        most = self._limits.max_crashes
+        after = record.crashed(
+            self._clock.wall(), ending, company=company, max_crashes=most, log=log
+        )
+        return Move(record, after, tally="crashes")
+
+
+async def _rings(bell: asyncio.Future[bool], deadline: float) -> bool:
+    """Wait for a bell; False if the loop's time `deadline` comes first."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await bell
+    except TimeoutError:
+        return False
+
+
+async def _happens(event: asyncio.Event, deadline: float) -> bool:
+    """Wait for an event; False if the loop's time `deadline` comes first."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
+def _records(flat: Sequence[Any]) -> list[Prediction]:
+    """The records of ids and hashes that follow each other."""
+    pairs = iter(flat)
+    return [from_hash(id.decode(), hash) for id, hash in zip(pairs, pairs, strict=True)]
+
+
+def _timed_out(record: Prediction, wall: float) -> Move:
+    insists = True if record.status is Status.PROCESSING else None
+    return Move(record, record.timed_out(wall), insists=insists)
+
+
+def _withdrawal(told: bytes) -> Withdrawal:
+    id, attempt, insists = msgspec.json.decode(told, type=tuple[str, str, str])
+    return Withdrawal(Claim(id, int(attempt)), insists == "1")

@@ -1,0 +1,33 @@
+"""The redis broker keeps the contract, on Redis and on Valkey."""
+
+import pytest
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.redis_servers import RedisServer
+from zypher.brokers import Broker, Limits
+from zypher.brokers.redis import RedisBroker
+from zypher.testing import BrokerContract, BrokerMachine, ManualClock
+
+
+class TestRedisBroker(BrokerContract):
+    """All that the contract says."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, redis_server: RedisServer) -> None:
+        self.url = redis_server.url
+
+    async def open(self, limits: Limits, clock: ManualClock) -> Broker:
+        return RedisBroker(self.url, limits, clock)
+
+
+def test_whatever_is_done_to_it_the_redis_broker_does_what_the_contract_says(
+    redis_server: RedisServer,
+) -> None:
+    class RedisMachine(BrokerMachine):
+        """All that can be done to it, in any order, from an empty server on."""
+
+        async def open(self, limits: Limits, clock: ManualClock) -> Broker:
+            redis_server.call("FLUSHALL")
+            return RedisBroker(redis_server.url, limits, clock)
+
+    run_state_machine_as_test(RedisMachine)

@@ -1,0 +1,116 @@
+"""The rig of these tests: a Redis, a server without replicas, and workers."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from tests.faults.history import Run
+from tests.faults.rig import Rig
+from tests.harness import PATIENCE, WorkerProcess
+from tests.redis_servers import ALWAYS, RedisServer
+
+# The shortest lease that one can set: what a dead worker ran is missed after so many seconds.
+LEASE = 1.0
+
+# How long to wait before looking again at what the models have written down.
+_PAUSE = 0.01
+
+
+class Cluster(Rig):
+    """A server of one model, whose runs are the affair of `workers` other processes.
+
+    `arguments` are those of all of them. Server and workers reach Redis by `broker`, and the
+    workers by `workers_broker` if they have a way of their own.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        broker: str,
+        *arguments: str,
+        model: str = "work",
+        workers: int = 2,
+        workers_broker: str | None = None,
+    ) -> None:
+        self._common = ("--lease", f"{LEASE:g}", "--max-crashes", "100", *arguments)
+        super().__init__(directory, model, "--replicas", "0", "--broker", broker, *self._common)
+        self._workers_broker = workers_broker or broker
+        self._size = workers
+        self.workers: list[WorkerProcess] = []
+
+    async def __aenter__(self) -> Self:
+        # Workers first: a server without any knows no models yet.
+        await asyncio.gather(*(self.start_worker() for _ in range(self._size)))
+        return await super().__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(kind, error, traceback)
+        for worker in self.workers:
+            await asyncio.to_thread(worker.kill)
+
+    # The workers.
+
+    async def start_worker(self) -> WorkerProcess:
+        """Start one more worker, and wait until it is ready."""
+        model, *_ = self.arguments
+        arguments = (model, "--broker", self._workers_broker, *self._common)
+        worker = WorkerProcess(*arguments, cwd=self.directory)
+        self.workers.append(worker)
+        await asyncio.to_thread(worker.wait_ready)
+        return worker
+
+    async def kill_worker(self, worker: WorkerProcess) -> None:
+        """kill -9 a worker; its replicas die with it."""
+        self.workers.remove(worker)
+        await asyncio.to_thread(worker.kill)
+        # Not before: what begins until then is hit as well.
+        self.history.note("a worker is killed", worker.process.pid)
+
+    async def stop_worker(self, worker: WorkerProcess) -> int:
+        """Ask a worker to stop; its exit code."""
+        self.workers.remove(worker)
+        self.history.note("a worker is asked to stop", worker.process.pid)
+        code = await asyncio.to_thread(worker.stop)
+        await asyncio.to_thread(worker.kill)
+        return code
+
+    async def busy_worker(self) -> WorkerProcess:
+        """One of the workers, as soon as it runs something."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                busy = {run.server for run in self.runs() if run.ended is None}
+                for worker in self.workers:
+                    if worker.process.pid in busy:
+                        return worker
+                await asyncio.sleep(_PAUSE)
+
+    def runs_of(self, worker: WorkerProcess) -> list[Run]:
+        """What this worker has run or runs."""
+        return [run for run in self.runs() if run.server == worker.process.pid]
+
+    # Everything.
+
+    def processes(self) -> list[psutil.Process]:
+        """The server, the workers and their replicas, as the system knows them."""
+        parents = [psutil.Process(p.process.pid) for p in (self.running, *self.workers)]
+        return [*parents, *(child for parent in parents for child in parent.children())]
+
+    def lines(self) -> Sequence[str]:
+        """All that the server and the workers have logged."""
+        return [line for process in (self.running, *self.workers) for line in process.lines]
+
+
+def durable_redis(directory: Path) -> RedisServer:
+    """A Redis that has on the disk what it has confirmed."""
+    place = directory / "redis"
+    place.mkdir()
+    return RedisServer(place, *ALWAYS)

@@ -1,0 +1,143 @@
+"""Workers that are killed, that stand still for a while, and that are asked to stop."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import httpx2
+import psutil
+
+from tests.faults import invariants
+from tests.faults.history import Run
+from tests.faults.redis.cluster import LEASE, Cluster, durable_redis
+from tests.faults.report import Report, Size
+from tests.harness import PATIENCE, WorkerProcess
+
+# What a dead worker ran is running again after so many seconds: its lease has to run out, and
+# somebody has to look.
+_TAKEN_OVER = 1.5 * LEASE + 1
+_PAUSE = 0.02
+
+
+async def killed_workers(size: Size, directory: Path) -> Report:
+    """kill -9 of a worker while it runs something, again and again."""
+    with durable_redis(directory) as redis:
+        async with Cluster(directory, redis.url) as cluster:
+            async with cluster.load(seconds=0.05) as load:
+                for _ in range(size.of(3, 20)):
+                    await load.accepts(random.randint(20, 60))
+                    await cluster.kill_worker(await cluster.busy_worker())
+                    await cluster.start_worker()
+            cluster.history.runs = cluster.runs()
+            cluster.history.recoveries += _takeovers(cluster)
+            late = [seconds for seconds in cluster.history.recoveries if seconds > _TAKEN_OVER]
+            return await cluster.report(
+                "kill -9 of workers",
+                *(f"What a killed worker ran was taken over after {s:.1f} s." for s in late),
+                *invariants.failed(cluster.history),
+            )
+
+
+def _takeovers(cluster: Cluster) -> Iterator[float]:
+    """How soon each run that died with its worker was running again."""
+    deaths = {fault.pid: fault.at for fault in cluster.history.faults}
+    runs = sorted(cluster.history.runs, key=lambda run: (run.token, run.started))
+    for run, again in pairwise(runs):
+        death = deaths.get(run.server)
+        if death and run.token == again.token and run.started <= death <= again.started:
+            yield again.started - death
+
+
+async def frozen_workers(size: Size, directory: Path) -> Report:
+    """A machine stands still for two leases, and comes back with what it had finished then."""
+    with durable_redis(directory) as redis:
+        async with Cluster(directory, redis.url) as cluster:
+            wrong: list[str] = []
+            stale = 0
+            for _ in range(size.of(1, 10)):
+                async with cluster.load(seconds=LEASE) as load:
+                    await load.accepts(8)
+                    frozen = await cluster.busy_worker()
+                    held = await _freeze(cluster, frozen)
+                    await asyncio.gather(*(_taken_over(cluster, run) for run in held))
+                    stale += await _thaw(cluster, frozen, held)
+                wrong += await _uncounted(cluster, stale)
+            return await cluster.report(
+                "a worker stands still",
+                *wrong,
+                *invariants.failed(cluster.history),
+                remarks=[f"{stale} outcomes came too late, and were refused"],
+            )
+
+
+async def _freeze(cluster: Cluster, worker: WorkerProcess) -> list[Run]:
+    """Have a worker and its replicas stand still; what they ran."""
+    for process in _with_replicas(worker):
+        process.suspend()
+    cluster.history.note("a worker stands still", worker.process.pid)
+    return [run for run in cluster.runs_of(worker) if run.ended is None]
+
+
+async def _taken_over(cluster: Cluster, run: Run) -> None:
+    """Wait until another worker has finished what this run began."""
+    async with asyncio.timeout(PATIENCE):
+        while not any(
+            other.token == run.token and other.pid != run.pid and other.ended is not None
+            for other in cluster.runs()
+        ):
+            await asyncio.sleep(_PAUSE)
+
+
+async def _thaw(cluster: Cluster, worker: WorkerProcess, held: list[Run]) -> int:
+    """Have it go on, once its replicas have ended what they ran; how many outcomes that makes."""
+    *replicas, itself = reversed(_with_replicas(worker))
+    for process in replicas:
+        process.resume()
+    async with asyncio.timeout(PATIENCE):
+        while any(run.ended is None for run in cluster.runs_of(worker)):
+            await asyncio.sleep(_PAUSE)
+    itself.resume()
+    return len(held)
+
+
+def _with_replicas(worker: WorkerProcess) -> list[psutil.Process]:
+    return [psutil.Process(worker.process.pid), *worker.replicas()]
+
+
+async def _uncounted(cluster: Cluster, stale: int) -> list[str]:
+    """What is wrong with the count of the outcomes that came too late, once it has been told."""
+    async with httpx2.AsyncClient(base_url=cluster.url, timeout=PATIENCE) as client:
+        for _ in range(int(PATIENCE / LEASE)):
+            workers = (await client.get("/stats")).json()["workers"]
+            counted = sum(worker["stale_outcomes"] for worker in workers)
+            if counted >= stale:
+                break
+            await asyncio.sleep(LEASE / 3)
+    return [] if counted == stale else [f"{stale} outcomes came too late, {counted} were counted."]
+
+
+async def rolling_restarts(size: Size, directory: Path) -> Report:
+    """SIGTERM of one worker after the other, and of the server, under load."""
+    grace = ("--grace", "2")
+    with durable_redis(directory) as redis:
+        async with Cluster(directory, redis.url, *grace) as cluster:
+            codes = []
+            async with cluster.load() as load:
+                for _ in range(size.of(1, 10)):
+                    for worker in list(cluster.workers):
+                        await load.accepts(20)
+                        await cluster.start_worker()
+                        codes.append(await cluster.stop_worker(worker))
+                    await load.accepts(20)
+                    codes.append(await cluster.stop())
+                    await cluster.start()
+            cluster.history.runs = cluster.runs()
+            again = invariants.run_again(cluster.history)
+            return await cluster.report(
+                "SIGTERM of workers and the server",
+                *invariants.failed(cluster.history),
+                *(f"A stopped process ended with exit code {code}." for code in codes if code),
+                *(f"{token} ran again, although it was shorter than grace." for token in again),
+            )
