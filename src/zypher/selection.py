@@ -20,7 +20,7 @@ def with_models(settings: Settings, arguments: Sequence[str]) -> Settings:
     Raises `ConfigurationError`.
     """
     if not settings.replicas:
-        return _without_models(settings, arguments)
+        return _without_models(settings)
     if not arguments and not settings.models:
         arguments = ["mock"]
     models: dict[str, ModelSettings] = {}
@@ -34,17 +34,12 @@ def with_models(settings: Settings, arguments: Sequence[str]) -> Settings:
     return settings.model_copy(update={"models": models})
 
 
-def _without_models(settings: Settings, arguments: Sequence[str]) -> Settings:
-    """The settings of a server that runs nothing itself."""
+def _without_models(settings: Settings) -> Settings:
+    """The settings of a server that runs nothing itself: it serves what workers have registered."""
     if not is_shared(settings.broker):
         raise ConfigurationError(
             "With replicas 0 nobody would run a model: that needs workers elsewhere and a broker "
             "which they share, as in --broker redis://HOST."
-        )
-    if arguments:
-        raise ConfigurationError(
-            "With replicas 0 no model is started here, so name none: what `zypher worker` runs "
-            "elsewhere is served."
         )
     return settings.model_copy(update={"models": {}})
 

@@ -14,7 +14,7 @@ from zypher.server.state import Phase, ServerState
 _LANES = [priority.name.lower() for priority in Priority]
 
 # How long the broker has to answer, in seconds: a probe that gives up has learned nothing.
-_PATIENCE = 0.7
+_PATIENCE = 0.5
 
 
 class Jobs(msgspec.Struct, frozen=True):
