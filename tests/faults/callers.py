@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import httpx2
 
-from tests.harness import PATIENCE
+from tests.faults.clients import client_of
 
 # How long a client waits before it calls again when its call failed.
 _PAUSE = 0.02
@@ -40,9 +40,7 @@ class Callers:
     def __init__(self, url: str, work: Callable[[str], Any], *, clients: int) -> None:
         self.calls: list[Call] = []
         self._work = work
-        self._client = httpx2.AsyncClient(
-            base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
-        )
+        self._client = client_of(url)
         self._clients = clients
         self._going_on = True
         self._tasks: list[asyncio.Task[None]] = []

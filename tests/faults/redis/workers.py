@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import httpx2
 import psutil
 
 from tests.faults import invariants
+from tests.faults.clients import client_of
 from tests.faults.history import Run
 from tests.faults.redis.cluster import LEASE, Cluster, durable_redis
 from tests.faults.report import Report, Size
@@ -108,7 +108,7 @@ def _with_replicas(worker: WorkerProcess) -> list[psutil.Process]:
 
 async def _uncounted(cluster: Cluster, stale: int) -> list[str]:
     """What is wrong with the count of the outcomes that came too late, once it has been told."""
-    async with httpx2.AsyncClient(base_url=cluster.url, timeout=PATIENCE) as client:
+    async with client_of(cluster.url) as client:
         for _ in range(int(PATIENCE / LEASE)):
             workers = (await client.get("/stats")).json()["workers"]
             counted = sum(worker["stale_outcomes"] for worker in workers)
