@@ -101,11 +101,11 @@ class Rig:
         """The input of a run."""
         return {"log": str(self.log), "token": token, **more}
 
-    def load(self, *, seconds: float = 0.02, clients: int = 8) -> Load:
+    def load(self, *, seconds: float = 0.02, clients: int = 8, pause: float = 0.0) -> Load:
         """Clients that submit runs of so many seconds."""
         work = functools.partial(self.work, seconds=seconds)
         patience = PATIENCE + seconds
-        return Load(self.url, self.history, work, clients=clients, patience=patience)
+        return Load(self.url, self.history, work, clients=clients, pause=pause, patience=patience)
 
     def runs(self) -> list[Run]:
         """What the models have written down so far."""

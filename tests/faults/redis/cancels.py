@@ -11,6 +11,6 @@ from tests.faults.report import Report, Size
 async def cancels(size: Size, directory: Path) -> Report:
     """Cancels that race the end, and cancels of runs that hear of it and of such that do not."""
     with durable_redis(directory) as redis:
-        async with Cluster(directory, redis.url, *ARGUMENTS, workers=1) as cluster:
+        async with Cluster(directory, redis.url, *ARGUMENTS) as cluster:
             found = await cancel_everything(cluster, size)
             return replace(found, fault="cancels at every moment, over Redis")

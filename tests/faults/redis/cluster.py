@@ -9,6 +9,7 @@ from typing import Self
 import psutil
 
 from tests.faults.history import Run
+from tests.faults.load import Load
 from tests.faults.rig import Rig
 from tests.harness import PATIENCE, WorkerProcess
 from tests.redis_servers import ALWAYS, RedisServer
@@ -33,10 +34,11 @@ class Cluster(Rig):
         broker: str,
         *arguments: str,
         model: str = "work",
-        workers: int = 2,
+        lease: float = LEASE,
+        workers: int = 1,
         workers_broker: str | None = None,
     ) -> None:
-        self._common = ("--lease", f"{LEASE:g}", "--max-crashes", "100", *arguments)
+        self._common = ("--lease", f"{lease:g}", "--max-crashes", "100", *arguments)
         super().__init__(directory, model, "--replicas", "0", "--broker", broker, *self._common)
         self._workers_broker = workers_broker or broker
         self._size = workers
@@ -98,6 +100,10 @@ class Cluster(Rig):
         return [run for run in self.runs() if run.server == worker.process.pid]
 
     # Everything.
+
+    def load(self, *, seconds: float = 0.05, clients: int = 4, pause: float = 0.05) -> Load:
+        """Clients that leave the processes of the cluster some of the machine."""
+        return super().load(seconds=seconds, clients=clients, pause=pause)
 
     def processes(self) -> list[psutil.Process]:
         """The server, the workers and their replicas, as the system knows them."""
