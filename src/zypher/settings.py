@@ -111,7 +111,8 @@ class Settings(BaseSettings):
     broker: str = Field(
         "sqlite:///zypher.db",
         description="Where predictions wait and are recorded: sqlite:///FILE (four slashes: an "
-        "absolute path), or memory:, which forgets all at its end.",
+        "absolute path); redis://HOST:6379/0, for many machines; or memory:, which forgets all at "
+        "its end.",
     )
     on_corrupt: Literal["degrade", "salvage"] = Field(
         "degrade",
@@ -128,7 +129,9 @@ class Settings(BaseSettings):
     root_path: str = Field(
         "", pattern=r"^(/[!-~]*[^/])?$", description="The path prefix that a proxy strips."
     )
-    replicas: Count = Field(1, description="Processes per model.")
+    replicas: Annotated[int, Field(ge=0)] = Field(
+        1, description="Processes per model; 0, with Redis: all models run in workers elsewhere."
+    )
     concurrency: Count | None = Field(
         None,
         description="Runs that one replica has in flight at once. "
@@ -159,8 +162,10 @@ class Settings(BaseSettings):
     max_queued: Count = Field(
         10_000, description="Waiting predictions per model; a tenth is for callers who wait."
     )
-    max_queued_bytes: Size = Field(
-        1_000_000_000, description="Bytes of waiting input, all models together."
+    max_queued_bytes: Size | None = Field(
+        None,
+        description="Bytes of waiting input, all models together. "
+        "Default: 1000000000, with Redis 256000000.",
     )
     max_body_size: Size = Field(16_000_000, description="The largest request body, in bytes.")
     max_result_size: Size = Field(64_000_000, description="The largest result, in bytes.")

@@ -127,7 +127,7 @@ class Predictions:
         if news is None:
             raise NotFound(_FORGOTTEN)
         return EventStream(
-            follow(self._broker, news, Seen()),
+            follow(self._state, news, Seen()),
             delivered=partial(self._forget, prediction),
             hung_up=partial(self._broker.abandon, prediction.id),
             headers={"X-Prediction-Id": prediction.id},

@@ -76,7 +76,7 @@ class Resource:
             raise NotFound(UNKNOWN)
         if has_seen_the_end(seen, news.record):
             return Response(status_code=204)
-        return EventStream(follow(self._broker, news, seen))
+        return EventStream(follow(self._state, news, seen))
 
     async def cancel(self, request: Request) -> Response:
         """End a prediction that has not ended yet; one that runs is stopped."""
