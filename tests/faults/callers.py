@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx2
@@ -49,12 +48,7 @@ class Callers:
         self._tasks = [asyncio.create_task(self._go_on()) for _ in range(self._clients)]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._going_on = False
         await asyncio.gather(*self._tasks)
         await self._client.aclose()

@@ -26,7 +26,7 @@ async def overload(size: Size, directory: Path) -> Report:
     with durable_redis(directory) as redis:
         async with Cluster(directory, redis.url, *limits) as cluster:
             wrong: list[str] = []
-            async with cluster.load(seconds=0.1, clients=size.of(50, 500)) as load:
+            async with cluster.load(seconds=0.5, clients=size.of(20, 500), pause=0) as load:
                 await load.accepts(2 * _MOST)
                 for _ in range(size.of(5, 100)):
                     await load.accepts(10)
