@@ -24,7 +24,9 @@ _FOR_EVER = 60.0
 _SOON, _GRACE = 1.0, 0.5
 _PAUSE = 0.01
 
-ARGUMENTS = (target("work_blocking"), "--concurrency", "4", "--cancel-grace", f"{_GRACE:g}")
+# The servers' arguments, and the other model that they serve.
+ARGUMENTS = ("--concurrency", "4", "--cancel-grace", f"{_GRACE:g}")
+DEAF = "work_blocking"
 
 
 class Canceler:
@@ -57,7 +59,7 @@ class Canceler:
 
     async def stop_the_deaf(self, token: str) -> str | None:
         """The same with a run that hears nothing: a sentence if it has no successor soon."""
-        path = "/models/work_blocking/predict"
+        path = f"/models/{DEAF}/predict"
         work = self._rig.work(token, seconds=_FOR_EVER)
         response = await self._client.post(path, json={"input": work}, headers=ASYNC)
         process = psutil.Process((await self._started(token)).pid)
@@ -84,7 +86,7 @@ class Canceler:
 
 async def cancels(size: Size, directory: Path) -> Report:
     """Cancels that race the end, and cancels of runs that hear of it and of such that do not."""
-    async with Rig(directory, "work", *ARGUMENTS) as rig:
+    async with Rig(directory, "work", target(DEAF), *ARGUMENTS) as rig:
         return await cancel_everything(rig, size)
 
 

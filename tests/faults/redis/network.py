@@ -16,6 +16,9 @@ from tests.redis_servers import RedisServer
 # While the network is broken, a submit is answered within so many seconds.
 _ANSWERED = 5.0
 
+# No break lasts so long: so none is a reason to run anything again.
+_LEASE = 30.0
+
 # How often all subscriptions are cut, and how soon a caller is answered all the same: somebody
 # looks once a second.
 _CUT = 2.0
@@ -91,7 +94,7 @@ async def _cluster(
     server, workers = (
         redis.url.replace(str(redis.port), str(way.port)) for way in (servers_way, workers_way)
     )
-    async with Cluster(directory, server, workers_broker=workers) as cluster:
+    async with Cluster(directory, server, lease=_LEASE, workers_broker=workers) as cluster:
         yield cluster
 
 

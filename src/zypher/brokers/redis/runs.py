@@ -20,6 +20,9 @@ from zypher.clock import Clock
 from zypher.errors import StorageFull, Unavailable
 from zypher.prediction import Claim, Outcome, Prediction, Status
 
+# What is due within so many seconds is due: sums of times are not exact to the last digit.
+_GRAIN = 0.001
+
 
 class Run(NamedTuple):
     """A prediction that was claimed here, and the shared time at which it was."""
@@ -123,7 +126,7 @@ class Runs(Outbox):
 
     async def enforce_clocks(self) -> int:
         wall = self._clock.wall()
-        lined_up, late, delivery_is_due = await self._run("due", self._time, wall)
+        lined_up, late, delivery_is_due = await self._run("due", self._time + _GRAIN, wall)
         if delivery_is_due:
             self._delivery_news.set()
         made = await self._move([_timed_out(record, wall) for record in _records(late)])
