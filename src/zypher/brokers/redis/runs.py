@@ -36,6 +36,7 @@ class Runs(Outbox):
         self._published: Counter[Claim] = Counter()
         self._claimers = Claimers()
         self._withdrawals: dict[str, asyncio.Event] = {}
+        self._told: dict[str, Sequence[bytes]] = {}  # the withdrawals that a worker was told last
         # Workers that may hold what they do not know of: the answer to a claim was lost.
         self._doubtful: set[str] = set()
 
@@ -73,15 +74,19 @@ class Runs(Outbox):
         news = self._withdrawals.setdefault(worker, asyncio.Event())
         while True:
             news.clear()
-            untold = await self._run("withdrawn", worker)
+            told = self._told.get(worker, ())  # it has heard of these, and they are dropped now
+            untold = self._told[worker] = await self._run("withdrawn", worker, *told)
             if untold or not await _happens(news, deadline):
-                return [_withdrawal(told) for told in untold]
+                withdrawals = [_withdrawal(one) for one in untold]
+                self._forget_runs(withdrawal.claim for withdrawal in withdrawals)
+                return withdrawals
 
     async def publish(self, events: Sequence[tuple[Claim, Event]]) -> None:
         parts: list[Any] = []
         for claim, event in events:
-            self._published[claim] += 1
-            parts += (*claim, self._published[claim], event.type, event.data)
+            if claim in self._runs:
+                self._published[claim] += 1
+                parts += (*claim, self._published[claim], event.type, event.data)
         await self._run("publish", *parts)
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
@@ -141,7 +146,7 @@ class Runs(Outbox):
         give_back = partial(self._give_back, time)
         try:
             answer = await self._link.run_once("claim", *arguments, *flags, orphaned=give_back)
-        except Unavailable:
+        except (Unavailable, asyncio.CancelledError):
             self._doubtful.add(worker)
             raise
         return self._taken(time, answer)

@@ -191,13 +191,22 @@ end
 
 -- Ending and forgetting.
 
+-- Notes when the first of the deliveries to a host is due.
+local function schedule(host)
+  local first = redis.call('ZRANGE', 'zypher:outbox:' .. host, 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', 'zypher:outbox', first[2], host)
+  else
+    redis.call('ZREM', 'zypher:outbox', host)
+  end
+end
+
 local function post(id, due)
   local host = fields(id, 'host')
   redis.call('HSETNX', record_of(id), 'failures', '0')
   redis.call('HSET', record_of(id), 'undelivered', '1')
   redis.call('ZADD', 'zypher:outbox:' .. host, text(due), id)
-  local first = redis.call('ZRANGE', 'zypher:outbox:' .. host, 0, 0, 'WITHSCORES')
-  redis.call('ZADD', 'zypher:outbox', first[2], host)
+  schedule(host)
 end
 
 -- A kept prediction has ended: it is held until it expires, and its webhook is called.
@@ -224,6 +233,7 @@ local function forget(id)
   if host then
     redis.call('ZREM', 'zypher:outbox:' .. host, id)
     redis.call('ZREM', 'zypher:taken', id)
+    schedule(host)
   end
   if watching then -- they are still to be told the end
     redis.call('HSET', record_of(id), 'gone', 'forgotten')
