@@ -29,7 +29,8 @@ class Outbox(Registry):
             self._delivery_news.clear()
             wall, will_wait = self._clock.wall(), flag(now() < deadline)
             found = await self._run(
-                "deliver", self._time, wall, self._name, will_wait, MOST_TO_ONE_HOST, _HELD
+                *("deliver", self._time, wall, self._name, will_wait, MOST_TO_ONE_HOST, _HELD),
+                self._new_name(),
             )
             if found is not None:
                 id, hash = found[0].decode(), found[1]

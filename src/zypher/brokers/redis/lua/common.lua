@@ -4,6 +4,7 @@ local TERMINAL = { completed = true, failed = true, canceled = true }
 local LANES = { 'high', 'normal', 'low' }
 local GROUP = 'workers' -- the consumer group of every queue
 local BACK = 'given-back' -- the consumer that holds the entries of what waits once more
+local AGAIN = 5 -- seconds within which a call is sent again if it was not answered
 local LINGER = 60 -- seconds for which an outcome is held that nobody has taken yet
 
 local function record_of(id) return 'zypher:p:' .. id end
@@ -225,6 +226,12 @@ local function forget(id)
   else
     redis.call('UNLINK', record_of(id), record_of(id) .. ':events')
   end
+end
+
+-- What nobody kept was given to who waited for it, and may not have arrived: they can ask again.
+local function hand_over(id)
+  redis.call('HSET', record_of(id), 'gone', 'taken')
+  redis.call('EXPIRE', record_of(id), AGAIN)
 end
 
 -- It has ended. Who waits gets it; what nobody kept is theirs alone.

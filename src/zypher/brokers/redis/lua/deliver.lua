@@ -1,6 +1,7 @@
 -- Hands out the delivery that is due first: its record. No host is called too often at once.
 local time, wall, node = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local will_wait, most, held = ARGV[4] == '1', tonumber(ARGV[5]), tonumber(ARGV[6])
+local taker = ARGV[7] -- another for every call, so that one that is sent twice takes one
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'zypher:taken', '-inf', text(time))) do
   redis.call('ZREM', 'zypher:taken', id) -- its taker is not heard of any more
@@ -8,7 +9,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'zypher:taken', '-inf', text(tim
 end
 local calls = {}
 for _, id in ipairs(redis.call('ZRANGE', 'zypher:taken', 0, -1)) do
-  local host = fields(id, 'host')
+  local host, its = fields(id, 'host', 'taker')
+  if its == taker then return { id, redis.call('HGETALL', record_of(id)) } end
   if host then calls[host] = (calls[host] or 0) + 1 end
 end
 
@@ -39,5 +41,6 @@ else
   redis.call('ZREM', 'zypher:outbox', best_host)
 end
 redis.call('ZADD', 'zypher:taken', text(time + held), best)
+redis.call('HSET', record_of(best), 'taker', taker)
 if #hosts > 1 or next[1] then ring_for_delivery() end
 return { best, redis.call('HGETALL', record_of(best)) }

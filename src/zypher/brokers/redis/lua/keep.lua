@@ -2,7 +2,7 @@
 local id, wall = ARGV[1], tonumber(ARGV[2])
 local status, gone, model, kept, waits, lane, place, expires =
   fields(id, 'status', 'gone', 'model', 'kept', 'waits', 'lane', 'place', 'expires')
-if not status or gone == 'forgotten' then return nil end
+if not status or gone == 'forgotten' or gone == 'taken' then return nil end
 if gone ~= 'offered' and expires and tonumber(expires) <= wall then return nil end
 
 redis.call('HDEL', record_of(id), 'waits', 'gone')

@@ -4,7 +4,7 @@ local id, wall, node, reads = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1
 dismiss(id, 'waiting', node)
 if not reads then return nil end
 local gone = fields(id, 'gone')
-if not is_known(id, wall) and gone ~= 'offered' then return nil end
+if not is_known(id, wall) and gone ~= 'offered' and gone ~= 'taken' then return nil end
 local record = redis.call('HGETALL', record_of(id))
-if gone == 'offered' then forget(id) end
+if gone == 'offered' then hand_over(id) end
 return record
