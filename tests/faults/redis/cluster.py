@@ -7,6 +7,7 @@ from typing import Self
 
 import psutil
 
+from tests.faults.clients import client_of
 from tests.faults.history import Run
 from tests.faults.load import Load
 from tests.faults.rig import Rig, target
@@ -99,6 +100,12 @@ class Cluster(Rig):
     def load(self, *, seconds: float = 0.05, clients: int = 4, pause: float = 0.05) -> Load:
         """Clients that leave the processes of the cluster some of the machine."""
         return super().load(seconds=seconds, clients=clients, pause=pause)
+
+    async def stale_outcomes(self) -> int:
+        """How many outcomes came too late, by what the workers have told."""
+        async with client_of(self.url) as client:
+            workers = (await client.get("/stats")).json()["workers"]
+            return sum(worker["stale_outcomes"] for worker in workers)
 
     def processes(self) -> list[psutil.Process]:
         """The server, the workers and their replicas, as the system knows them."""

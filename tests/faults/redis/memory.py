@@ -14,7 +14,7 @@ from tests.harness import ASYNC, PATIENCE
 from zypher.prediction import new_id
 
 # So many may wait in the queue that overflows.
-_MOST = 100
+_MOST = 20
 # So many run when the memory is full.
 _HELD = 5
 _PAUSE = 0.02
@@ -22,11 +22,11 @@ _PAUSE = 0.02
 
 async def overload(size: Size, directory: Path) -> Report:
     """Submits come faster than they are run, until the queue is full."""
-    limits = ("--max-queued", str(_MOST), "--concurrency", "4")
+    limits = ("--max-queued", str(_MOST), "--concurrency", "2")
     with durable_redis(directory) as redis:
         async with Cluster(directory, redis.url, *limits) as cluster:
             wrong: list[str] = []
-            async with cluster.load(seconds=0.5, clients=size.of(20, 500), pause=0) as load:
+            async with cluster.load(seconds=0.1, clients=size.of(10, 500), pause=0) as load:
                 await load.accepts(2 * _MOST)
                 for _ in range(size.of(5, 100)):
                     await load.accepts(10)

@@ -43,7 +43,7 @@ class Node(Broker):
         self._beats = Beats(limits.lease)
         # Told apart from all others, by those who tell it something.
         self._name = uuid4().hex[:12]
-        self._moves = count()
+        self._names = count()
         # The time that all nodes share is so far ahead of this one's steady clock.
         self._ahead = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -57,6 +57,10 @@ class Node(Broker):
     def _time(self) -> float:
         """The time that all nodes share. It advances like a steady clock, in seconds."""
         return self._clock.steady() + self._ahead
+
+    def _new_name(self) -> str:
+        """A name for something that must not be done twice."""
+        return f"{self._name}:{next(self._names)}"
 
     async def _run(self, script: str, *arguments: Any) -> Any:
         """What a script answers."""
@@ -86,7 +90,7 @@ class Node(Broker):
         """Make moves; False for those whose record is not as it was."""
         if not moves:
             return []
-        arguments: list[Any] = [self._clock.wall(), self._time, f"{self._name}:{next(self._moves)}"]
+        arguments: list[Any] = [self._clock.wall(), self._time, self._new_name()]
         for move in moves:
             arguments += self._arguments(move)
         return [answer == b"done" for answer in await self._run("move", *arguments)]
