@@ -16,8 +16,10 @@ every broker to it:
 - **Bounded.** `submit` refuses with `QueueFull` what would exceed `Limits`.
 
 Verbs that take a `timeout` (seconds) wait for an event, they do not poll. Cancelling a verb
-that waits loses nothing. Time comes from the `Clock` that a broker is made with. What has
-expired is unknown to every verb, whether it was purged yet or not.
+that waits loses nothing. Any verb raises `Unavailable` while a broker elsewhere is away: the log
+has one line when it goes, by the broker itself, and one when it is back. Time comes from the
+`Clock` that a broker is made with. What has expired is unknown to every verb, whether it was
+purged yet or not.
 """
 
 from abc import ABC, abstractmethod
