@@ -133,7 +133,7 @@ class WorkerProcess(Process):
     """`zypher worker` with these arguments."""
 
     command = ("worker",)
-    ready = re.compile(r"^Running .* for the servers at ")
+    ready = re.compile(r"^Working on ")
 
 
 class Server(Process):

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from zypher.brokers import is_shared
 from zypher.brokers.sqlite.backup import back_up
 from zypher.brokers.sqlite.files import path_of
 from zypher.errors import ConfigurationError, ModelLoadError
@@ -118,13 +117,13 @@ def worker(settings: Settings, models: list[str]) -> None:
 def check(settings: Settings, models: list[str]) -> None:
     """Say whether `serve` would start with these settings and models, without serving."""
     settings = with_models(settings, models)
-    # A server may be using the broker, and an embedded one has a single user: the models do
-    # without it.
+    guarantee = uvloop.run(guarantee_of(settings))
+    # Not with the broker itself: a server may be using it.
     uvloop.run(check_models(settings.model_copy(update={"broker": "memory:"})))
     for name, table in settings.models.items():
         typer.echo(f"{name}: {table.target} loads.")
-    if is_shared(settings.broker):
-        typer.echo(uvloop.run(guarantee_of(settings)))
+    if guarantee is not None:
+        typer.echo(guarantee)
     typer.echo("The settings are right.")
 
 

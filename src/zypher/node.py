@@ -152,9 +152,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return Node(with_models(settings or load_settings(), [])).app
 
 
-async def guarantee_of(settings: Settings) -> str:
-    """What the broker guarantees, which is opened to find out. Raises `ConfigurationError`."""
+async def guarantee_of(settings: Settings) -> str | None:
+    """What a broker guarantees that is there already; None for one that comes with its server.
+
+    Raises `ConfigurationError` if there can be no such broker.
+    """
     broker = broker_for(settings, SystemClock())
+    if not is_shared(settings.broker):
+        return None
     try:
         await broker.start()
         return broker.guarantee()
@@ -166,13 +171,14 @@ def broker_for(settings: Settings, clock: SystemClock) -> Broker:
     """The broker of these settings, not started yet. Raises `ConfigurationError`."""
     return open_broker(
         settings.broker,
-        _limits(settings),
+        limits_of(settings),
         clock,
         salvage_damaged=settings.on_corrupt == "salvage",
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """What the broker may hold."""
     return Limits(
         max_queued=settings.max_queued,
         max_queued_bytes=_max_queued_bytes(settings),

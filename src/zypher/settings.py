@@ -2,7 +2,8 @@
 
 The same word is the flag (`--sync-timeout`), the variable (`ZYPHER_SYNC_TIMEOUT`) and the key
 in `zypher.toml` (`sync-timeout`). Flags win over the environment, that over `.env`, that over
-`zypher.toml`, that over the defaults. Times are seconds, sizes bytes.
+`zypher.toml`, that over the defaults. Times are seconds, sizes bytes. If none of them has a
+`broker`, the variables of `redis_variables` may.
 """
 
 import binascii
@@ -27,6 +28,7 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -35,6 +37,7 @@ from pydantic_settings import (
 )
 
 from zypher.errors import ConfigurationError
+from zypher.redis_variables import broker_of_variables
 
 CONFIG_FILE = "zypher.toml"
 ENV_PREFIX = "ZYPHER_"
@@ -202,8 +205,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The precedence: flags, environment, `.env`, `zypher.toml`."""
-        return init_settings, _Environment(settings_cls), dotenv_settings, _ConfigFile(settings_cls)
+        """The precedence: flags, environment, `.env`, `zypher.toml`, and `REDIS_HOST`.
+
+        The last is where Redis is for any program, and not what somebody chose for this one.
+        """
+        broker = broker_of_variables()
+        return (
+            init_settings,
+            _Environment(settings_cls),
+            dotenv_settings,
+            _ConfigFile(settings_cls),
+            InitSettingsSource(settings_cls, {"broker": broker} if broker else {}),
+        )
 
 
 class _Environment(EnvSettingsSource):
@@ -284,7 +297,8 @@ def load_settings(**flags: Any) -> Settings:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(option(part) for part in first["loc"] if isinstance(part, str))
         problem = first["msg"].removeprefix("Value error, ")
-        got = "" if "webhook_secret" in first["loc"] else f"; got {first['input']!r}"
+        is_secret = {"webhook_secret", "broker"} & set(first["loc"])
+        got = "" if is_secret else f"; got {first['input']!r}"
         raise ConfigurationError(
             f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}{got}."
         ) from None

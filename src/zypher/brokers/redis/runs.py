@@ -82,12 +82,17 @@ class Runs(Outbox):
                 return [_withdrawal(told) for told in untold]
 
     async def publish(self, events: Sequence[tuple[Claim, Event]]) -> None:
+        numbers = Counter({claim: self._published[claim] for claim, _ in events})
         parts: list[Any] = []
         for claim, event in events:
-            self._published[claim] += 1
-            parts += (*claim, self._published[claim], event.type, event.data)
+            numbers[claim] += 1
+            parts += (*claim, numbers[claim], event.type, event.data)
         with suppress(StorageFull):  # a run goes on without its events, but not without its end
             await self._run("publish", *parts)
+        # Not before: what is published again must have the numbers that it may have already.
+        self._published.update(
+            {claim: numbers[claim] - self._published[claim] for claim in numbers}
+        )
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
         wall = self._clock.wall()
