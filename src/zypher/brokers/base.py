@@ -96,6 +96,13 @@ class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 0.0  # predictions that ended per second, over the last minute
 
 
+class Overview(NamedTuple):
+    """How the queues stand, by model, and who works on them, by worker."""
+
+    stats: dict[str, ModelStats]
+    workers: dict[str, WorkerInfo]
+
+
 class Withdrawal(NamedTuple):
     """A running prediction was ended by somebody else than its worker: canceled, or by a clock.
 
@@ -369,6 +376,10 @@ class Broker(ABC):
     @abstractmethod
     async def stats(self) -> dict[str, ModelStats]:
         """The state of the queue of every model that is known or has predictions."""
+
+    async def overview(self) -> Overview:
+        """What `stats` and `workers` say. Where asking takes a while it may be a moment old."""
+        return Overview(await self.stats(), await self.workers())
 
     @abstractmethod
     def guarantee(self) -> str:
