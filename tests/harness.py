@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Self
 
 import httpx2
@@ -89,12 +88,7 @@ class Process:
         self.wait_ready()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def wait_ready(self) -> None:
@@ -153,14 +147,9 @@ class Server(Process):
         self.client = httpx2.Client(base_url=self.url, timeout=PATIENCE)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.client.close()
-        super().__exit__(kind, error, traceback)
+        super().__exit__()
 
     @property
     def url(self) -> str:

@@ -251,6 +251,8 @@ def test_a_replica_does_not_inherit_the_servers_settings_and_secrets(tmp_path: P
     )
     with Server(
         "model.py:names",
+        "--broker",
+        "memory:",
         cwd=tmp_path,
         ZYPHER_GRACE="5",
         REDIS_HOST="secret",

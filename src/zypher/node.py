@@ -1,46 +1,49 @@
-"""The node: one started program. Puts broker, worker, janitor and server together.
+"""The node: one started program. Puts broker, janitor, worker and server together.
 
 `Node` is also the order in which things start and stop, and why it is that order.
 """
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from zypher.brokers import Broker, Limits, open_broker
+from zypher.brokers import Broker, Limits, is_shared, open_broker
 from zypher.clock import SystemClock
-from zypher.errors import ConfigurationError, ModelLoadError
-from zypher.model.loading import default_name
-from zypher.periodic import every
-from zypher.replicas.replica import ReplicaSpec
-from zypher.server import Phase, Sender, ServerState, build_app, sender_for
-from zypher.settings import ModelSettings, Settings, load_settings
+from zypher.errors import ModelLoadError
+from zypher.periodic import every, insist
+from zypher.selection import replicas_of, with_models
+from zypher.server import Server
+from zypher.settings import Settings, load_settings
 from zypher.worker import Worker
 
 log = logging.getLogger("zypher")
 
 _PURGE_INTERVAL = 30.0
 _CLOCKS_INTERVAL = 0.1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Node:
-    """A server and a worker around one broker."""
+    """What there is around one broker: a worker if there are models, a server if it `serves`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, serves: bool = True) -> None:
         self.settings = settings
         self._clock = SystemClock()
-        self._models = [(_spec(name, settings), _size(name, settings)) for name in settings.models]
-        self._broker = self._open_broker()
-        self._state = ServerState(self._broker, settings, self._clock)
+        self._broker = broker_for(settings, self._clock)
+        self._was_stopped = False
         self._duties: list[asyncio.Task[None]] = []
         self._worker: Worker | None = None
-        self._sender: Sender | None = None
-        self.app = build_app(self._state, self._lifespan)
+        self._server: Server | None = None
+        if serves:
+            self._server = Server(self._broker, settings, self._clock, self._lifespan)
+
+    @property
+    def app(self) -> FastAPI:
+        """The application, if it serves."""
+        assert self._server is not None
+        return self._server.app
 
     @property
     def guarantee(self) -> str:
@@ -53,60 +56,57 @@ class Node:
         Returns once every model's code is loaded; `setup()` may go on: what is submitted
         meanwhile waits for it. Raises `ConfigurationError`.
         """
-        if self._state.phase is not Phase.STARTING:  # a host starts it once more
-            self._state.phase = Phase.STARTING
-            self._state.broker = self._broker = self._open_broker()
+        if self._was_stopped:  # a host starts it once more
+            self._was_stopped = False
+            self._broker = broker_for(self.settings, self._clock)
         await self._broker.start()
-        self._sender = sender_for(self._broker, self.settings, self._clock)
-        self._sender.start()
-        grace = self.settings.cancel_grace
-        self._worker = Worker(self._broker, self._models, cancel_grace=grace)
+        if self.settings.replicas:
+            self._worker = Worker(
+                self._broker,
+                replicas_of(self.settings),
+                cancel_grace=self.settings.cancel_grace,
+            )
+        if self._server is not None:
+            own_replicas = None if self._worker is None else self._worker.replicas
+            self._server.start(self._broker, own_replicas)
         self._duties = [
             asyncio.create_task(every(self.settings.lease / 3, self._renew_and_reclaim)),
-            asyncio.create_task(every(_CLOCKS_INTERVAL, self._broker.enforce_clocks)),
+            asyncio.create_task(every(_CLOCKS_INTERVAL, self._enforce_clocks)),
             asyncio.create_task(every(_PURGE_INTERVAL, self._purge)),
         ]
-        await self._worker.start()
-        for model in (await self._broker.models()).values():
-            self._state.door.know(model)
-        self._state.phase = Phase.OPEN
-
-    def _open_broker(self) -> Broker:
-        return open_broker(
-            self.settings.broker,
-            _limits(self.settings),
-            self._clock,
-            salvage_damaged=self.settings.on_corrupt == "salvage",
-        )
+        if self._worker is not None:
+            await self._worker.start()
+        if self._server is not None:
+            await self._server.open(self.settings.models)
 
     async def up(self) -> None:
         """Wait until every model has been ready. Raises `ModelLoadError` if one never is."""
-        assert self._worker is not None
-        await self._worker.up()
+        if self._worker is not None:
+            await self._worker.up()
 
     async def unfinished(self) -> tuple[int, int]:
-        """How many predictions run now, and how many wait."""
-        stats = (await self._broker.stats()).values()
-        return sum(s.processing for s in stats), sum(s.queued for s in stats)
+        """How many predictions run here, and how many wait for this node to be started again."""
+        running = 0 if self._worker is None else self._worker.running
+        if is_shared(self.settings.broker):
+            return running, 0
+        return running, sum(stats.queued for stats in (await self._broker.stats()).values())
 
     async def drain(self) -> None:
         """Take nothing new in, and let what runs finish, while the server still answers."""
-        if self._state.phase is Phase.OPEN:
-            self._state.phase = Phase.DRAINING
-            await asyncio.sleep(self.settings.drain_delay)
-        self._state.phase = Phase.CLOSED
+        if self._server is not None:
+            await self._server.close()
         if self._worker is not None:
             await self._worker.drain(self.settings.grace)
 
     async def stop(self) -> None:
         """End everything. Stopping what never started, or twice, is fine."""
-        self._state.phase = Phase.CLOSED
+        self._was_stopped = True
         # Replicas first: what they still run goes back to the broker. The broker last: it
         # tells those who still wait that they wait in vain.
         if self._worker is not None:
             await self._worker.stop()
-        if self._sender is not None:
-            await self._sender.stop()
+        if self._server is not None:
+            await self._server.stop()
         for duty in self._duties:
             duty.cancel()
         await self._broker.aclose()
@@ -115,10 +115,13 @@ class Node:
         # In this order: after a pause of the whole process, what runs here is still ours.
         if self._worker is not None:
             await self._worker.renew()
-        await self._broker.reclaim()
+        await insist(self._broker.reclaim)
+
+    async def _enforce_clocks(self) -> None:
+        await insist(self._broker.enforce_clocks)
 
     async def _purge(self) -> None:
-        await self._broker.purge()
+        await insist(self._broker.purge)
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -149,66 +152,44 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return Node(with_models(settings or load_settings(), [])).app
 
 
-def with_models(settings: Settings, arguments: Sequence[str]) -> Settings:
-    """The settings with the models that the command line names; without any, the mock.
+async def guarantee_of(settings: Settings) -> str | None:
+    """What a broker guarantees that is there already; None for one that comes with its server.
 
-    An argument is `TARGET`, `NAME=TARGET`, or the NAME of a table in `zypher.toml`; what such
-    a table says beside its target holds for a model of that name in any case.
-    Raises `ConfigurationError`.
+    Raises `ConfigurationError` if there can be no such broker.
     """
-    if not arguments and not settings.models:
-        arguments = ["mock"]
-    models: dict[str, ModelSettings] = {}
-    for argument in arguments or settings.models:
-        name, table = _named(argument, settings)
-        if name in models:
-            raise ConfigurationError(
-                f"Two models have the name {name!r}. Give one another: OTHER={table.target}"
-            )
-        models[name] = table
-    return settings.model_copy(update={"models": models})
+    broker = broker_for(settings, SystemClock())
+    if not is_shared(settings.broker):
+        return None
+    try:
+        await broker.start()
+        return broker.guarantee()
+    finally:
+        await broker.aclose()
 
 
-def _named(argument: str, settings: Settings) -> tuple[str, ModelSettings]:
-    """The name and the table of one model argument."""
-    if argument in settings.models:
-        name, target = argument, settings.models[argument].target
-    else:
-        name, separator, target = argument.partition("=")
-        if not separator:
-            name, target = default_name(argument), argument
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"A model cannot have the name {name!r}: "
-            "use letters, digits, dots, hyphens and underscores."
-        )
-    table = settings.models.get(name)
-    if table is None:
-        return name, ModelSettings(target=target)
-    return name, table.model_copy(update={"target": target})
-
-
-def _spec(name: str, settings: Settings) -> ReplicaSpec:
-    table = settings.models[name]
-    return ReplicaSpec(
-        name=name,
-        target=table.target,
-        concurrency=table.concurrency or settings.concurrency,
-        mock_delay=settings.mock_delay,
-        max_result_size=settings.max_result_size,
-        setup_timeout=table.setup_timeout or settings.setup_timeout,
+def broker_for(settings: Settings, clock: SystemClock) -> Broker:
+    """The broker of these settings, not started yet. Raises `ConfigurationError`."""
+    return open_broker(
+        settings.broker,
+        limits_of(settings),
+        clock,
+        salvage_damaged=settings.on_corrupt == "salvage",
     )
 
 
-def _size(name: str, settings: Settings) -> int:
-    return settings.models[name].replicas or settings.replicas
-
-
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """What the broker may hold."""
     return Limits(
         max_queued=settings.max_queued,
-        max_queued_bytes=settings.max_queued_bytes,
+        max_queued_bytes=_max_queued_bytes(settings),
         max_crashes=settings.max_crashes,
         lease=settings.lease,
         ttl=settings.ttl,
     )
+
+
+def _max_queued_bytes(settings: Settings) -> int:
+    """As set; by default, what a disk bears, or the memory of a broker that is a server."""
+    if settings.max_queued_bytes is not None:
+        return settings.max_queued_bytes
+    return 256_000_000 if is_shared(settings.broker) else 1_000_000_000

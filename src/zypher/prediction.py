@@ -225,10 +225,11 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
     def _retried(self, now: float) -> Self | None:
         """Queued for one more run, after a pause; None if it may not, or could not in time."""
         not_before = now + retry_delay(self.id, self.retried)
-        due = self.released().due
+        again = self.released()
+        due = again.due
         if self.retried >= self.options.retries or (due is not None and due.at <= not_before):
             return None
-        return replace(self.released(), retried=self.retried + 1, not_before=not_before)
+        return replace(again, retried=self.retried + 1, not_before=not_before)
 
     def _require(self, *statuses: Status) -> None:
         if self.status not in statuses:

@@ -2,7 +2,8 @@
 
 The same word is the flag (`--sync-timeout`), the variable (`ZYPHER_SYNC_TIMEOUT`) and the key
 in `zypher.toml` (`sync-timeout`). Flags win over the environment, that over `.env`, that over
-`zypher.toml`, that over the defaults. Times are seconds, sizes bytes.
+`zypher.toml`, that over the defaults. Times are seconds, sizes bytes. If none of them has a
+`broker`, the variables of `redis_variables` may.
 """
 
 import binascii
@@ -27,6 +28,7 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -35,6 +37,7 @@ from pydantic_settings import (
 )
 
 from zypher.errors import ConfigurationError
+from zypher.redis_variables import broker_of_variables
 
 CONFIG_FILE = "zypher.toml"
 ENV_PREFIX = "ZYPHER_"
@@ -42,12 +45,9 @@ ENV_PREFIX = "ZYPHER_"
 
 def _items(value: Any) -> Any:
     """`a, b` as a list of its items."""
-    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
-
-
-def _words(value: Any) -> Any:
-    """`a b` or `a, b` as a list of its words."""
-    return value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [item for part in value.split(",") if (item := part.strip())]
 
 
 def _signing(value: SecretStr) -> SecretStr:
@@ -86,7 +86,7 @@ Size = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Items = Annotated[list[str], NoDecode, BeforeValidator(_items)]
 SigningSecrets = Annotated[
-    list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_words)
+    list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_items)
 ]
 Range = Annotated[
     tuple[Seconds, Seconds], NoDecode, BeforeValidator(_range), AfterValidator(_rising)
@@ -114,7 +114,8 @@ class Settings(BaseSettings):
     broker: str = Field(
         "sqlite:///zypher.db",
         description="Where predictions wait and are recorded: sqlite:///FILE (four slashes: an "
-        "absolute path), or memory:, which forgets all at its end.",
+        "absolute path); redis://HOST:6379/0, for many machines; or memory:, which forgets all at "
+        "its end.",
     )
     on_corrupt: Literal["degrade", "salvage"] = Field(
         "degrade",
@@ -131,7 +132,9 @@ class Settings(BaseSettings):
     root_path: str = Field(
         "", pattern=r"^(/[!-~]*[^/])?$", description="The path prefix that a proxy strips."
     )
-    replicas: Count = Field(1, description="Processes per model.")
+    replicas: Annotated[int, Field(ge=0)] = Field(
+        1, description="Processes per model; 0, with Redis: all models run in workers elsewhere."
+    )
     concurrency: Count | None = Field(
         None,
         description="Runs that one replica has in flight at once. "
@@ -162,8 +165,10 @@ class Settings(BaseSettings):
     max_queued: Count = Field(
         10_000, description="Waiting predictions per model; a tenth is for callers who wait."
     )
-    max_queued_bytes: Size = Field(
-        1_000_000_000, description="Bytes of waiting input, all models together."
+    max_queued_bytes: Size | None = Field(
+        None,
+        description="Bytes of waiting input, all models together. "
+        "Default: 1000000000, with Redis 256000000.",
     )
     max_body_size: Size = Field(16_000_000, description="The largest request body, in bytes.")
     max_result_size: Size = Field(64_000_000, description="The largest result, in bytes.")
@@ -181,7 +186,7 @@ class Settings(BaseSettings):
     webhook_secret: SigningSecrets = Field(
         [],
         description="What webhooks are signed with, as in whsec_...; without it none are sent. "
-        "Several, separated by spaces, all sign: to change from one to the next.",
+        "Several, separated by commas, all sign: to change from one to the next.",
     )
     webhook_allow_private: bool = Field(
         False,
@@ -200,8 +205,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The precedence: flags, environment, `.env`, `zypher.toml`."""
-        return init_settings, _Environment(settings_cls), dotenv_settings, _ConfigFile(settings_cls)
+        """The precedence: flags, environment, `.env`, `zypher.toml`, and `REDIS_HOST`.
+
+        The last is where Redis is for any program, and not what somebody chose for this one.
+        """
+        broker = broker_of_variables()
+        return (
+            init_settings,
+            _Environment(settings_cls),
+            dotenv_settings,
+            _ConfigFile(settings_cls),
+            InitSettingsSource(settings_cls, {"broker": broker} if broker else {}),
+        )
 
 
 class _Environment(EnvSettingsSource):
@@ -282,7 +297,8 @@ def load_settings(**flags: Any) -> Settings:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(option(part) for part in first["loc"] if isinstance(part, str))
         problem = first["msg"].removeprefix("Value error, ")
-        got = "" if "webhook_secret" in first["loc"] else f"; got {first['input']!r}"
+        is_secret = {"webhook_secret", "broker"} & set(first["loc"])
+        got = "" if is_secret else f"; got {first['input']!r}"
         raise ConfigurationError(
             f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}{got}."
         ) from None

@@ -21,6 +21,7 @@ import pytest
 from tests.faults.alone import run
 from tests.faults.catalogue import FAULTS
 from tests.faults.guards import GUARDS, report_of, source_without
+from tests.faults.redis.guards import GUARDS as REDIS_GUARDS
 from tests.faults.report import Report, Size
 
 _SOURCE = Path(__file__).parents[2] / "src"
@@ -81,7 +82,7 @@ def _prove(names: list[str]) -> int:
     _row(*["---"] * 4)
     unproven: list[str] = []
     with_all_guards = functools.cache(lambda fault: report_of(fault, _SOURCE).violations)
-    for guard in GUARDS:
+    for guard in (*GUARDS, *REDIS_GUARDS):
         if guard.fault in names:
             kept = with_all_guards(guard.fault)
             with source_without(guard) as source:

@@ -15,9 +15,9 @@ from typing import NamedTuple, Self
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.history import Fault
 from tests.faults.report import Size, percentile
-from tests.harness import PATIENCE
 
 # The model that is called: four at a time, of 50 ms each.
 MODEL = "aside"
@@ -97,7 +97,7 @@ async def _call(client: httpx2.AsyncClient) -> None:
 
 
 async def _main(url: str) -> None:
-    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+    async with client_of(url) as client:
         await asyncio.gather(*(_call(client) for _ in range(_CALLERS)))
 
 

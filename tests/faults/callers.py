@@ -4,12 +4,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx2
 
-from tests.harness import PATIENCE
+from tests.faults.clients import client_of
 
 # How long a client waits before it calls again when its call failed.
 _PAUSE = 0.02
@@ -40,9 +39,7 @@ class Callers:
     def __init__(self, url: str, work: Callable[[str], Any], *, clients: int) -> None:
         self.calls: list[Call] = []
         self._work = work
-        self._client = httpx2.AsyncClient(
-            base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
-        )
+        self._client = client_of(url)
         self._clients = clients
         self._going_on = True
         self._tasks: list[asyncio.Task[None]] = []
@@ -51,12 +48,7 @@ class Callers:
         self._tasks = [asyncio.create_task(self._go_on()) for _ in range(self._clients)]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._going_on = False
         await asyncio.gather(*self._tasks)
         await self._client.aclose()

@@ -5,12 +5,11 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-import httpx2
 import psutil
 
+from tests.faults.clients import client_of
 from tests.faults.history import History, Run, Submit
 from tests.faults.load import Load
 from tests.faults.report import Report, Size
@@ -25,7 +24,9 @@ _FOR_EVER = 60.0
 _SOON, _GRACE = 1.0, 0.5
 _PAUSE = 0.01
 
-ARGUMENTS = (target("work_blocking"), "--concurrency", "4", "--cancel-grace", f"{_GRACE:g}")
+# The servers' arguments, and the other model that they serve.
+ARGUMENTS = ("--concurrency", "4", "--cancel-grace", f"{_GRACE:g}")
+DEAF = "work_blocking"
 
 
 class Canceler:
@@ -35,17 +36,12 @@ class Canceler:
         self.answers: dict[str, int] = {}
         self.canceled_at: dict[str, float] = {}
         self._rig = rig
-        self._client = httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE)
+        self._client = client_of(rig.url)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def race(self, load: Load, tokens: Iterator[str]) -> None:
@@ -63,7 +59,7 @@ class Canceler:
 
     async def stop_the_deaf(self, token: str) -> str | None:
         """The same with a run that hears nothing: a sentence if it has no successor soon."""
-        path = "/models/work_blocking/predict"
+        path = f"/models/{DEAF}/predict"
         work = self._rig.work(token, seconds=_FOR_EVER)
         response = await self._client.post(path, json={"input": work}, headers=ASYNC)
         process = psutil.Process((await self._started(token)).pid)
@@ -90,7 +86,7 @@ class Canceler:
 
 async def cancels(size: Size, directory: Path) -> Report:
     """Cancels that race the end, and cancels of runs that hear of it and of such that do not."""
-    async with Rig(directory, "work", *ARGUMENTS) as rig:
+    async with Rig(directory, "work", target(DEAF), *ARGUMENTS) as rig:
         return await cancel_everything(rig, size)
 
 

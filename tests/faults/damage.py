@@ -8,11 +8,12 @@ from pathlib import Path
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.files import DATABASE, FILES, LOG
 from tests.faults.history import digest
 from tests.faults.report import Report, Size
 from tests.faults.rig import Rig
-from tests.harness import ASYNC, PATIENCE, gather_posts
+from tests.harness import ASYNC, gather_posts
 from zypher.prediction import new_id
 
 _PAGE = 4096
@@ -117,7 +118,7 @@ def _contents(directory: Path) -> dict[str, bytes]:
 
 async def _wrong_degraded(rig: Rig, ids: list[str]) -> AsyncIterator[str]:
     """What is wrong with a server that found its file damaged, and was not told what to do."""
-    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+    async with client_of(rig.url) as client:
         body = {"input": rig.work(new_id())}
         ready = await client.get("/readyz")
         if ready.status_code != 200 or "damaged" not in str(ready.json()["degraded"]):
@@ -139,7 +140,7 @@ async def _is_served(client: httpx2.AsyncClient, body: object) -> bool:
 
 async def _known(rig: Rig, ids: list[str]) -> dict[str, str]:
     """What the server answers to those of the ids that it knows."""
-    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+    async with client_of(rig.url) as client:
         answers = {id: await client.get(f"/predict/{id}") for id in ids}
     return {id: answer.text for id, answer in answers.items() if answer.status_code != 404}
 
@@ -159,7 +160,7 @@ def _wrong_records(rig: Rig, known: dict[str, str]) -> Iterator[str]:
 
 async def _wrong_salvaged(rig: Rig, accepted: int, known: int) -> AsyncIterator[str]:
     """What is wrong with a server that has saved what it could."""
-    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+    async with client_of(rig.url) as client:
         told = " ".join((await client.get("/readyz")).json()["degraded"])
         submit = await client.post("/predict", json={"input": rig.work(new_id())}, headers=ASYNC)
         if submit.status_code != 202:

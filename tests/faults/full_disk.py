@@ -4,14 +4,13 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx2
-
+from tests.faults.clients import client_of
 from tests.faults.disk import Disk, small_disk
 from tests.faults.files import damage
 from tests.faults.load import Load
 from tests.faults.report import Report, Size
 from tests.faults.rig import Rig
-from tests.harness import ASYNC, PATIENCE
+from tests.harness import ASYNC
 from zypher.prediction import new_id
 
 # Seconds within which a submit is refused, and within which they are accepted again.
@@ -58,7 +57,7 @@ async def _fill_for_a_while(rig: Rig, load: Load, disk: Disk) -> AsyncIterator[s
 
 async def _wrong_answers(rig: Rig) -> AsyncIterator[str]:
     """What is wrong with the answers of a server whose disk is full."""
-    async with httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE) as client:
+    async with client_of(rig.url) as client:
         for _ in range(10):
             work = rig.work(new_id())
             response = await client.post("/predict", json={"input": work})

@@ -33,8 +33,8 @@ GUARDS = (
     Guard(
         "a dead replica's work is taken back at once",
         "killed-replicas",
-        "worker/worker.py",
-        "await self._broker.crash(claims, replica.ending, log=replica.last_lines)",
+        "worker/claims.py",
+        "await self._tell(replica, report)",
         "pass",
     ),
     Guard(
@@ -48,7 +48,7 @@ GUARDS = (
         "what a stopped server still runs is given back",
         "restarts",
         "worker/worker.py",
-        "await self._release(replica, list(held))",
+        "await self._claims.release(replica, list(held))",
         "pass",
     ),
     Guard(

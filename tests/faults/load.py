@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.history import History, Seen, Submit
 from tests.harness import ASYNC, PATIENCE
 
@@ -23,10 +24,11 @@ Outcome = Literal["ok", "fail", "unknown"]
 
 
 class Load:
-    """Clients that submit without pause until the `async with` block ends.
+    """Clients that submit again and again until the `async with` block ends.
 
-    `work` makes the input for a token. Every id that gets a 202 is watched by long-polls until
-    it has ended; at the end of the block all of them have, or `patience` (seconds) is over.
+    `work` makes the input for a token; `pause` is the time between two submits of a client.
+    Every id that gets a 202 is watched by long-polls until it has ended; at the end of the block
+    all of them have, or `patience` (seconds) is over.
     """
 
     def __init__(
@@ -36,14 +38,14 @@ class Load:
         work: Callable[[str], Any],
         *,
         clients: int = 8,
+        pause: float = 0.0,
         patience: float = PATIENCE,
     ) -> None:
         self._history = history
         self._work = work
-        self._client = httpx2.AsyncClient(
-            base_url=url, timeout=PATIENCE, limits=httpx2.Limits(max_connections=None)
-        )
+        self._client = client_of(url)
         self._clients = clients
+        self._pause = pause
         self._patience = patience
         self._going_on = True
         self._submitters: list[asyncio.Task[None]] = []
@@ -110,8 +112,7 @@ class Load:
         while self._going_on:
             token = f"t{next(_NUMBERS)}"
             submit = await self.submit(token, self._work(token))
-            if submit.outcome != "ok":
-                await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(self._pause if submit.outcome == "ok" else _PAUSE)
 
     async def _ask(self, token: str, work: Any) -> Submit:
         asked = time.monotonic()

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.models import long_text
 from tests.faults.report import Report, Size, percentile
 from tests.faults.rig import Rig, target
-from tests.harness import ASYNC, JSON, PATIENCE
+from tests.harness import ASYNC, JSON
 
 _EMPTY = b'{"input":""}'
 # Seconds that are not missed, whatever they are a multiple of.
@@ -26,7 +27,7 @@ async def payloads(size: Size, directory: Path) -> Report:
     limits = ("--max-body-size", str(cap))
     async with (
         Rig(directory, "echo", target("long_text"), *limits) as rig,
-        httpx2.AsyncClient(base_url=rig.url, timeout=PATIENCE, headers=JSON) as client,
+        client_of(rig.url, JSON) as client,
     ):
         wrong = [
             *[sentence async for sentence in _wrong_bodies(client, cap)],

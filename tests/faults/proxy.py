@@ -122,6 +122,7 @@ class Proxy:
 
 
 def _reset(end: StreamWriter) -> None:
-    if (connection := end.get_extra_info("socket")) is not None:  # None: it is closed already
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+    if not end.transport.is_closing():
+        sock: socket.socket = end.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
     end.transport.abort()

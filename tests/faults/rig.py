@@ -5,11 +5,11 @@ import functools
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
+from tests.faults.clients import client_of
 from tests.faults.history import Counts, History, Run, read_runs
 from tests.faults.load import Load, look
 from tests.faults.report import Report, report
@@ -27,7 +27,7 @@ def target(model: str) -> str:
 
 
 class Rig:
-    """A server of the model `model`, in a directory of its own, on a port that stays.
+    """A server of `model`, if it runs one, in a directory of its own, on a port that stays.
 
     Its models write their runs to one log, and its clients theirs to one history.
     """
@@ -35,7 +35,7 @@ class Rig:
     def __init__(
         self,
         directory: Path,
-        model: str,
+        model: str | None,
         *arguments: str,
         history: History | None = None,
         prefix: Sequence[str] = (),
@@ -46,7 +46,8 @@ class Rig:
         self.log = directory / "runs.log"
         self.port = steady_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.arguments = (target(model), "--port", str(self.port), *arguments)
+        models = () if model is None else (target(model),)
+        self.arguments = (*models, "--port", str(self.port), *arguments)
         self.prefix = prefix
         self.pass_fds = pass_fds
         self.server: Server | None = None
@@ -55,12 +56,7 @@ class Rig:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self.server is not None:
             await asyncio.to_thread(self.server.kill)
 
@@ -106,11 +102,11 @@ class Rig:
         """The input of a run."""
         return {"log": str(self.log), "token": token, **more}
 
-    def load(self, *, seconds: float = 0.02, clients: int = 8) -> Load:
+    def load(self, *, seconds: float = 0.02, clients: int = 8, pause: float = 0.0) -> Load:
         """Clients that submit runs of so many seconds."""
         work = functools.partial(self.work, seconds=seconds)
         patience = PATIENCE + seconds
-        return Load(self.url, self.history, work, clients=clients, patience=patience)
+        return Load(self.url, self.history, work, clients=clients, pause=pause, patience=patience)
 
     def runs(self) -> list[Run]:
         """What the models have written down so far."""
@@ -120,7 +116,7 @@ class Rig:
 
     async def report(self, fault: str, *violations: str, remarks: Iterable[str] = ()) -> Report:
         """What the history says, after a last look at the queue and at all that was accepted."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
+        async with client_of(self.url) as client:
             self.history.counts.append(await _counts(client))
             for id in self.history.accepted:
                 await look(client, self.history, id, {})

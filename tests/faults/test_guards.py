@@ -5,13 +5,17 @@ from pathlib import Path
 import pytest
 
 from tests.faults.catalogue import FAULTS
-from tests.faults.guards import GUARDS, Guard, GuardNotFound, source_without
+from tests.faults.guards import GUARDS as EMBEDDED_GUARDS
+from tests.faults.guards import Guard, GuardNotFound, source_without
+from tests.faults.redis.guards import GUARDS as REDIS_GUARDS
 from tests.harness import Server
+
+GUARDS = (*EMBEDDED_GUARDS, *REDIS_GUARDS)
 
 GREETING = Guard(
     "the greeting",
     fault="",
-    file="cli.py",
+    file="program.py",
     text='typer.echo(f"Loading ',
     without='typer.echo(f"Fetching ',
 )

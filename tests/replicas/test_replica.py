@@ -1,10 +1,11 @@
 """The handle of a replica: what it takes, it answers for."""
 
 import asyncio
-import time
+import select
 
 import pytest
 
+from tests.harness import PATIENCE
 from tests.replicas.test_pool import spec
 from zypher.prediction import Claim
 from zypher.replicas.frames import Call
@@ -38,7 +39,8 @@ async def test_a_replica_that_is_being_killed_takes_nothing_more() -> None:
     claim = Claim("id", 1)
     replica.run([Call(claim, b"1")])
     await asyncio.sleep(0)
-    time.sleep(0.5)  # noqa: ASYNC251 - its outcome comes, and nobody has looked at it
+    socket = replica._connection._transport.get_extra_info("socket")
+    assert select.select([socket], [], [], PATIENCE)[0]  # the outcome, which nobody has looked at
     assert replica.give_up(claim, insists=True)
     while replica.in_flight:
         replica._require_alive()

@@ -2,30 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.harness import PATIENCE
+from tests.stderr import our_stderr
 from zypher.replicas.stderr import ErrorOutput
 
 pytestmark = pytest.mark.anyio
-
-
-@contextmanager
-def our_stderr() -> Iterator[int]:
-    """Our standard error is a pipe meanwhile, of which this is the reading end."""
-    ours = os.dup(2)
-    reading, writing = os.pipe()
-    os.dup2(writing, 2)
-    os.close(writing)
-    try:
-        yield reading
-    finally:
-        os.dup2(ours, 2)
-        os.close(ours)
-        os.close(reading)
 
 
 async def ended(output: ErrorOutput) -> None:

@@ -51,6 +51,7 @@ class Service:
         await self.broker.register_worker(
             WorkerInfo(id="w", host="h", pid=1, replicas=replicas, stale_outcomes=2)
         )
+        await self.state.learn()
         self.state.phase = Phase.OPEN
 
     async def stop(self) -> None:

@@ -10,6 +10,7 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from tests.server.service import EVENTS, Call, Service, events_of
 from zypher.brokers.base import Seen
 from zypher.prediction import new_id
+from zypher.server import Phase
 from zypher.server.streams import follow as stream
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +125,7 @@ async def test_a_stream_without_news_has_a_heartbeat(service: Service) -> None:
     id = await service.submit()
     news = await service.broker.watch(id, Seen(), timeout=0)
     assert news is not None
-    chunks = stream(service.broker, news, Seen(), heartbeat=0.01)
+    chunks = stream(service.state, news, Seen(), heartbeat=0.01)
     assert (await anext(chunks)).startswith(b"event: status")
     assert [await anext(chunks) for _ in range(3)] == [KEEPALIVE_COMMENT] * 3
     await chunks.aclose()
@@ -139,6 +140,7 @@ async def test_a_stream_ends_when_the_server_stops(service: Service) -> None:
     id = await service.submit()
     call = Call(service.app, "GET", f"/predictions/{id}/events")
     assert (await call.event())["event"] == "status"
+    service.state.phase = Phase.CLOSED
     await service.broker.aclose()
     assert await call.event() == {}
     await call.done

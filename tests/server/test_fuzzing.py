@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from schemathesis import GenerationMode, checks
 
 from tests.harness import Server, target
@@ -22,6 +23,16 @@ CHECKS: Any = checks.CHECKS.get_by_names(
     ]
 )
 
+# So many predictions are there to be asked for: no id that is made up is that of one. Not for
+# their events: OpenAPI 3.1 has no words for what is in a stream.
+KNOWN = 100
+OF_ONE = {
+    "/predict/{id}",
+    "/predictions/{id}",
+    "/predictions/{id}/cancel",
+    "/predictions/{id}/retry",
+}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -36,12 +47,15 @@ def test_no_request_is_answered_with_a_fault_or_in_a_way_that_is_not_described(
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     operations: list[Any] = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]
     assert len(operations) == sum(len(methods) for methods in schema.raw_schema["paths"].values())
+    known = st.sampled_from([server.submit(number) for number in range(KNOWN)])
     for operation in operations:
         sensible, not_sensible = (operation.as_strategy(mode) for mode in GenerationMode)
 
         @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(case=sensible | not_sensible)
-        def fuzz(case: Any) -> None:
+        @given(case=sensible | not_sensible, id=st.none() | known)
+        def fuzz(case: Any, id: str | None) -> None:
+            if id is not None and case.path in OF_ONE:
+                case.path_parameters["id"] = id
             case.call_and_validate(checks=CHECKS, timeout=30)
 
         fuzz()

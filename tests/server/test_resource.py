@@ -206,6 +206,7 @@ async def test_a_retry_of_what_the_model_does_not_take_any_more_is_refused(
     await service.run()
     newer = ModelInfo(name="m", description="", input_schema={"type": "integer"})
     await service.broker.register_model(newer)
+    await service.state.learn()
     response = await service.client.post(f"/predictions/{id}/retry")
     assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
 

@@ -52,6 +52,12 @@ async def final(broker: MemoryBroker, prediction: Prediction, status: Status) ->
     return record
 
 
+async def was_claimed(broker: MemoryBroker, prediction: Prediction) -> None:
+    """Wait until the worker has claimed it once."""
+    while (record := await broker.get(prediction.id)) and not record.attempt:
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("model", ["patient", "endless", "endless_async"])
 async def test_a_canceled_run_that_can_be_interrupted_ends_at_once(
     held: Holder, model: str
@@ -141,7 +147,8 @@ async def test_a_batch_does_not_gather_for_longer_than_the_clock_of_a_member_all
     async with working("sizes", file=MODELS) as (_, broker):
         made = new("sizes", b"1", created=time.time(), options=Options(run_timeout=1.0))
         alone = await broker.submit(made, keep=True)
-        await final(broker, alone, Status.COMPLETED)
+        async with asyncio.timeout(PATIENCE / 2):  # the model waits for company longer than that
+            await final(broker, alone, Status.COMPLETED)
 
 
 async def test_a_run_whose_caller_has_gone_is_asked_to_stop_but_never_killed(
@@ -208,7 +215,8 @@ async def test_a_suspect_that_waits_for_an_idle_replica_does_not_spend_its_run_t
         options = Options(run_timeout=0.2)
         suspect = new("deaf", b"%d" % held.port, company=1, options=options)
         await broker.submit(suspect, keep=True)
-        await asyncio.sleep(0.3)
+        await was_claimed(broker, suspect)
+        await asyncio.sleep(0.3)  # its run_timeout would be over
         assert not await broker.enforce_clocks()
         run.finish()
         await final(broker, other, Status.COMPLETED)

@@ -1,37 +1,26 @@
-"""What a replica's process writes: it is passed on to our own standard error, and the end kept.
-
-And our own standard error, which must never make us wait for who reads it.
-"""
+"""What a replica's process writes: it is passed on to our own standard error, and the end kept."""
 
 import asyncio
 import contextlib
 import fcntl
-import io
 import os
 import re
 import select
 import struct
 import termios
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
 
 from zypher.replicas.frames import LAST_LINES, last_lines, sendable
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from zypher.stderr import Outlet
 
 _CHUNK = 65_536
 _LONGEST = 4_000  # bytes of a line
-_STDERR = 2
 
-# How long a reader of our standard error may make a model wait, and how long the event loop. What
-# it does not take is lost.
+# How long a reader of our standard error may make a model wait, in seconds.
 _PATIENCE = 1.0
-_OWN_PATIENCE = 0.05
 
 # The frames of a fatal error's traceback that lead to the model, and are not of it.
 _NOT_USERS = re.compile(
@@ -43,57 +32,6 @@ _NOT_USERS = re.compile(
 )
 
 
-class _Outlet:
-    """Our standard error, for those who wait up to `patience` seconds until it takes something."""
-
-    _writing = threading.Lock()
-
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._is_taken = True  # by who reads it
-
-    def write(self, data: bytes) -> None:
-        """Write what is taken; the rest is lost."""
-        for start in range(0, len(data), select.PIPE_BUF):
-            chunk = data[start : start + select.PIPE_BUF]
-            deadline = time.monotonic() + (self._patience if self._is_taken else 0.0)
-            with contextlib.suppress(OSError):
-                self._is_taken = self._has_taken(chunk)
-                while not self._is_taken and (left := deadline - time.monotonic()) > 0:
-                    select.select([], [_STDERR], [], left)
-                    self._is_taken = self._has_taken(chunk)
-
-    def _has_taken(self, chunk: bytes) -> bool:
-        # What says that it has room takes so much at once, unless another is quicker.
-        with self._writing:
-            has_room = bool(select.select([], [_STDERR], [], 0)[1])
-            return has_room and os.write(_STDERR, chunk) > 0
-
-
-class _RawErrors(io.RawIOBase):
-    """Our standard error, as a file that never blocks for long."""
-
-    def __init__(self) -> None:
-        self._outlet = _Outlet(_OWN_PATIENCE)
-
-    def write(self, data: "Buffer", /) -> int:
-        self._outlet.write(bytes(data))
-        return len(bytes(data))
-
-    def writable(self) -> bool:
-        return True
-
-    def isatty(self) -> bool:
-        return os.isatty(_STDERR)
-
-
-def patient_stderr() -> TextIO:
-    """A `sys.stderr` for a server: it goes on though nobody reads what it writes."""
-    return io.TextIOWrapper(
-        io.BufferedWriter(_RawErrors()), errors="backslashreplace", line_buffering=True
-    )
-
-
 class ErrorOutput:
     """A pipe for a process to write to, and the thread that empties it."""
 
@@ -102,7 +40,7 @@ class ErrorOutput:
         self._pipe, self._writable = os.pipe()
         self._lock = threading.Lock()
         self._is_open = True
-        self._outlet = _Outlet(_PATIENCE)
+        self._outlet = Outlet(_PATIENCE)
         self._stale = 0  # bytes in the pipe that belong to the past
         self._lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self._unfinished = b""

@@ -62,8 +62,8 @@ class Door:
                 raise self._too_large()
         return bytes(body)
 
-    def admit(self, body: bytes, model: ModelInfo) -> Body:
-        """The members of a body with an `input` that this model can take.
+    def admit(self, body: bytes, model: ModelInfo) -> tuple[Body, bytes]:
+        """The members of a body with an `input` that this model can take, and the input's text.
 
         Raises `MalformedJSON` or `InvalidInput`.
         """
@@ -73,17 +73,17 @@ class Door:
             raise MalformedJSON(f"The body is not JSON: {error}.") from None
         except RecursionError:
             raise _too_deep() from None
-        self.check(request.input, model)
-        return request
+        text = bytes(request.input)
+        self.check(text, model)
+        return request, text
 
-    def check(self, input: bytes | msgspec.Raw, model: ModelInfo) -> None:
+    def check(self, input: bytes, model: ModelInfo) -> None:
         """Refuse an input that this model cannot take.
 
         Raises `MalformedJSON` or `InvalidInput`.
         """
-        text = bytes(input)
         try:
-            value = msgspec.json.decode(text)
+            value = msgspec.json.decode(input)
         except msgspec.ValidationError as error:
             raise InvalidInput(
                 f"The input has a value out of bounds: {error}.",
@@ -93,11 +93,11 @@ class Door:
             raise MalformedJSON(f"The body is not JSON: {error}.") from None
         except RecursionError:
             raise _too_deep() from None
-        if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        if input.count(b"[") + input.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
             raise _too_deep()
         validator = self._validator(model)
         if not validator.takes(value):
-            raise self._refusal(model, validator.errors(value, len(text)))
+            raise self._refusal(model, validator.errors(value, len(input)))
 
     def know(self, model: ModelInfo) -> None:
         """Prepare for a model. Raises `ModelLoadError` if its schema cannot be used."""

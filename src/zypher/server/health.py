@@ -1,15 +1,20 @@
 """Whether this node can serve, and what is not as it should be."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from zypher.brokers.base import Broker, ReplicaCounts
+from zypher.brokers.base import Broker, ModelStats, ReplicaCounts
+from zypher.errors import Unavailable
 from zypher.prediction import Priority
-from zypher.server.state import Phase
+from zypher.server.state import Phase, ServerState
 
 _LANES = [priority.name.lower() for priority in Priority]
+
+# How long the broker has to answer, in seconds: a probe that gives up has learned nothing.
+_PATIENCE = 0.5
 
 
 class Jobs(msgspec.Struct, frozen=True):
@@ -30,19 +35,36 @@ class Readiness(msgspec.Struct, frozen=True):
     guarantee: str
 
 
-async def readiness(broker: Broker, phase: Phase) -> Readiness:
-    """How this node stands now."""
-    replicas = merged(worker.replicas for worker in (await broker.workers()).values())
-    stats = (await broker.stats()).values()
+async def readiness(state: ServerState) -> Readiness:
+    """How this node stands now; it says so at once, also while the broker is away."""
+    broker = state.broker
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            replicas = await _replicas(broker)
+            stats = await broker.stats()
+    except (Unavailable, TimeoutError) as error:
+        silent = str(error) or f"The broker has not answered within {_PATIENCE:g} s."
+        degraded = [*broker.degraded()] or [silent]
+        status = "draining" if _is_leaving(state.phase) else "failing"
+        return _report(broker, status, degraded, {}, {})
+    degraded = [*broker.degraded(), *_complaints(state.models, replicas)]
+    return _report(broker, _status(state), degraded, replicas, stats)
+
+
+def _report(
+    broker: Broker,
+    status: str,
+    degraded: list[str],
+    replicas: dict[str, ReplicaCounts],
+    stats: Mapping[str, ModelStats],
+) -> Readiness:
+    each = stats.values()
     return Readiness(
-        status=_status(phase, replicas.values()),
-        degraded=[
-            *broker.degraded(),
-            *(_complaint(name, counts) for name, counts in replicas.items() if counts.starting),
-        ],
-        jobs=Jobs(sum(s.queued for s in stats), sum(s.processing for s in stats)),
+        status=status,
+        degraded=degraded,
+        jobs=Jobs(sum(s.queued for s in each), sum(s.processing for s in each)),
         replicas=replicas,
-        oldest_queued_age=round(max((s.oldest_queued_age for s in stats), default=0.0), 3),
+        oldest_queued_age=round(max((s.oldest_queued_age for s in each), default=0.0), 3),
         guarantee=broker.guarantee(),
     )
 
@@ -50,7 +72,7 @@ async def readiness(broker: Broker, phase: Phase) -> Readiness:
 async def statistics(broker: Broker) -> dict[str, Any]:
     """The queue and the replicas of every model, and the workers, wherever they are."""
     workers = (await broker.workers()).values()
-    replicas = merged(worker.replicas for worker in workers)
+    replicas = _merged(worker.replicas for worker in workers)
     return {
         "models": {
             name: msgspec.structs.asdict(stats)
@@ -70,13 +92,32 @@ async def statistics(broker: Broker) -> dict[str, Any]:
     }
 
 
-def _status(phase: Phase, replicas: Iterable[ReplicaCounts]) -> str:
-    if phase in (Phase.DRAINING, Phase.CLOSED):
+async def _replicas(broker: Broker) -> dict[str, ReplicaCounts]:
+    return _merged(worker.replicas for worker in (await broker.workers()).values())
+
+
+def _is_leaving(phase: Phase) -> bool:
+    return phase in (Phase.DRAINING, Phase.CLOSED)
+
+
+def _status(state: ServerState) -> str:
+    """A node with replicas of its own is ready once one of them is; any other, with a model."""
+    if _is_leaving(state.phase):
         return "draining"
-    replicas = list(replicas)
-    if phase is Phase.OPEN and any(counts.ready for counts in replicas):
+    own = None if state.own_replicas is None else state.own_replicas().values()
+    can_serve = bool(state.models) if own is None else any(counts.ready for counts in own)
+    if state.phase is Phase.OPEN and can_serve:
         return "ready"
-    return "failing" if any(counts.failure for counts in replicas) else "starting"
+    return "failing" if any(counts.failure for counts in own or ()) else "starting"
+
+
+def _complaints(models: Iterable[str], replicas: Mapping[str, ReplicaCounts]) -> Iterator[str]:
+    for name in dict.fromkeys([*models, *replicas]):
+        counts = replicas.get(name, ReplicaCounts())
+        if not counts.ready and not counts.starting:
+            yield f"No worker serves {name} now: its predictions wait for one"
+        elif counts.starting:
+            yield _complaint(name, counts)
 
 
 def _complaint(name: str, counts: ReplicaCounts) -> str:
@@ -84,7 +125,7 @@ def _complaint(name: str, counts: ReplicaCounts) -> str:
     return f"{complaint}: {counts.failure}" if counts.failure else complaint
 
 
-def merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
+def _merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
     """The replicas of all workers together, by model."""
     sums: dict[str, ReplicaCounts] = {}
     for replicas in workers:

@@ -45,12 +45,12 @@ class Information:
         """Say hello, and where to go on. A browser is sent to the documentation."""
         if "text/html" in request.headers.get("accept", ""):
             return RedirectResponse("docs")
-        title = openapi.title(await self._broker.models())
+        title = openapi.title(self._state.models)
         return _json({"message": f"Welcome to the {title}!", "status": "ok", "docs": "docs"})
 
     async def models(self) -> Response:
         """All models, the default one first."""
-        return _json({"models": list((await self._broker.models()).values())})
+        return _json({"models": list(self._state.models.values())})
 
     async def model(self, request: Request) -> Response:
         """One model: its description and the JSON Schemas of its input and result."""
@@ -62,7 +62,7 @@ class Information:
 
     async def ready(self) -> Response:
         """503 while this node can serve nothing; `degraded` lists what is not as it should be."""
-        report = await readiness(self._broker, self._state.phase)
+        report = await readiness(self._state)
         return _json(report, status=200 if report.status == "ready" else 503)
 
     async def statistics(self) -> Response:
@@ -76,13 +76,13 @@ class Information:
     async def openapi(self, request: Request) -> Response:
         """OpenAPI 3.1, with the models' own input types in it."""
         prefix = request.scope["path"].removesuffix("/openapi.json")
-        return _json(openapi.document(self._router, await self._broker.models(), prefix))
+        return _json(openapi.document(self._router, self._state.models, prefix))
 
     async def docs(self) -> Response:
         """Swagger UI from this package's own files; all addresses are relative."""
         return get_swagger_ui_html(
             openapi_url="openapi.json",
-            title=openapi.title(await self._broker.models()),
+            title=openapi.title(self._state.models),
             swagger_js_url="docs/swagger-ui-bundle.js",
             swagger_css_url="docs/swagger-ui.css",
             swagger_favicon_url="docs/favicon-32x32.png",

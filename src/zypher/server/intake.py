@@ -24,7 +24,9 @@ class Intake:
     def _broker(self) -> Broker:
         return self._state.broker
 
-    def prediction(self, body: Body, model: ModelInfo, headers: Headers) -> Prediction:
+    def prediction(
+        self, body: Body, input: bytes, model: ModelInfo, headers: Headers
+    ) -> Prediction:
         """What this request asks for. Raises `InvalidInput` or `InvalidHeader`."""
         if body.webhook is not None:
             self._state.webhooks.require(body.webhook)
@@ -32,7 +34,7 @@ class Intake:
         return Prediction(
             id=new_id(),
             model=model.name,
-            input=bytes(body.input),
+            input=input,
             created=self._state.clock.wall(),
             options=self._allowance.options(body, cancel_after(headers)),
             priority=body.lane,
@@ -56,15 +58,23 @@ class Intake:
             raise
 
     async def accepted(
-        self, prediction: Prediction, request: Request, message: str = ACCEPTED
+        self,
+        prediction: Prediction,
+        request: Request,
+        message: str = ACCEPTED,
+        *,
+        is_newest: bool = False,
     ) -> Response:
         """The 202 for a prediction that goes on by itself."""
+        seconds = await retry_after(
+            self._broker, self._state.clock, prediction, is_newest=is_newest
+        )
         return Response(
             accepted(prediction, message),
             status_code=202,
             headers={
                 "Location": _location(request, prediction.id),
-                "Retry-After": str(await retry_after(self._broker, self._state.clock, prediction)),
+                "Retry-After": str(seconds),
                 "X-Prediction-Id": prediction.id,
             },
             media_type="application/json",

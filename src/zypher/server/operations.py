@@ -52,6 +52,7 @@ def _header(description: str, schema: Schema = TEXT) -> Schema:
     return {"description": description, "schema": schema}
 
 
+_ID = _in_path("id", ID)
 _ASYNC_MODE = _in_header(
     "Async-Mode",
     "`true`: answer 202 with a `prediction_id` at once. Beats `Prefer`.",
@@ -157,7 +158,7 @@ POLL: dict[str, Any] = {
         202: _body("It has not ended yet.", ref("Unfinished")),
         **_problems(not_found=_UNKNOWN),
     },
-    "openapi_extra": {"parameters": [_in_path("id", ID), _PREFER]},
+    "openapi_extra": {"parameters": [_ID, _PREFER]},
 }
 LIST: dict[str, Any] = {
     "tags": ["Predictions"],
@@ -201,7 +202,7 @@ GET: dict[str, Any] = {
         200: _body("The record.", ref("Record"), example=_RECORD),
         **_problems(not_found=_UNKNOWN),
     },
-    "openapi_extra": {"parameters": [_in_path("id", ID)]},
+    "openapi_extra": {"parameters": [_ID]},
 }
 DELETE: dict[str, Any] = {
     "tags": ["Predictions"],
@@ -211,7 +212,7 @@ DELETE: dict[str, Any] = {
         204: {"description": "It is forgotten."},
         **_problems(not_found=_UNKNOWN, conflict="It has not ended yet: cancel it first."),
     },
-    "openapi_extra": {"parameters": [_in_path("id", ID)]},
+    "openapi_extra": {"parameters": [_ID]},
 }
 EVENTS: dict[str, Any] = {
     "tags": ["Predictions"],
@@ -223,7 +224,7 @@ EVENTS: dict[str, Any] = {
         204: {"description": "It has ended, and `Last-Event-ID` says that this is known."},
         **_problems(not_found=_UNKNOWN),
     },
-    "openapi_extra": {"parameters": [_in_path("id", ID), _LAST_EVENT_ID]},
+    "openapi_extra": {"parameters": [_ID, _LAST_EVENT_ID]},
 }
 CANCEL: dict[str, Any] = {
     "tags": ["Predictions"],
@@ -232,7 +233,7 @@ CANCEL: dict[str, Any] = {
         200: _body("It is canceled.", ref("Record"), example=_RECORD | {"status": "canceled"}),
         **_problems(not_found=_UNKNOWN, conflict="It has ended already."),
     },
-    "openapi_extra": {"parameters": [_in_path("id", ID)]},
+    "openapi_extra": {"parameters": [_ID]},
 }
 RETRY: dict[str, Any] = {
     "tags": ["Predictions"],
@@ -251,7 +252,7 @@ RETRY: dict[str, Any] = {
             queue_full="Too many predictions wait; try again after `Retry-After` seconds.",
         ),
     },
-    "openapi_extra": {"parameters": [_in_path("id", ID), _IDEMPOTENCY_KEY]},
+    "openapi_extra": {"parameters": [_ID, _IDEMPOTENCY_KEY]},
 }
 MODELS: dict[str, Any] = {
     "tags": ["Models"],

@@ -21,7 +21,7 @@ from zypher.server.headers import prefers_events
 from zypher.server.intake import Intake, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
 from zypher.server.problems import problem, problem_of
-from zypher.server.rendering import answered, polled
+from zypher.server.rendering import UNKNOWN, answered, polled
 from zypher.server.state import ServerState
 from zypher.server.streams import EventStream, follow
 
@@ -58,15 +58,16 @@ class Predictions:
         model = await self._state.model(request.path_params.get("name"))
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while
-        admitted = self._state.door.admit(body, model)
-        prediction = self._intake.prediction(admitted, model, request.headers)
-        prediction = await self._intake.submit(prediction, waits=patience.seconds > 0)
+        asked, input = self._state.door.admit(body, model)
+        prediction = self._intake.prediction(asked, input, model, request.headers)
+        record = await self._intake.submit(prediction, waits=patience.seconds > 0)
         if not patience.seconds:
-            response = await self._intake.accepted(prediction, request)
+            is_newest = record.id == prediction.id
+            response = await self._intake.accepted(record, request, is_newest=is_newest)
         elif wants_events:
-            return await self._stream(prediction)
+            return await self._stream(record)
         else:
-            response = await self._answer(prediction, patience, request)
+            response = await self._answer(record, patience, request)
         response.headers.update(patience.headers)
         return response
 
@@ -75,7 +76,7 @@ class Predictions:
         patience = patience_to_poll(request.headers, self._settings.sync_timeout)
         prediction = await self._broker.wait(request.path_params["id"], patience.seconds)
         if prediction is None:
-            raise NotFound("Prediction ID not found.")
+            raise NotFound(UNKNOWN)
         headers = patience.headers
         if not prediction.status.terminal:
             seconds = await retry_after(self._broker, self._state.clock, prediction)
@@ -127,7 +128,7 @@ class Predictions:
         if news is None:
             raise NotFound(_FORGOTTEN)
         return EventStream(
-            follow(self._broker, news, Seen()),
+            follow(self._state, news, Seen()),
             delivered=partial(self._forget, prediction),
             hung_up=partial(self._broker.abandon, prediction.id),
             headers={"X-Prediction-Id": prediction.id},

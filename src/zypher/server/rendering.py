@@ -8,16 +8,17 @@ import msgspec
 from zypher.prediction import Prediction, Status
 
 ACCEPTED = "Request received. Processing asynchronously."
+UNKNOWN = "Prediction ID not found."
 
 
 def answered(prediction: Prediction) -> bytes:
     """A synchronous call that was answered with the result."""
-    return join(input=prediction.input, result=prediction.result)
+    return _join(input=prediction.input, result=prediction.result)
 
 
 def accepted(prediction: Prediction, message: str) -> bytes:
     """A call whose prediction goes on by itself."""
-    return join(message=message, prediction_id=prediction.id)
+    return _join(message=message, prediction_id=prediction.id)
 
 
 def polled(prediction: Prediction, compat: str | None) -> bytes:
@@ -30,19 +31,19 @@ def polled(prediction: Prediction, compat: str | None) -> bytes:
 
 
 def _finished(prediction: Prediction) -> bytes:
-    output = join(input=prediction.input, result=prediction.result)
-    return join(prediction_id=prediction.id, status=prediction.status, output=output)
+    output = _join(input=prediction.input, result=prediction.result)
+    return _join(prediction_id=prediction.id, status=prediction.status, output=output)
 
 
 def _background_finished(prediction: Prediction) -> bytes:
-    output = join(input=prediction.input, result=prediction.result, status=prediction.status)
-    return join(prediction_id=prediction.id, status=prediction.status, output=output)
+    output = _join(input=prediction.input, result=prediction.result, status=prediction.status)
+    return _join(prediction_id=prediction.id, status=prediction.status, output=output)
 
 
 def _failed(prediction: Prediction) -> bytes:
     assert prediction.failure is not None
     failure = prediction.failure
-    return join(
+    return _join(
         prediction_id=prediction.id,
         status=prediction.status,
         error=failure.detail,
@@ -53,7 +54,7 @@ def _failed(prediction: Prediction) -> bytes:
 
 
 def _unfinished(prediction: Prediction) -> bytes:
-    return join(
+    return _join(
         prediction_id=prediction.id,
         status=prediction.status,
         error="Prediction is still being processed.",
@@ -62,12 +63,12 @@ def _unfinished(prediction: Prediction) -> bytes:
 
 
 def _streams_unfinished(prediction: Prediction) -> bytes:
-    output = join(input=prediction.input, result="processing")
-    return join(prediction_id=prediction.id, output=output)
+    output = _join(input=prediction.input, result="processing")
+    return _join(prediction_id=prediction.id, output=output)
 
 
 def _background_unfinished(prediction: Prediction) -> bytes:
-    return join(detail="Prediction is still processing.")
+    return _join(detail="Prediction is still processing.")
 
 
 _UNFINISHED: dict[str | None, Callable[[Prediction], bytes]] = {
@@ -77,7 +78,7 @@ _UNFINISHED: dict[str | None, Callable[[Prediction], bytes]] = {
 }
 
 
-def join(**members: Any) -> bytes:
+def _join(**members: Any) -> bytes:
     """An object of these members; bytes are JSON text and stay as they are."""
     return msgspec.json.encode(
         {

@@ -15,6 +15,7 @@ from zypher.server.estimates import expected_wait
 from zypher.server.headers import idempotency_key
 from zypher.server.intake import Intake
 from zypher.server.records import full, summary
+from zypher.server.rendering import UNKNOWN
 from zypher.server.state import ServerState
 from zypher.server.streams import EventStream, follow, has_seen_the_end, last_seen
 from zypher.server.validation import fault
@@ -64,7 +65,7 @@ class Resource:
     async def delete(self, request: Request) -> Response:
         """Forget a prediction that has ended."""
         if not await self._broker.delete(request.path_params["id"]):
-            raise _unknown()
+            raise NotFound(UNKNOWN)
         return Response(status_code=204)
 
     async def events(self, request: Request) -> Response:
@@ -72,16 +73,16 @@ class Resource:
         seen = last_seen(request.headers)
         news = await self._broker.watch(request.path_params["id"], seen, timeout=0)
         if news is None:
-            raise _unknown()
+            raise NotFound(UNKNOWN)
         if has_seen_the_end(seen, news.record):
             return Response(status_code=204)
-        return EventStream(follow(self._broker, news, seen))
+        return EventStream(follow(self._state, news, seen))
 
     async def cancel(self, request: Request) -> Response:
         """End a prediction that has not ended yet; one that runs is stopped."""
         record = await self._broker.cancel(request.path_params["id"])
         if record is None:
-            raise _unknown()
+            raise NotFound(UNKNOWN)
         return _json(full(record))
 
     async def retry(self, request: Request) -> Response:
@@ -89,7 +90,7 @@ class Resource:
         self._state.require_open()
         old = await self._broker.get(request.path_params["id"])
         if old is None:
-            raise _unknown()
+            raise NotFound(UNKNOWN)
         if not old.status.terminal:
             raise Conflict(f"The prediction has not ended yet: it is {old.status}.")
         model = await self._state.model(old.model)
@@ -117,7 +118,7 @@ class Resource:
         """The record as it stands, with what its run told last."""
         news = await self._broker.watch(id, Seen(), timeout=0)
         if news is None:
-            raise _unknown()
+            raise NotFound(UNKNOWN)
         outlook = await self._outlook(news.record)
         return _json(full(news.record, news.events, **outlook))
 
@@ -160,10 +161,6 @@ def _wrong(name: str, what: str) -> InvalidInput:
     return InvalidInput(
         f"The parameter {name} {what}.", errors=[fault(["query", name], what, name)]
     )
-
-
-def _unknown() -> NotFound:
-    return NotFound("Prediction ID not found.")
 
 
 def _json(text: bytes) -> Response:

@@ -1,10 +1,12 @@
 """What all endpoints of a server share."""
 
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 
-from zypher.brokers.base import Broker, ModelInfo
+from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts
 from zypher.clock import Clock
 from zypher.errors import NotFound, Unavailable
+from zypher.server.catalog import Catalog
 from zypher.server.door import Door
 from zypher.server.webhooks import door_for
 from zypher.settings import Settings
@@ -20,28 +22,54 @@ class Phase(Enum):
 
 
 class ServerState:
-    """The broker, the settings and the door of one server; its phase."""
+    """The broker, the settings and the door of one server; its phase, and the models it knows.
 
-    def __init__(self, broker: Broker, settings: Settings, clock: Clock) -> None:
+    `own_replicas`: what the worker beside it has; None if there is no worker beside it.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        settings: Settings,
+        clock: Clock,
+        own_replicas: Callable[[], Mapping[str, ReplicaCounts]] | None = None,
+    ) -> None:
         self.broker = broker
         self.settings = settings
         self.clock = clock
+        self.own_replicas = own_replicas
         self.door = Door(settings.max_body_size)
+        self.catalog = Catalog(self.door)
         self.webhooks = door_for(settings)
         self.phase = Phase.STARTING
+
+    @property
+    def models(self) -> Mapping[str, ModelInfo]:
+        """The models that this server knows by name, the default first."""
+        return self.catalog.models
+
+    async def learn(self) -> None:
+        """Find out what models there are now. Requests ask what is known, and not the broker."""
+        self.catalog.learn(await self.broker.models())
 
     async def model(self, name: str | None) -> ModelInfo:
         """The model of that name, or the default one.
 
-        Raises `NotFound` for an unknown name.
+        Raises `NotFound` for an unknown name, `Unavailable` while there is none at all.
         """
-        models = await self.broker.models()
+        if not self.models or (name is not None and name not in self.models):
+            await self.learn()
+        if not self.models:
+            raise Unavailable(
+                "No worker has registered a model yet. Start one with `zypher worker`.",
+                retry_after=1,
+            )
         if name is None:
-            return next(iter(models.values()))
-        if name not in models:
-            known = ", ".join(models)
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            known = ", ".join(self.models)
             raise NotFound(f"There is no model {name!r} here. There is: {known}.")
-        return models[name]
+        return self.models[name]
 
     def require_open(self) -> None:
         """Raise `Unavailable` while the server does not take predictions in."""

@@ -6,9 +6,10 @@ behind all of the last attempt: `attempt + 1`-`0`. A client that comes back with
 the end.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -16,14 +17,18 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from zypher.brokers.base import Broker, News, Seen
+from zypher.brokers.base import News, Seen
 from zypher.errors import Unavailable
 from zypher.prediction import Prediction
 from zypher.server.connection import while_connected
 from zypher.server.records import full
+from zypher.server.state import Phase, ServerState
 
 # Seconds without news after which a comment is sent, so that proxies keep the connection.
 HEARTBEAT = 15.0
+
+# The pause before the broker is asked again when it cannot tell.
+_TROUBLE = 1.0
 
 _EVENT_ID = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -68,17 +73,19 @@ class EventStream(EventSourceResponse):
             async with aclosing(self._events), while_connected(receive):
                 await self.stream_response(send)
         except (ClientDisconnect, OSError):
-            await self._hung_up()
+            with suppress(Unavailable):  # its run goes on, then, for nobody
+                await self._hung_up()
         else:
             await self._delivered()
 
 
 async def follow(
-    broker: Broker, news: News, seen: Seen, heartbeat: float = HEARTBEAT
+    state: ServerState, news: News, seen: Seen, heartbeat: float = HEARTBEAT
 ) -> AsyncGenerator[bytes]:
     """The events of a prediction, beginning with these news to somebody who has seen so much.
 
-    Ends with the prediction, or when it is forgotten or the server stops.
+    Ends with the prediction, or when it is forgotten or the server stops. While the broker is
+    away it goes on without news.
     """
     id = news.record.id
     while True:
@@ -88,9 +95,13 @@ async def follow(
             return
         seen = _seen_with(news, seen)
         try:
-            more = await broker.watch(id, seen, timeout=heartbeat)
+            more = await state.broker.watch(id, seen, timeout=heartbeat)
         except Unavailable:
-            return
+            if state.phase is Phase.CLOSED:
+                return
+            yield KEEPALIVE_COMMENT
+            await asyncio.sleep(_TROUBLE)
+            continue
         if more is None:
             return
         news = more

@@ -6,26 +6,22 @@ by itself. An idle replica is one whose feeder waits in `claim`, so work goes to
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
-from zypher.brokers.base import Broker, Event, ModelInfo, ReplicaCounts, WorkerInfo
-from zypher.periodic import every
-from zypher.prediction import Claim, Outcome, Prediction, new_id
-from zypher.replicas.frames import Call, Told
+from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
+from zypher.errors import Unavailable
+from zypher.periodic import every, insist
+from zypher.prediction import Claim, Prediction, new_id
+from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
-from zypher.worker.holdings import Holdings
+from zypher.worker.claims import Claims, once
 
-log = logging.getLogger("zypher.worker")
-
-# How long one claim waits for work before it asks again, in seconds; and so for withdrawals.
+# How long one claim waits for work before it asks again, in seconds.
 _PATIENCE = 60.0
-
-# The pause before the next withdrawals are asked for.
-_BREATH = 0.001
 
 
 class Worker:
@@ -43,12 +39,11 @@ class Worker:
         cancel_grace: float = 5.0,
     ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
-        self.stale_outcomes = 0
         self._broker = broker
-        self._holdings = Holdings(cancel_grace)
+        self._claims = Claims(broker, self.id, cancel_grace=cancel_grace)
         self._feeders: set[asyncio.Task[None]] = set()
         self._heeding: asyncio.Task[None] | None = None
-        self._registered_stale_outcomes = 0
+        self._registered: WorkerInfo | None = None
         self._draining = False
         self._pools = [Pool(spec, size, self._attend, self._register) for spec, size in models]
 
@@ -59,19 +54,18 @@ class Worker:
 
         Raises `ModelLoadError` for the first one that cannot be.
         """
-        self._heeding = asyncio.create_task(every(_BREATH, self._heed))
+        self._heeding = asyncio.create_task(every(0.0, self._claims.heed))
         for pool in self._pools:
             pool.start()
         for pool in self._pools:
             described = await pool.described
-            await self._broker.register_model(
-                ModelInfo(
-                    name=pool.spec.name,
-                    description=described.description,
-                    input_schema=described.input_schema,
-                    output_schema=described.output_schema,
-                )
+            model = ModelInfo(
+                name=pool.spec.name,
+                description=described.description,
+                input_schema=described.input_schema,
+                output_schema=described.output_schema,
             )
+            await insist(partial(self._broker.register_model, model))
 
     async def up(self) -> None:
         """Wait until every model has had a ready replica. Raises `ModelLoadError` as `start`."""
@@ -85,49 +79,60 @@ class Worker:
             feeder.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._holdings.empty()
+                await self._claims.empty()
 
     async def stop(self) -> None:
         """End all replicas. What they still ran goes back to the queue, charged nothing."""
-        self._draining = True
+        self._draining = self._claims.stopping = True
         await asyncio.gather(*(pool.stop() for pool in self._pools))
         if self._heeding is not None:
             self._heeding.cancel()
-        await self._broker.forget_worker(self.id)
+        await once(partial(self._broker.forget_worker, self.id))
 
     async def renew(self) -> None:
-        """Extend the leases of all that is held here, and let go of what was lost."""
-        lost = await self._broker.renew(self.id, self._holdings.all())
-        if lost:
-            await self._heed(patience=0)
-        taken = [claim for claim in lost if self._holdings.withdraw(claim, insists=True)]
-        if taken:
-            log.warning("%d predictions were taken from this worker while it ran them", len(taken))
-        if self.stale_outcomes != self._registered_stale_outcomes:
+        """Extend the leases of all that is held here, and let go of what was lost.
+
+        While the broker is away this waits for it.
+        """
+        await self._claims.renew()
+        if self._registered != self._info():
             await self._register()
+
+    @property
+    def running(self) -> int:
+        """How many predictions it holds."""
+        return len(self._claims.all())
+
+    @property
+    def stale_outcomes(self) -> int:
+        """How many outcomes came too late."""
+        return self._claims.stale_outcomes
+
+    def replicas(self) -> dict[str, ReplicaCounts]:
+        """How its replicas stand, by model."""
+        return {pool.spec.name: _counts(pool) for pool in self._pools}
 
     # The work.
 
     async def _attend(self, replica: Replica) -> None:
         """The work of one replica, for as long as it lives: feed it, and finish what it ran."""
-        held = self._holdings.of(replica)
+        held = self._claims.of(replica)
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeder = tasks.create_task(self._feed(replica))
                 async for told, ended in replica.reports():
                     if told:
-                        await self._broker.publish(_events(told))
+                        await self._claims.publish(replica, told)
                     if ended:
-                        await self._finish(replica, ended)
+                        await self._claims.finish(replica, ended)
                 feeder.cancel()
-            await self._crash(replica)
+            await self._claims.crash(replica)
         finally:
             # What it was never handed; or, on a stop or a fault, all that it has not finished.
-            # Should even that fail, their leases run out.
             try:
-                await self._release(replica, list(held))
+                await self._claims.release(replica, list(held))
             finally:
-                self._holdings.forget(replica)
+                self._claims.forget(replica)
 
     async def _feed(self, replica: Replica) -> None:
         """Claim what the replica has room for, as a batch if it is batched, and have it run."""
@@ -141,7 +146,7 @@ class Worker:
                 if suspects and replica.in_flight:
                     # They must not take others with them. And their clocks run once claimed, so
                     # they wait for that in the queue, where an idle replica may take them.
-                    await self._release(replica, _claims(batch))
+                    await self._claims.release(replica, _claims(batch))
                     batch.clear()
                     await replica.is_idle()
                     continue
@@ -151,14 +156,14 @@ class Worker:
         except ReplicaDied:
             pass
         finally:
-            await self._release(replica, _claims(batch))
+            await self._claims.release(replica, _claims(batch))
 
     async def _hand_over(self, replica: Replica, batch: list[Prediction]) -> None:
         """Have the replica run a batch, less what was withdrawn since it was claimed."""
-        held = self._holdings.of(replica)
+        held = self._claims.of(replica)
         calls = [_call(prediction) for prediction in batch if prediction.claim in held]
         if calls and not replica.room:  # its process is about to be ended
-            await self._release(replica, _claims(batch))
+            await self._claims.release(replica, _claims(batch))
         elif calls:
             replica.run(calls)
         batch.clear()
@@ -172,56 +177,21 @@ class Worker:
         batching = replica.described.batching
         limit = batching.max_size if batching else replica.room
         while not batch:
-            batch += await self._claim(replica, limit, _PATIENCE)
+            batch += await insist(partial(self._claims.claim, replica, limit, _PATIENCE))
         if batching is None or _are_suspects(batch):
             return
         now = asyncio.get_running_loop().time
         full_at = now() + min([batching.max_wait, *_spare_times(batch)])
         while len(batch) < limit and (left := full_at - now()) > 0:
-            more = await self._claim(replica, limit - len(batch), left)
+            try:
+                more = await self._claims.claim(replica, limit - len(batch), left)
+            except Unavailable:
+                return  # what is here need not wait for a broker that is away
             if _are_suspects(more):
-                await self._release(replica, _claims(more))
+                await self._claims.release(replica, _claims(more))
                 return
             batch += more
             full_at = min([full_at, *(now() + spare for spare in _spare_times(more))])
-
-    # The claims.
-
-    async def _claim(self, replica: Replica, limit: int, timeout: float) -> Sequence[Prediction]:
-        model = replica.spec.name
-        claimed = await self._broker.claim(self.id, model, limit=limit, timeout=timeout)
-        self._holdings.add(replica, _claims(claimed))
-        return claimed
-
-    async def _finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
-        refused = await self._broker.finish(ended)
-        if refused:
-            self.stale_outcomes += len(refused)
-            await self._heed(patience=0)
-        for claim in refused & self._holdings.of(replica):
-            log.warning("the outcome of %s came too late and was refused", claim.id)
-        self._holdings.let_go(replica, [claim for claim, _ in ended])
-
-    async def _release(self, replica: Replica, claims: Sequence[Claim]) -> None:
-        if claims:
-            await self._broker.release(claims)
-        self._holdings.let_go(replica, claims)
-
-    async def _crash(self, replica: Replica) -> None:
-        claims = replica.in_flight
-        log.warning(
-            "%s: its process %s with %d in flight: %s",
-            *(replica.spec.name, replica.ending, len(claims)),
-            ", ".join(claim.id for claim in claims[:3]) + ", ..." * (len(claims) > 3) or "none",
-        )
-        if claims:
-            await self._broker.crash(claims, replica.ending, log=replica.last_lines)
-        self._holdings.let_go(replica, claims)
-
-    async def _heed(self, patience: float = _PATIENCE) -> None:
-        """Stop what others have ended."""
-        for claim, insists in await self._broker.withdrawn(self.id, timeout=patience):
-            self._holdings.withdraw(claim, insists=insists)
 
     # What it tells of itself.
 
@@ -231,16 +201,20 @@ class Worker:
         feeder.add_done_callback(self._feeders.discard)
 
     async def _register(self) -> None:
-        self._registered_stale_outcomes = self.stale_outcomes
-        replicas = {pool.spec.name: _counts(pool) for pool in self._pools}
-        await self._broker.register_worker(
-            WorkerInfo(
-                id=self.id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                replicas=replicas,
-                stale_outcomes=self.stale_outcomes,
-            )
+        """Tell the broker how many replicas are ready; if it is away, with the next renewal."""
+        info = self._info()
+        if not self._claims.stopping:
+            with contextlib.suppress(Unavailable):
+                await self._broker.register_worker(info)
+                self._registered = info
+
+    def _info(self) -> WorkerInfo:
+        return WorkerInfo(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            replicas=self.replicas(),
+            stale_outcomes=self.stale_outcomes,
         )
 
 
@@ -252,10 +226,6 @@ def _are_suspects(batch: Sequence[Prediction]) -> bool:
 def _call(prediction: Prediction) -> Call:
     due = prediction.due
     return Call(prediction.claim, prediction.input, due.at if due else None)
-
-
-def _events(told: Iterable[Told]) -> list[tuple[Claim, Event]]:
-    return [(claim, Event(t.kind, t.data)) for t in told for claim in t.claims]
 
 
 def _spare_times(claimed: Sequence[Prediction]) -> list[float]:

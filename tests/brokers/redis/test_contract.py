@@ -1,6 +1,7 @@
 """The redis broker keeps the contract, on Redis and on Valkey."""
 
 import pytest
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.redis_servers import RedisServer
@@ -30,4 +31,6 @@ def test_whatever_is_done_to_it_the_redis_broker_does_what_the_contract_says(
             redis_server.call("FLUSHALL")
             return RedisBroker(redis_server.url, limits, clock)
 
-    run_state_machine_as_test(RedisMachine)
+    # Each step asks a server on the other side of a connection: fewer examples take as long.
+    fewer = settings(max_examples=settings().max_examples // 8)
+    run_state_machine_as_test(RedisMachine, settings=fewer)

@@ -1,4 +1,4 @@
-"""Somebody has deleted a part of what is in Redis: nothing else is lost, and nothing stands still."""
+"""Somebody has deleted a part of what is in Redis: nothing else is lost, nothing stands still."""
 
 import asyncio
 
@@ -100,4 +100,5 @@ async def test_the_scripts_come_back_when_they_were_flushed(
     redis_server.call("SCRIPT", "FLUSH")
     assert not await node.finish([(claimed.claim, GOOD)])
     record = await node.get(claimed.id)
-    assert record is not None and record.status is Status.COMPLETED
+    assert record is not None
+    assert record.status is Status.COMPLETED

@@ -126,7 +126,8 @@ async def test_deadlines_and_pauses_do_not_depend_on_whose_wall_clock_is_wrong(
     assert await node.enforce_clocks() == 2
     for one, code in ((waits, "deadline"), (runs, "run_timeout")):
         record = await server.get(one.id)
-        assert record is not None and record.failure is not None
+        assert record is not None
+        assert record.failure is not None
         assert record.failure.code == code
     assert await node.withdrawn("w", timeout=0) == [(batch[0].claim, True)]
 
@@ -151,4 +152,5 @@ async def test_a_finish_is_that_of_any_node_which_knows_the_claim(join: Join) ->
     assert not await second.finish([(claimed.claim, GOOD)])
     assert await first.finish([(claimed.claim, GOOD)]) == {claimed.claim}
     record = await first.get(claimed.id)
-    assert record is not None and record.status is Status.COMPLETED
+    assert record is not None
+    assert record.status is Status.COMPLETED

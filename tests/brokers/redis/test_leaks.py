@@ -119,7 +119,12 @@ async def test_what_has_expired_leaves_nothing_behind(
     await server.purge()
     await worker.forget_worker("w")
     stats = (await server.stats())["m"]
-    assert (stats.queued, stats.queued_bytes, stats.waiting, stats.processing) == (0, 0, (0,) * 3, 0)
+    assert (stats.queued, stats.queued_bytes, stats.waiting, stats.processing) == (
+        0,
+        0,
+        (0,) * 3,
+        0,
+    )
     async with asyncio.timeout(PATIENCE):  # the last answers can be asked for again for a while
         while redis_server.call("KEYS", "zypher:p:*"):
             await asyncio.sleep(0.1)

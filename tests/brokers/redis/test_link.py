@@ -1,4 +1,4 @@
-"""The one way to Redis: whatever fails there, answers are not mixed up, and nothing is restarted."""
+"""The one way to Redis: whatever fails there, no answer is another's, and nothing is restarted."""
 
 import asyncio
 import random
@@ -58,7 +58,8 @@ async def works(node: RedisBroker) -> None:
     (claimed,) = await node.claim("w", "m", limit=1, timeout=PATIENCE)
     assert not await node.finish([(claimed.claim, GOOD)])
     record = await waiting
-    assert record is not None and record.status is Status.COMPLETED
+    assert record is not None
+    assert record.status is Status.COMPLETED
 
 
 async def works_soon(node: RedisBroker) -> None:
@@ -140,7 +141,8 @@ async def test_a_delivery_that_was_taken_for_somebody_who_has_left_is_due_for_ot
     await asyncio.sleep(0)
     taking.cancel()
     delivery = await other.next_delivery(timeout=PATIENCE)
-    assert delivery is not None and (delivery.record.id, delivery.failures) == (made.id, 0)
+    assert delivery is not None
+    assert (delivery.record.id, delivery.failures) == (made.id, 0)
 
 
 async def test_a_withdrawal_that_was_told_to_somebody_who_has_left_is_told_again(
@@ -238,7 +240,8 @@ async def test_who_waits_is_told_though_the_connection_for_news_was_killed(
     await other.finish([(claimed.claim, GOOD)])
     async with asyncio.timeout(SOON):
         record = await waiting
-    assert record is not None and record.status is Status.COMPLETED
+    assert record is not None
+    assert record.status is Status.COMPLETED
 
 
 @pytest.mark.usefixtures("impatient")

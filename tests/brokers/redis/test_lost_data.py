@@ -37,7 +37,8 @@ async def test_callers_on_all_nodes_get_their_outcomes_though_redis_has_lost_the
         await finish_next(worker)
         await finish_next(worker)
         for record in await asyncio.gather(*waits):
-            assert record is not None and record.status is Status.COMPLETED
+            assert record is not None
+            assert record.status is Status.COMPLETED
 
 
 async def test_all_nodes_tell_of_their_models_and_workers_again_each_time_that_redis_loses_them(

@@ -24,7 +24,8 @@ async def test_who_waits_on_any_node_is_told_of_an_end_on_another(join: Join, ke
     await asyncio.gather(*(node.stats() for node in (first, second)))  # they wait by now
     await third.finish([(claimed.claim, GOOD)])
     told = await asyncio.gather(*waits)
-    assert told[0] is not None and told[0].status is Status.COMPLETED
+    assert told[0] is not None
+    assert told[0].status is Status.COMPLETED
     assert told[1:] == [told[0], told[0]]
     assert [await node.get(made.id) for node in (first, second)] == [told[0] if keep else None] * 2
     assert await third.claim("w", "m", limit=1, timeout=0) == []
@@ -93,7 +94,8 @@ async def test_who_watches_sees_the_events_of_another_node_in_their_order(join: 
     seen, events = Seen(), []
     while seen.status is not Status.COMPLETED:
         news = await server.watch(made.id, seen, timeout=PATIENCE)
-        assert news is not None and not news.has_gap
+        assert news is not None
+        assert not news.has_gap
         events += [int(event.data) for _, event in news.events]
         last = news.events[-1][0] if news.events else seen.sequence
         seen = Seen(news.record.status, news.record.attempt, last)

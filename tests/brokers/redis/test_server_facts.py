@@ -80,16 +80,18 @@ async def test_snapshots_alone_are_no_promise_for_what_came_after_them(tmp_path:
 async def test_a_server_on_which_predictions_would_not_be_safe_is_refused(
     tmp_path: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
-    with RedisServer(tmp_path, *arguments) as server:
-        with pytest.raises(ConfigurationError, match=reason):
-            await guarantee(server.url)
+    with (
+        RedisServer(tmp_path, *arguments) as server,
+        pytest.raises(ConfigurationError, match=reason),
+    ):
+        await guarantee(server.url)
 
 
 async def test_a_wrong_password_is_refused_at_the_start_and_named(tmp_path: Path) -> None:
     with RedisServer(tmp_path, password="right") as server:
         assert await guarantee(server.url)
         for url in (server.url.replace("right", "wrong"), server.url.replace(":right@", "")):
-            with pytest.raises(ConfigurationError, match="(?i)password|auth"):
+            with pytest.raises(ConfigurationError, match=r"(?i)password|auth"):
                 await guarantee(url)
 
 
@@ -112,7 +114,7 @@ async def test_a_server_is_reached_over_tls_if_its_certificate_is_trusted(tmp_pa
     certificate = make_certificate(tmp_path)
     with RedisServer(tmp_path, certificate=certificate, program=Program.REDIS) as server:
         assert await guarantee(f"{server.url}?ssl_ca_certs={certificate.file}")
-        with pytest.raises(ConfigurationError, match="(?i)certificate"):
+        with pytest.raises(ConfigurationError, match=r"(?i)certificate"):
             await guarantee(server.url)
 
 

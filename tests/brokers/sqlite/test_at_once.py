@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-import time
+import threading
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -148,10 +148,17 @@ async def test_a_key_of_a_submit_that_is_given_up_while_it_is_written_makes_one_
     async with queue.opened() as broker:
         first, again = (replace(new(), idempotency_key="k", fingerprint=b"f") for _ in range(2))
         submitting = asyncio.create_task(broker.submit(first, keep=True))
-        busy = asyncio.create_task(broker._journal.ask(lambda _: time.sleep(0.1)))
+        go_on = threading.Event()
+        holding = asyncio.create_task(
+            broker._journal.ask(lambda _: go_on.wait(PATIENCE), follows=True)
+        )
         while not (await broker.stats()).get("m", ModelStats()).queued:
             await asyncio.sleep(0)
         submitting.cancel()
-        assert (await broker.submit(again, keep=True)).id == first.id
+        submitting_again = asyncio.create_task(broker.submit(again, keep=True))
+        while broker._journal._inbox.qsize() < 2:  # the write, and the question for the key
+            await asyncio.sleep(0)
+        go_on.set()
+        assert await holding
+        assert (await submitting_again).id == first.id
         assert (await broker.stats())["m"].queued == 1
-        await busy

@@ -1,7 +1,7 @@
 """A long queue waits on the disk; memory holds a window of it."""
 
 import asyncio
-import time
+import threading
 from contextlib import suppress
 
 import pytest
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.brokers.sqlite.conftest import BAD, GOOD, Queue, drain, new, submit
 from zypher.brokers.queue import resolve
-from zypher.brokers.sqlite import journal
+from zypher.brokers.sqlite import SqliteBroker, journal
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES
 from zypher.brokers.sqlite.records import Stored
 from zypher.errors import Conflict, Unavailable
@@ -120,11 +120,18 @@ async def test_canceled_predictions_behind_a_live_one_do_not_pile_up_in_memory(
         assert broker._queues["m"].lanes.count(Priority.NORMAL) < 100
 
 
-async def a_busy_turn() -> None:
-    """What is decided so far is handed over, and answered all at once after a while."""
+def ignored(_: object) -> None:
+    """What the journal answers to a question that nobody has."""
+
+
+async def a_busy_turn(broker: SqliteBroker) -> None:
+    """What is decided so far is handed over, and answered all at once."""
     for _ in range(3):
         await asyncio.sleep(0)
-    time.sleep(0.2)  # noqa: ASYNC251  # the loop is busy with something else
+    answered = threading.Event()
+    broker._journal.call(lambda _: answered.set(), ignored, ignored, follows=True)
+    broker._journal._hand_over()
+    assert answered.wait(PATIENCE)  # the loop is busy with that
 
 
 async def test_a_prediction_kept_while_the_queue_is_read_from_the_disk_keeps_its_place(
@@ -136,7 +143,7 @@ async def test_a_prediction_kept_while_the_queue_is_read_from_the_disk_keeps_its
         after = await submit(broker, WINDOW)
         keeping = asyncio.create_task(broker.keep(waited_for.id))
         claiming = asyncio.create_task(broker.claim("w", "m", limit=WINDOW - 1, timeout=0))
-        await a_busy_turn()
+        await a_busy_turn(broker)
         await keeping
         ids = [p.id for p in await claiming]
         ids += await drain(broker)
@@ -154,7 +161,7 @@ async def test_a_prediction_canceled_while_it_is_read_from_the_disk_is_not_run(
         while victim.id not in broker._entries:
             await asyncio.sleep(0)
         claiming = asyncio.create_task(broker.claim("w", "m", limit=WINDOW - 1, timeout=0))
-        await a_busy_turn()
+        await a_busy_turn(broker)
         await canceling
         ids = [p.id for p in await claiming]
         ids += await drain(broker)
@@ -232,7 +239,7 @@ async def test_a_clock_that_goes_to_the_disk_while_others_are_looked_up_is_not_f
         late = limited(queue, 10)
         enforcing = asyncio.create_task(broker.enforce_clocks())
         submitting = asyncio.create_task(broker.submit(late, keep=True))
-        await a_busy_turn()
+        await a_busy_turn(broker)
         assert await enforcing == 1
         await submitting
         queue.clock.advance(10)
@@ -271,7 +278,7 @@ async def test_of_two_who_cancel_what_waits_on_the_disk_the_second_is_told_so(
         def meanwhile(future: asyncio.Future[Stored], answer: Stored) -> bool:
             if not second:  # the first has found it, and will take it up in the next turn
                 second.append(asyncio.create_task(broker.cancel(victim.id)))
-                busy.append(asyncio.create_task(a_busy_turn()))
+                busy.append(asyncio.create_task(a_busy_turn(broker)))
             return resolve(future, answer)
 
         canceling = asyncio.create_task(broker.cancel(victim.id))

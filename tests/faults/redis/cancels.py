@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tests.faults.cancels import ARGUMENTS, cancel_everything
+from tests.faults.cancels import ARGUMENTS, DEAF, cancel_everything
 from tests.faults.redis.cluster import Cluster, durable_redis
 from tests.faults.report import Report, Size
 
@@ -11,6 +11,7 @@ from tests.faults.report import Report, Size
 async def cancels(size: Size, directory: Path) -> Report:
     """Cancels that race the end, and cancels of runs that hear of it and of such that do not."""
     with durable_redis(directory) as redis:
-        async with Cluster(directory, redis.url, *ARGUMENTS, workers=1) as cluster:
+        models = ("work", DEAF)
+        async with Cluster(directory, redis.url, *ARGUMENTS, models=models) as cluster:
             found = await cancel_everything(cluster, size)
             return replace(found, fault="cancels at every moment, over Redis")

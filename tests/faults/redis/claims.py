@@ -1,9 +1,7 @@
 """Outcomes that come twice, entries that are delivered twice, and a clock that jumps."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tests.faults import claims
 from tests.faults.desk import Desk
@@ -25,7 +23,7 @@ async def duplicates(size: Size, directory: Path) -> Report:
             """The entry of what runs is given to another consumer."""
             await desk.submit()
             claim = await desk.claim()
-            redis.call("XCLAIM", _STREAM, _GROUP, "thief", 0, *_pending(redis), "JUSTID")
+            _steal(redis)
             return await _ends_once(desk, claim)
 
         async def entered_twice(desk: Desk) -> bool:
@@ -40,10 +38,12 @@ async def duplicates(size: Size, directory: Path) -> Report:
             return replace(found, fault="entries and outcomes that come again")
 
 
-def _pending(redis: RedisServer) -> Sequence[Any]:
-    """The entries that a worker has."""
-    pending = redis.call("XPENDING", _STREAM, _GROUP, "-", "+", 10)
-    return [entry["message_id"] for entry in pending]
+def _steal(redis: RedisServer) -> None:
+    """Give all entries that workers have to another consumer."""
+    with redis.client() as client:
+        pending = client.xpending_range(_STREAM, _GROUP, "-", "+", 10)
+        ids = [entry["message_id"] for entry in pending]
+        client.xclaim(_STREAM, _GROUP, "thief", 0, ids, justid=True)
 
 
 async def _ends_once(desk: Desk, claim: Claim) -> bool:

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psutil
 
+from tests.faults.clients import client_of
 from tests.faults.history import Run
-from tests.faults.rig import Rig
+from tests.faults.load import Load
+from tests.faults.rig import Rig, target
 from tests.harness import PATIENCE, WorkerProcess
 from tests.redis_servers import ALWAYS, RedisServer
 
@@ -21,7 +22,7 @@ _PAUSE = 0.01
 
 
 class Cluster(Rig):
-    """A server of one model, whose runs are the affair of `workers` other processes.
+    """A server, and `workers` other processes that run its models.
 
     `arguments` are those of all of them. Server and workers reach Redis by `broker`, and the
     workers by `workers_broker` if they have a way of their own.
@@ -32,28 +33,27 @@ class Cluster(Rig):
         directory: Path,
         broker: str,
         *arguments: str,
-        model: str = "work",
-        workers: int = 2,
+        models: Sequence[str] = ("work",),
+        lease: float = LEASE,
+        workers: int = 1,
         workers_broker: str | None = None,
     ) -> None:
-        self._common = ("--lease", f"{LEASE:g}", "--max-crashes", "100", *arguments)
-        super().__init__(directory, model, "--replicas", "0", "--broker", broker, *self._common)
-        self._workers_broker = workers_broker or broker
+        common = ("--lease", f"{lease:g}", "--max-crashes", "100", *arguments)
+        super().__init__(directory, None, "--replicas", "0", "--broker", broker, *common)
+        self._of_workers = (*map(target, models), "--broker", workers_broker or broker, *common)
         self._size = workers
         self.workers: list[WorkerProcess] = []
 
     async def __aenter__(self) -> Self:
-        # Workers first: a server without any knows no models yet.
-        await asyncio.gather(*(self.start_worker() for _ in range(self._size)))
-        return await super().__aenter__()
+        try:
+            await asyncio.gather(self.start(), *(self.start_worker() for _ in range(self._size)))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await super().__aexit__(kind, error, traceback)
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
         for worker in self.workers:
             await asyncio.to_thread(worker.kill)
 
@@ -61,9 +61,7 @@ class Cluster(Rig):
 
     async def start_worker(self) -> WorkerProcess:
         """Start one more worker, and wait until it is ready."""
-        model, *_ = self.arguments
-        arguments = (model, "--broker", self._workers_broker, *self._common)
-        worker = WorkerProcess(*arguments, cwd=self.directory)
+        worker = WorkerProcess(*self._of_workers, cwd=self.directory)
         self.workers.append(worker)
         await asyncio.to_thread(worker.wait_ready)
         return worker
@@ -98,6 +96,16 @@ class Cluster(Rig):
         return [run for run in self.runs() if run.server == worker.process.pid]
 
     # Everything.
+
+    def load(self, *, seconds: float = 0.05, clients: int = 4, pause: float = 0.05) -> Load:
+        """Clients that leave the processes of the cluster some of the machine."""
+        return super().load(seconds=seconds, clients=clients, pause=pause)
+
+    async def stale_outcomes(self) -> int:
+        """How many outcomes came too late, by what the workers have told."""
+        async with client_of(self.url) as client:
+            workers = (await client.get("/stats")).json()["workers"]
+            return sum(worker["stale_outcomes"] for worker in workers)
 
     def processes(self) -> list[psutil.Process]:
         """The server, the workers and their replicas, as the system knows them."""

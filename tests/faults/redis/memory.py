@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx2
-
 from tests.faults import invariants
+from tests.faults.clients import client_of
 from tests.faults.load import Load
 from tests.faults.redis.cluster import Cluster, durable_redis
 from tests.faults.redis.outages import late_return
@@ -15,7 +14,7 @@ from tests.harness import ASYNC, PATIENCE
 from zypher.prediction import new_id
 
 # So many may wait in the queue that overflows.
-_MOST = 100
+_MOST = 20
 # So many run when the memory is full.
 _HELD = 5
 _PAUSE = 0.02
@@ -23,11 +22,11 @@ _PAUSE = 0.02
 
 async def overload(size: Size, directory: Path) -> Report:
     """Submits come faster than they are run, until the queue is full."""
-    limits = ("--max-queued", str(_MOST), "--concurrency", "4")
+    limits = ("--max-queued", str(_MOST), "--concurrency", "2")
     with durable_redis(directory) as redis:
         async with Cluster(directory, redis.url, *limits) as cluster:
             wrong: list[str] = []
-            async with cluster.load(seconds=0.1, clients=size.of(50, 500)) as load:
+            async with cluster.load(seconds=0.1, clients=size.of(10, 500), pause=0) as load:
                 await load.accepts(2 * _MOST)
                 for _ in range(size.of(5, 100)):
                     await load.accepts(10)
@@ -45,7 +44,7 @@ async def overload(size: Size, directory: Path) -> Report:
 
 async def _wrong_overflow(cluster: Cluster) -> AsyncIterator[str]:
     """What is wrong with a queue that is about full, and with how it refuses."""
-    async with httpx2.AsyncClient(base_url=cluster.url, timeout=PATIENCE) as client:
+    async with client_of(cluster.url) as client:
         waiting = (await client.get("/readyz")).json()["jobs"]["queued"]
         if waiting > _MOST:
             yield f"{waiting} waited, and {_MOST} may."
@@ -92,7 +91,7 @@ async def _held(cluster: Cluster, load: Load, may_end: Path) -> list[str]:
 
 async def _wrong_answers(cluster: Cluster, held: list[str]) -> AsyncIterator[str]:
     """What is wrong with a server whose Redis has no memory left, and which runs these."""
-    async with httpx2.AsyncClient(base_url=cluster.url, timeout=PATIENCE) as client:
+    async with client_of(cluster.url) as client:
         for id in held:
             ended = await client.get(f"/predict/{id}", headers={"Prefer": "wait=10"})
             if ended.status_code != 200:

@@ -51,7 +51,11 @@ async def _killed(size: Size, directory: Path, redis: RedisServer, fault: str) -
                     redis.start()
                     wrong += await late_return(cluster, load)
             return await cluster.report(
-                fault, *wrong, *callers.wrong(), *invariants.failed(cluster.history)
+                fault,
+                *wrong,
+                *callers.wrong(),
+                *(f"A caller was answered {call.status}." for call in callers.refused()),
+                *invariants.failed(cluster.history),
             )
 
 

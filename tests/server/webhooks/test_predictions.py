@@ -93,7 +93,7 @@ def test_a_wrong_secret_is_refused_without_being_shown(secret: str) -> None:
 
 
 def test_secrets_do_not_appear_where_settings_are_shown() -> None:
-    settings = load_settings(webhook_secret=f"{SECRET} {SECRET}")
+    settings = load_settings(webhook_secret=f"{SECRET}, {SECRET}")
     assert len(settings.webhook_secret) == 2
     assert SECRET not in f"{settings!r} {settings.model_dump_json()}"
 

@@ -103,11 +103,17 @@ def _options(scheme: str, credentials: str, query: str) -> dict[str, Any]:
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    return parts.hostname or "localhost", parts.port or default_port
+    # Neither here nor below is it repeated what stands there: with a slash in it, unescaped, that
+    # is a part of the password.
+    try:
+        parts = urlsplit(f"//{text}")
+        port = parts.port or default_port
+    except ValueError:
+        raise ValueError("what stands behind the host is not a port") from None
+    return parts.hostname or "localhost", port
 
 
 def _db(path: list[str]) -> int:
     if len(path) > 1 or (path and not path[0].isdigit()):
-        raise ValueError(f"{'/'.join(path)!r} is not the number of a database")
+        raise ValueError("what stands behind the host is not the number of a database")
     return int(path[0]) if path else 0

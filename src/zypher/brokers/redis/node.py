@@ -44,7 +44,7 @@ class Node(Broker):
         self._beats = Beats(limits.lease)
         # Told apart from all others, by those who tell it something.
         self._name = uuid4().hex[:12]
-        self._moves = count()
+        self._names = count()
         # The time that all nodes share is so far ahead of this one's steady clock.
         self._ahead = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -58,6 +58,10 @@ class Node(Broker):
     def _time(self) -> float:
         """The time that all nodes share. It advances like a steady clock, in seconds."""
         return self._clock.steady() + self._ahead
+
+    def _new_name(self) -> str:
+        """A name for something that must not be done twice."""
+        return f"{self._name}:{next(self._names)}"
 
     async def _run(self, script: str, *arguments: Any) -> Any:
         """What a script answers."""
@@ -87,11 +91,14 @@ class Node(Broker):
         hash = await self._run("read", id, self._clock.wall(), flag(any))
         return hash and from_hash(id, hash)
 
-    async def _move(self, moves: Sequence[Move]) -> list[bool]:
-        """Make moves; False for those whose record is not as it was."""
+    async def _move(self, moves: Sequence[Move], name: str | None = None) -> list[bool]:
+        """Make moves; False for those whose record is not as it was.
+
+        Under the same name they are made once, however often they are asked for.
+        """
         if not moves:
             return []
-        arguments: list[Any] = [self._clock.wall(), self._time, f"{self._name}:{next(self._moves)}"]
+        arguments: list[Any] = [self._clock.wall(), self._time, name or self._new_name()]
         for move in moves:
             arguments += self._arguments(move)
         return [answer == b"done" for answer in await self._run("move", *arguments)]

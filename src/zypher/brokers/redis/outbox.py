@@ -41,7 +41,7 @@ class Outbox(Registry):
 
     async def _deliver(self, *, will_wait: bool) -> Any:
         """The delivery that is due first, if there is one."""
-        taking = f"{self._name}:{next(self._moves)}"  # sent twice, it takes one all the same
+        taking = self._new_name()  # sent twice, it takes one all the same
         arguments = (taking, self._time, self._clock.wall(), self._name, flag(will_wait))
         bounds = (MOST_TO_ONE_HOST, _HELD)
         return await self._link.run("deliver", *arguments, *bounds, orphaned=self._hand_back)

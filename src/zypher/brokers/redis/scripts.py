@@ -5,14 +5,14 @@ from importlib.resources import files
 _FOLDER = files(__package__) / "lua"
 _COMMON = "common.lua"
 
-# It takes something in, and is refused when Redis is out of memory. All others go on then: that is
-# how work ends and memory gets free.
-_TAKES_IN = "submit.lua"
+# They take something in, and are refused when Redis is out of memory. All others go on then: that
+# is how work ends and memory gets free.
+_TAKE_IN = ("submit.lua", "publish.lua")
 
 
 def _text(file: str) -> str:
     """What Redis runs. The first line is for itself (Redis 7.0, "script flags")."""
-    flags = "" if file == _TAKES_IN else " flags=allow-oom"
+    flags = "" if file in _TAKE_IN else " flags=allow-oom"
     return "\n".join(
         (f"#!lua{flags}", (_FOLDER / _COMMON).read_text(), (_FOLDER / file).read_text())
     )

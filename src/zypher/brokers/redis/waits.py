@@ -168,6 +168,7 @@ class Waits(Runs):
                     self._facts = await server.inspect(self._link)
             except PredictionError as error:
                 log.debug("the sweep failed: %s", error)
+                self._beats.forget()  # Redis was away: nobody could have renewed anything
             except Exception:
                 log.exception("the sweep failed; the next one may not")
 

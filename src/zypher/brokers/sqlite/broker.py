@@ -125,6 +125,8 @@ class SqliteBroker(Engine):
 
     async def stats(self) -> dict[str, ModelStats]:
         stats = await super().stats()
+        if self._journal.trouble is None:
+            return stats
         now = self._clock.steady()
         for entry in self._entries.values():
             if entry.stalled and entry.record.status is Status.QUEUED:  # it is in no lane now

@@ -7,28 +7,24 @@ at once.
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 from zypher.brokers.base import Broker, Delivery
 from zypher.clock import Clock
-from zypher.errors import Unavailable
+from zypher.periodic import every, insist
 from zypher.server.webhooks.caller import Caller, Miss
 
 log = logging.getLogger("zypher.webhooks")
-
-T = TypeVar("T")
 
 MOST_AT_ONCE = 256
 
 # Seconds between a call that failed and the next: about a day, all together.
 PAUSES = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)
 
-# How long it asks for the next delivery, and waits while the broker cannot do what it has to.
-# And how long, at the end, for calls that are under way. In seconds.
+# How long it asks for the next delivery; and how long it waits, at the end, for calls that are
+# under way. In seconds.
 _PATIENCE = 60.0
-_TROUBLE = 1.0
 _LAST_CALLS = 1.0
 
 
@@ -48,7 +44,7 @@ class Sender:
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._taking = asyncio.create_task(self._take())
+        self._taking = asyncio.create_task(every(0.0, self._take))
 
     async def stop(self) -> None:
         """Take no more, and give the calls that are under way a moment.
@@ -63,11 +59,16 @@ class Sender:
             call.cancel()
 
     async def _take(self) -> None:
-        while True:
-            await self._slots.acquire()
-            call = asyncio.create_task(self._deliver(await self._next()))
-            self._calls.add(call)
-            call.add_done_callback(self._ended)
+        """Take the next delivery and begin to call."""
+        await self._slots.acquire()
+        try:
+            delivery = await self._next()
+        except BaseException:
+            self._slots.release()
+            raise
+        call = asyncio.create_task(self._deliver(delivery))
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
@@ -75,7 +76,7 @@ class Sender:
 
     async def _next(self) -> Delivery:
         ask = partial(self._broker.next_delivery, timeout=_PATIENCE)
-        while (delivery := await _once_possible(ask)) is None:
+        while (delivery := await insist(ask)) is None:
             pass
         return delivery
 
@@ -89,7 +90,8 @@ class Sender:
         else:
             log.info("%s The next call is in %.0f s.", _told(delivery, miss), pause)
             at = self._clock.wall() + pause
-            await _once_possible(partial(self._broker.put_off_delivery, delivery.record.id, at))
+            put_off = partial(self._broker.put_off_delivery, delivery.record.id, at)
+            await insist(put_off)
 
     async def _call(self, delivery: Delivery) -> Miss | None:
         try:
@@ -99,7 +101,7 @@ class Sender:
             return Miss("It could not be made.")
 
     async def _drop(self, delivery: Delivery) -> None:
-        await _once_possible(partial(self._broker.drop_delivery, delivery.record.id))
+        await insist(partial(self._broker.drop_delivery, delivery.record.id))
 
     def _pause(self, delivery: Delivery, miss: Miss) -> float | None:
         """Seconds until the next call; None if there is none."""
@@ -120,12 +122,3 @@ def _told(delivery: Delivery, miss: Miss) -> str:
         f"Call {delivery.failures + 1} of the webhook of prediction {delivery.record.id} failed: "
         f"{miss.reason.rstrip('.')}."
     )
-
-
-async def _once_possible(ask: Callable[[], Awaitable[T]]) -> T:
-    """What the broker answers, as soon as it can: its disk may be in trouble."""
-    while True:
-        try:
-            return await ask()
-        except Unavailable:
-            await asyncio.sleep(_TROUBLE)

@@ -11,6 +11,22 @@ from zypher.server.webhooks.targets import Targets, host_of
 _LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
 
 
+class Transport(httpx2.AsyncHTTPTransport):
+    """Has an error of the connection for one that is lost as soon as it is made.
+
+    uvloop has let go of its socket by then, and httpx asks that for its peer.
+    """
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send it over a connection."""
+        try:
+            return await super().handle_async_request(request)
+        except AttributeError as error:
+            if error.name != "getpeername":
+                raise
+            raise httpx2.ConnectError("the connection was lost", request=request) from None
+
+
 class CheckedTransport(httpx2.AsyncBaseTransport):
     """Resolves and checks a host once for each request, and connects to what was checked.
 
@@ -20,7 +36,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, targets: Targets, verify: ssl.SSLContext | None = None) -> None:
         self._targets = targets
-        self._transport = httpx2.AsyncHTTPTransport(
+        self._transport = Transport(
             verify=True if verify is None else verify, trust_env=False, limits=_LIMITS
         )
 

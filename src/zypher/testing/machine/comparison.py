@@ -177,10 +177,10 @@ class Comparison(RuleBasedStateMachine):
     def ask_of_all(self, verb: Callable[[str], Coroutine[Any, Any, T]]) -> dict[str, T]:
         """What a verb answers for all ids that were ever submitted."""
 
-        async def ask() -> dict[str, T]:
-            return {id: await verb(id) for id in self.seen}
+        async def ask() -> Sequence[T]:
+            return await asyncio.gather(*(verb(id) for id in self.seen))
 
-        return self.runner.run(ask())
+        return dict(zip(self.seen, self.runner.run(ask()), strict=True))
 
 
 def answer(verb: Callable[[], object]) -> object:

@@ -1,47 +1,17 @@
-"""A call that is sent again, because nobody knows whether it was done, does its work once."""
+"""A connection that is lost while an answer is under way loses and repeats nothing."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from tests.brokers.redis.conftest import Join
 from tests.faults.proxy import Proxy
 from tests.redis_servers import RedisServer
-from zypher.brokers import Broker, Limits
 from zypher.brokers.base import Event, Seen
-from zypher.brokers.redis import RedisBroker
-from zypher.brokers.redis.link import Call, Link
 from zypher.prediction import Options, Status
-from zypher.testing import ManualClock
 from zypher.testing.contract.base import GOOD, PATIENCE, new
-from zypher.testing.contract.finishing import Finishing
-from zypher.testing.contract.submitting import Submitting
-from zypher.testing.contract.webhooks import Webhooks
-from zypher.testing.contract.withdrawing import Withdrawing
 
 pytestmark = pytest.mark.anyio
-
-
-class InsistentLink(Link):
-    """Sends every call that may be sent again twice, as if the first answer had been lost."""
-
-    def send(self, call: Call) -> asyncio.Future[Any]:
-        if call.repeatable:
-            super().send(Call(call.command))
-        return super().send(call)
-
-
-class TestSentTwice(Submitting, Finishing, Withdrawing, Webhooks):
-    """The parts of the contract that a repeated call could break."""
-
-    @pytest.fixture(autouse=True)
-    def _link(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("zypher.brokers.redis.node.Link", InsistentLink)
-        self.url = redis_server.url
-
-    async def open(self, limits: Limits, clock: ManualClock) -> Broker:
-        return RedisBroker(self.url, limits, clock)
 
 
 @pytest.mark.usefixtures("without_sweeps")
@@ -57,17 +27,20 @@ async def test_a_connection_that_is_cut_in_the_middle_of_any_reply_changes_nothi
         await near.publish([(claimed.claim, Event("progress", b"1"))])
         network.reset_next_reply()
         news = await far.watch(made.id, Seen(), timeout=0)
-        assert news is not None and news.events == [(1, Event("progress", b"1"))]
+        assert news is not None
+        assert news.events == [(1, Event("progress", b"1"))]
         network.reset_next_reply()
         assert await far.keep(made.id) is not None
         network.reset_next_reply()
         assert await far.finish([(claimed.claim, GOOD)]) == set()
         network.reset_next_reply()
         record = await far.wait(made.id, PATIENCE)
-        assert record is not None and record.status is Status.COMPLETED
+        assert record is not None
+        assert record.status is Status.COMPLETED
         network.reset_next_reply()
         delivery = await far.next_delivery(timeout=0)
-        assert delivery is not None and delivery.record.id == made.id
+        assert delivery is not None
+        assert delivery.record.id == made.id
         network.reset_next_reply()
         await far.drop_delivery(made.id)
         stats = (await near.stats())["m"]
@@ -88,5 +61,6 @@ async def test_an_outcome_whose_answer_is_lost_is_given_to_its_caller_and_not_ma
         network.reset_next_reply()
         await network.heal()
         record = await waiting
-        assert record is not None and record.status is Status.COMPLETED
+        assert record is not None
+        assert record.status is Status.COMPLETED
         assert not await near.claim("w", "m", limit=1, timeout=0)

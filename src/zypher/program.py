@@ -1,0 +1,185 @@
+"""A program from its start to its end, and the only owner of signals."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+import uvicorn
+import uvloop
+
+from zypher.brokers import without_password
+from zypher.errors import ConfigurationError
+from zypher.node import Node
+from zypher.server.app import is_loopback
+from zypher.settings import Settings
+from zypher.stderr import patient_stderr
+
+# How long a client may take, at the end, to receive what it was answered. In seconds.
+_LAST_BYTES = 5
+
+
+def run_server(node: Node, listener: socket.socket) -> None:
+    """Serve until a signal asks to stop."""
+    _run(_serve(node, listener))
+
+
+def run_worker(node: Node) -> None:
+    """Work until a signal asks to stop."""
+    _run(_live(node, lambda: _announce_worker(node)))
+
+
+def _run(life: Coroutine[Any, Any, None]) -> None:
+    sys.stderr = patient_stderr()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    uvloop.run(life)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # what has ended cannot be interrupted any more
+
+
+async def _serve(node: Node, listener: socket.socket) -> None:
+    """Answer for as long as the node lives."""
+    server = _Server(_uvicorn_config(node))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await _live(node, lambda: _announce_server(node, listener))
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _live(node: Node, announce: Callable[[], None]) -> None:
+    """Have a node do its work until a signal asks to stop; then stop in order, and say no more."""
+    stopping = _stop_on_signals()
+    if node.settings.models:
+        typer.echo(f"Loading {', '.join(node.settings.models)} ...", err=True)
+    try:
+        if await _unless(stopping, node.start()) and await _unless(stopping, node.up()):
+            announce()
+            await stopping.wait()
+        await _tell_what_is_unfinished(node)
+        await node.drain()
+    finally:
+        running, waiting = await node.unfinished()
+        await node.stop()
+        if running or waiting:
+            typer.echo(f"Stopped with {running + waiting} unfinished. {node.guarantee}", err=True)
+
+
+async def check_models(settings: Settings) -> None:
+    """Start all models once. Raises `ModelLoadError` for the first that cannot be served."""
+    node = Node(settings)
+    try:
+        await node.start()
+        await node.up()
+    finally:
+        await node.stop()
+
+
+def _uvicorn_config(node: Node) -> uvicorn.Config:
+    return uvicorn.Config(
+        node.app,
+        http="httptools",
+        ws="none",
+        lifespan="off",  # the node starts and stops here, around the server
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        root_path=node.settings.root_path,
+        timeout_graceful_shutdown=_LAST_BYTES,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: when to stop is decided here."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises `ConfigurationError` when that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise ConfigurationError(
+            f"Cannot listen on {host} port {port}: {reason}. Choose another with --host or --port."
+        ) from None
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM or Ctrl-C sets; another one, a second or more later, ends at once.
+
+    The same keypress can arrive twice, from the terminal and from a parent that passes it on;
+    that is why a second one right after the first means nothing.
+    """
+    stopping = asyncio.Event()
+    first = 0.0
+
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal first
+        now = time.monotonic()
+        if not stopping.is_set():
+            first = now
+            stopping.set()
+        elif now - first > 1.0:
+            os._exit(128 + number)  # the replicas end with this process
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stopping
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Await `work`, but give it up once `stopping` is set; True if it was done."""
+    working = asyncio.create_task(work)
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait([working])
+        return False
+    await working
+    return True
+
+
+async def _tell_what_is_unfinished(node: Node) -> None:
+    """Tell the person who stops this what it waits for, and what not."""
+    running, waiting = await node.unfinished()
+    if running:
+        others = f", not for what still waits ({waiting})" if waiting else ""
+        typer.echo(
+            f"Stopping: waiting {node.settings.grace:g} s at most for what runs ({running})"
+            f"{others}. Ctrl-C again ends at once.",
+            err=True,
+        )
+
+
+def _announce_server(node: Node, listener: socket.socket) -> None:
+    """Tell the person who started this where to go."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    names = ", ".join(node.settings.models) or "what workers run"
+    typer.echo(f"Serving {names} at {url}  (documentation: {url}/docs)", err=True)
+    typer.echo(node.guarantee, err=True)
+    if not is_loopback(node.settings.host):
+        typer.echo(f"Listening on {host}: anybody who reaches this port may use it.", err=True)
+
+
+def _announce_worker(node: Node) -> None:
+    """Tell the person who started this for whom it works."""
+    names, broker = ", ".join(node.settings.models), without_password(node.settings.broker)
+    typer.echo(f"Working on {names} for the servers at {broker}", err=True)
+    typer.echo(node.guarantee, err=True)

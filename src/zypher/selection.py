@@ -1,0 +1,96 @@
+"""Which models a node serves: what the command line and `zypher.toml` name."""
+
+import re
+from collections.abc import Sequence
+
+from zypher.brokers import is_shared, without_password
+from zypher.errors import ConfigurationError
+from zypher.model.loading import default_name
+from zypher.replicas.replica import ReplicaSpec
+from zypher.settings import ModelSettings, Settings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def with_models(settings: Settings, arguments: Sequence[str]) -> Settings:
+    """The settings with the models that the command line names; without any, the mock.
+
+    An argument is `TARGET`, `NAME=TARGET`, or the NAME of a table in `zypher.toml`; what such
+    a table says beside its target holds for a model of that name in any case.
+    Raises `ConfigurationError`.
+    """
+    if not settings.replicas:
+        return _without_models(settings)
+    if not arguments and not settings.models:
+        arguments = ["mock"]
+    models: dict[str, ModelSettings] = {}
+    for argument in arguments or settings.models:
+        name, table = _named(argument, settings)
+        if name in models:
+            raise ConfigurationError(
+                f"Two models have the name {name!r}. Give one another: OTHER={table.target}"
+            )
+        models[name] = table
+    return settings.model_copy(update={"models": models})
+
+
+def _without_models(settings: Settings) -> Settings:
+    """The settings of a server that runs nothing itself: it serves what workers have registered."""
+    if not is_shared(settings.broker):
+        raise ConfigurationError(
+            "With replicas 0 nobody would run a model: that needs workers elsewhere and a broker "
+            "which they share, as in --broker redis://HOST."
+        )
+    return settings.model_copy(update={"models": {}})
+
+
+def require_for_worker(settings: Settings) -> None:
+    """Raise `ConfigurationError` if a worker by itself would have nothing to do."""
+    if not is_shared(settings.broker):
+        raise ConfigurationError(
+            f"A worker needs a broker that it shares with servers, as in --broker redis://HOST; "
+            f"{without_password(settings.broker)} belongs to one server, which runs its models "
+            "itself."
+        )
+    if not settings.replicas:
+        raise ConfigurationError("A worker with replicas 0 runs nothing: give it --replicas 1.")
+
+
+def _named(argument: str, settings: Settings) -> tuple[str, ModelSettings]:
+    """The name and the table of one model argument."""
+    if argument in settings.models:
+        name, target = argument, settings.models[argument].target
+    else:
+        name, separator, target = argument.partition("=")
+        if not separator:
+            name, target = default_name(argument), argument
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"A model cannot have the name {name!r}: "
+            "use letters, digits, dots, hyphens and underscores."
+        )
+    table = settings.models.get(name)
+    if table is None:
+        return name, ModelSettings(target=target)
+    return name, table.model_copy(update={"target": target})
+
+
+def replicas_of(settings: Settings) -> list[tuple[ReplicaSpec, int]]:
+    """What a worker needs to know of each model: how to start a replica, and how many."""
+    return [(_spec(name, settings), _size(name, settings)) for name in settings.models]
+
+
+def _spec(name: str, settings: Settings) -> ReplicaSpec:
+    table = settings.models[name]
+    return ReplicaSpec(
+        name=name,
+        target=table.target,
+        concurrency=table.concurrency or settings.concurrency,
+        mock_delay=settings.mock_delay,
+        max_result_size=settings.max_result_size,
+        setup_timeout=table.setup_timeout or settings.setup_timeout,
+    )
+
+
+def _size(name: str, settings: Settings) -> int:
+    return settings.models[name].replicas or settings.replicas
