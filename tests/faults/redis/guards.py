@@ -14,7 +14,7 @@ GUARDS = (
     ),
     Guard(
         "leases over Redis are renewed for runs that go on",
-        "redis-full-memory",
+        "redis-held-interpreter",
         f"{_LUA}/renew.lua",
         "if holds then redis.call('ZADD', 'zypher:leases', beat, id) end",
         "",
