@@ -3,26 +3,33 @@
 import json
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.harness import Server
+from tests.harness import Server, WorkerProcess
+from tests.redis_servers import Program, RedisServer
 from zypher.server.problems import STATUS
 from zypher.settings import Settings, option
 
 ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "models.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-# That of webhooks, which has a receiver, is tried with the webhooks.
-RECIPES = [page for page in PAGES if page.parent.name == "how-to" and page.stem != "webhooks"]
+SCALE_OUT = ROOT / "docs" / "how-to" / "scale-out.md"
+# That of webhooks, which has a receiver, is tried with the webhooks; to scale out takes a Redis.
+ELSEWHERE = ("webhooks", SCALE_OUT.stem)
+RECIPES = [page for page in PAGES if page.parent.name == "how-to" and page.stem not in ELSEWHERE]
 
 
 def blocks(page: Path, language: str) -> list[str]:
     """The code blocks of a page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(
+        rf"^( *)```{language}\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE
+    )
+    return [textwrap.dedent(block) for _, block in found]
 
 
 def models(page: Path) -> dict[str, str]:
@@ -76,6 +83,26 @@ def test_the_model_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
     serve, curl, shown = block.splitlines()
     with Server(*shlex.split(serve)[2:], cwd=tmp_path) as server:
         assert run_curl(server, curl) == shown.removeprefix("# ")
+
+
+def test_a_client_does_not_notice_that_one_machine_became_three(tmp_path: Path) -> None:
+    (tmp_path / "sentiment.py").write_text(models(ROOT / "README.md")["sentiment.py"])
+    alone, redis, worker, server, curl = blocks(SCALE_OUT, "sh")
+    command, shown = curl.splitlines()
+    with Server(*shlex.split(alone)[2:], cwd=tmp_path) as one:
+        assert run_curl(one, command) == shown.removeprefix("# ")
+    (settings,) = blocks(SCALE_OUT, "env")
+    durability = shlex.split(redis)[5:]
+    with RedisServer(tmp_path, *durability, program=Program.VALKEY, password="PASSWORD") as here:
+        place = f"127.0.0.1\nREDIS_PORT={here.port}"
+        (tmp_path / ".env").write_text(settings.replace("10.0.0.1", place))
+        with (
+            WorkerProcess(*shlex.split(worker)[2:], cwd=tmp_path),
+            Server(*shlex.split(server)[2:], cwd=tmp_path) as many,
+        ):
+            assert run_curl(many, command) == shown.removeprefix("# ")
+            assert "survives the death of Redis and of its machine" in "".join(many.lines)
+            assert "PASSWORD" not in "".join(many.lines)
 
 
 @pytest.mark.parametrize(

@@ -181,5 +181,5 @@ def _announce_server(node: Node, listener: socket.socket) -> None:
 def _announce_worker(node: Node) -> None:
     """Tell the person who started this for whom it works."""
     names, broker = ", ".join(node.settings.models), without_password(node.settings.broker)
-    typer.echo(f"Working on {names} for the servers that share {broker}", err=True)
+    typer.echo(f"Working on {names} for the servers at {broker}", err=True)
     typer.echo(node.guarantee, err=True)

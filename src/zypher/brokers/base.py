@@ -16,8 +16,10 @@ every broker to it:
 - **Bounded.** `submit` refuses with `QueueFull` what would exceed `Limits`.
 
 Verbs that take a `timeout` (seconds) wait for an event, they do not poll. Cancelling a verb
-that waits loses nothing. Time comes from the `Clock` that a broker is made with. What has
-expired is unknown to every verb, whether it was purged yet or not.
+that waits loses nothing. Any verb raises `Unavailable` while a broker elsewhere is away: the log
+has one line when it goes, by the broker itself, and one when it is back. Time comes from the
+`Clock` that a broker is made with. What has expired is unknown to every verb, whether it was
+purged yet or not.
 """
 
 from abc import ABC, abstractmethod
@@ -92,6 +94,13 @@ class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
     retried: int = 0  # runs that were repeated because the model raised
     crashes: int = 0  # runs that died with their process
     rate: float = 0.0  # predictions that ended per second, over the last minute
+
+
+class Overview(NamedTuple):
+    """How the queues stand, by model, and who works on them, by worker."""
+
+    stats: dict[str, ModelStats]
+    workers: dict[str, WorkerInfo]
 
 
 class Withdrawal(NamedTuple):
@@ -367,6 +376,10 @@ class Broker(ABC):
     @abstractmethod
     async def stats(self) -> dict[str, ModelStats]:
         """The state of the queue of every model that is known or has predictions."""
+
+    async def overview(self) -> Overview:
+        """What `stats` and `workers` say. Where asking takes a while it may be a moment old."""
+        return Overview(await self.stats(), await self.workers())
 
     @abstractmethod
     def guarantee(self) -> str:

@@ -12,26 +12,35 @@ from zypher.prediction import Prediction, Priority, Status
 _UNKNOWN = 5.0
 
 
-async def retry_after(broker: Broker, clock: Clock, prediction: Prediction) -> int:
-    """Whole seconds, at least 1, until this prediction is likely to be finished."""
+async def retry_after(
+    broker: Broker, clock: Clock, prediction: Prediction, *, is_newest: bool = False
+) -> int:
+    """Whole seconds, at least 1, until this prediction is likely to be finished.
+
+    The newest one is behind all others of its lane: nobody has to look for its place.
+    """
     if prediction.status.terminal:
         return 1
-    stats = await _stats(broker, prediction.model)
+    stats, slots = await _situation(broker, prediction.model)
     if stats.service_time is None:
         return _whole(max(_UNKNOWN, stats.oldest_processing_age))
     if prediction.status is Status.PROCESSING and prediction.started is not None:
         return _whole(stats.service_time - (clock.wall() - prediction.started))
-    before = await broker.position(prediction.id) or 0
-    wait = _wait(before, stats, stats.service_time, await _slots(broker, prediction.model))
+    if is_newest:
+        ahead = max(0, stats.waiting[prediction.priority] - 1)
+        before = claims_before(prediction.priority, ahead, stats.waiting)
+    else:
+        before = await broker.position(prediction.id) or 0
+    wait = _wait(before, stats, stats.service_time, slots)
     return _whole(wait + stats.service_time)
 
 
 async def room_after(broker: Broker, model: str) -> int:
     """Whole seconds, at least 1, until one more place in a full queue is likely to be free."""
-    stats = await _stats(broker, model)
+    stats, slots = await _situation(broker, model)
     if stats.service_time is None:
         return _whole(max(_UNKNOWN, stats.oldest_processing_age))
-    return _whole(stats.service_time / await _slots(broker, model))
+    return _whole(stats.service_time / slots)
 
 
 async def expected_wait(broker: Broker, model: str, position: int) -> float | None:
@@ -39,10 +48,10 @@ async def expected_wait(broker: Broker, model: str, position: int) -> float | No
 
     None if nobody can know yet: before a service time was measured.
     """
-    stats = await _stats(broker, model)
+    stats, slots = await _situation(broker, model)
     if stats.service_time is None:
         return None
-    return _wait(position, stats, stats.service_time, await _slots(broker, model))
+    return _wait(position, stats, stats.service_time, slots)
 
 
 async def require_in_time(broker: Broker, prediction: Prediction, *, waits: bool) -> None:
@@ -53,12 +62,11 @@ async def require_in_time(broker: Broker, prediction: Prediction, *, waits: bool
     queue_timeout, deadline = prediction.options.queue_timeout, prediction.options.deadline
     if queue_timeout is None and deadline is None:
         return
-    stats = await _stats(broker, prediction.model)
+    stats, slots = await _situation(broker, prediction.model)
     if stats.service_time is None:
         return
     lane = Priority.HIGH if waits else prediction.priority
     before = claims_before(lane, stats.waiting[lane], stats.waiting)
-    slots = await _slots(broker, prediction.model)
     wait = _wait(before, stats, stats.service_time, slots)
     if queue_timeout is not None and wait > queue_timeout:
         raise QueueFull(
@@ -88,14 +96,14 @@ def _wait(before: int, stats: ModelStats, service_time: float, slots: int) -> fl
     return ends_before * pace + min(pace, next_end)
 
 
-async def _stats(broker: Broker, model: str) -> ModelStats:
-    return (await broker.stats()).get(model, ModelStats())
+async def _situation(broker: Broker, model: str) -> tuple[ModelStats, int]:
+    """The queue of a model, and how many of its predictions run at once.
 
-
-async def _slots(broker: Broker, model: str) -> int:
-    """How many predictions of a model run at once; at least 1, since one will be ready again."""
-    workers = (await broker.workers()).values()
-    return max(1, sum(w.replicas[model].slots for w in workers if model in w.replicas))
+    That is at least 1, since one will be ready again.
+    """
+    stats, workers = await broker.overview()
+    counts = (w.replicas[model].slots for w in workers.values() if model in w.replicas)
+    return stats.get(model, ModelStats()), max(1, sum(counts))
 
 
 def _whole(seconds: float) -> int:

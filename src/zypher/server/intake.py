@@ -58,15 +58,23 @@ class Intake:
             raise
 
     async def accepted(
-        self, prediction: Prediction, request: Request, message: str = ACCEPTED
+        self,
+        prediction: Prediction,
+        request: Request,
+        message: str = ACCEPTED,
+        *,
+        is_newest: bool = False,
     ) -> Response:
         """The 202 for a prediction that goes on by itself."""
+        seconds = await retry_after(
+            self._broker, self._state.clock, prediction, is_newest=is_newest
+        )
         return Response(
             accepted(prediction, message),
             status_code=202,
             headers={
                 "Location": _location(request, prediction.id),
-                "Retry-After": str(await retry_after(self._broker, self._state.clock, prediction)),
+                "Retry-After": str(seconds),
                 "X-Prediction-Id": prediction.id,
             },
             media_type="application/json",

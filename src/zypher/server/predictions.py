@@ -60,13 +60,14 @@ class Predictions:
         self._state.require_open()  # it may have taken a while
         asked, input = self._state.door.admit(body, model)
         prediction = self._intake.prediction(asked, input, model, request.headers)
-        prediction = await self._intake.submit(prediction, waits=patience.seconds > 0)
+        record = await self._intake.submit(prediction, waits=patience.seconds > 0)
         if not patience.seconds:
-            response = await self._intake.accepted(prediction, request)
+            is_newest = record.id == prediction.id
+            response = await self._intake.accepted(record, request, is_newest=is_newest)
         elif wants_events:
-            return await self._stream(prediction)
+            return await self._stream(record)
         else:
-            response = await self._answer(prediction, patience, request)
+            response = await self._answer(record, patience, request)
         response.headers.update(patience.headers)
         return response
 

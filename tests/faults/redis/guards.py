@@ -9,7 +9,7 @@ GUARDS = (
         "a lease that is not renewed runs out",
         "redis-killed-workers",
         f"{_LUA}/late.lua",
-        "records[#records + 1] = id",
+        "records[#records + 1], records[#records + 2] = id, record",
         "redis.call('PING')",
     ),
     Guard(

@@ -12,9 +12,10 @@ from standardwebhooks import Webhook
 from tests.harness import PATIENCE
 from tests.receiver import SECRET, Answer, Call, Receiver
 from zypher.brokers import Limits
+from zypher.brokers.base import Delivery
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import Clock, SystemClock
-from zypher.errors import Unavailable
+from zypher.errors import Internal, PredictionError, Unavailable
 from zypher.prediction import Options, Outcome, Prediction, new_id
 from zypher.server.webhooks.caller import Caller
 from zypher.server.webhooks.sender import PAUSES, Sender
@@ -34,6 +35,12 @@ class Desk(MemoryBroker):
         super().__init__(Limits(), clock)
         self.endings: asyncio.Queue[float | str] = asyncio.Queue()
         self.refusals = 0  # it cannot record anything now, so often
+        self.troubles: list[PredictionError] = []  # with which it answers first
+
+    async def next_delivery(self, *, timeout: float) -> Delivery | None:
+        if self.troubles:
+            raise self.troubles.pop()
+        return await super().next_delivery(timeout=timeout)
 
     async def drop_delivery(self, id: str) -> None:
         if self.refusals:
@@ -159,6 +166,21 @@ async def test_what_arrived_while_the_broker_was_in_trouble_is_not_sent_again() 
             await next_call(receiver)
             assert await desk.endings.get() == DROPPED
         assert not receiver.was_called
+
+
+@pytest.mark.parametrize("trouble", [Unavailable("Away."), Internal("Failed.")])
+async def test_deliveries_go_on_after_the_broker_had_none_to_give(
+    trouble: PredictionError, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Receiver() as receiver:
+        async with sending(SystemClock()) as desk:
+            desk.troubles = [trouble]
+            for _ in range(2):
+                await desk.end_one(receiver.url())
+                async with asyncio.timeout(PATIENCE):
+                    assert await desk.endings.get() == DROPPED
+    assert not desk.troubles
+    assert bool(caplog.records) == isinstance(trouble, Internal)
 
 
 async def test_a_receiver_that_is_gone_is_not_called_again() -> None:

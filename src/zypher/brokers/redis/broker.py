@@ -154,7 +154,7 @@ class RedisBroker(Waits):
         part = share(self._limits, waits=waits)
         lane = Priority.HIGH if waits else prediction.priority
         options = prediction.options
-        begun = time + prediction.created - wall
+        begun = time - (wall - prediction.created)  # in this order, which loses nothing
         extra = {
             "size": prediction.size,
             "ttl": time_to_live(prediction, self._limits),

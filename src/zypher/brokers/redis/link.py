@@ -51,6 +51,10 @@ _SHAS = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in SCRIPTS
 # Answers that say: this is not the primary, or not yet.
 _NOT_NOW = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
 
+# The same in answers that the client has no classes for: its disk is full, it lacks replicas, or it
+# runs somebody's long script.
+_NOT_NOW_CODES = ("MISCONF", "NOREPLICAS", "BUSY ")
+
 
 class Call:
     """A command and the future of its answer.
@@ -96,9 +100,11 @@ class Link:
         self._pumping: asyncio.Task[None] | None = None
         self._closed = False
 
-    def run(self, script: str, *arguments: Any) -> asyncio.Future[Any]:
+    def run(
+        self, script: str, *arguments: Any, orphaned: Callable[[Any], None] | None = None
+    ) -> asyncio.Future[Any]:
         """What a script answers. Raises `Unavailable` or `StorageFull`."""
-        return self.send(Call(("EVALSHA", _SHAS[script], 0, *arguments)))
+        return self.send(Call(("EVALSHA", _SHAS[script], 0, *arguments), orphaned))
 
     def run_once(
         self, script: str, *arguments: Any, orphaned: Callable[[Any], None]
@@ -177,7 +183,7 @@ class Link:
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, NoScriptError):
                 again.append(call)
-            elif isinstance(answer, _NOT_NOW):
+            elif isinstance(answer, _NOT_NOW) or _is_not_now(answer):
                 again.append(call)
                 not_now = answer
             elif isinstance(answer, Exception):
@@ -203,7 +209,7 @@ class Link:
             log.warning("Redis at %s cannot be used: %s", self._address.name, _reason(error))
         self.trouble = f"Redis at {self._address.name} cannot be used: {_reason(error)}."
         await self._client.connection_pool.disconnect()
-        if not isinstance(error, _NOT_NOW):
+        if not (isinstance(error, _NOT_NOW) or _is_not_now(error)):
             for call in calls:
                 if not call.repeatable:
                     call.failed(self._unavailable())
@@ -216,6 +222,10 @@ class Link:
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(self.trouble or "Redis does not answer.", retry_after=1)
+
+
+def _is_not_now(answer: Any) -> bool:
+    return isinstance(answer, ResponseError) and str(answer).startswith(_NOT_NOW_CODES)
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The webhooks that are to be called, shared by the senders of all nodes."""
 
 import asyncio
+from typing import Any
 
 from zypher.brokers.base import MOST_TO_ONE_HOST, Delivery, Limits
 from zypher.brokers.redis.node import flag
@@ -27,11 +28,7 @@ class Outbox(Registry):
         while True:
             self._require_open()
             self._delivery_news.clear()
-            wall, will_wait = self._clock.wall(), flag(now() < deadline)
-            found = await self._run(
-                *("deliver", self._time, wall, self._name, will_wait, MOST_TO_ONE_HOST, _HELD),
-                self._new_name(),
-            )
+            found = await self._deliver(will_wait=now() < deadline)
             if found is not None:
                 id, hash = found[0].decode(), found[1]
                 failures = self._failures[id] = int(dict_of(hash)[b"failures"])
@@ -41,6 +38,19 @@ class Outbox(Registry):
                     await self._delivery_news.wait()
             except TimeoutError:
                 return None
+
+    async def _deliver(self, *, will_wait: bool) -> Any:
+        """The delivery that is due first, if there is one."""
+        taking = self._new_name()  # sent twice, it takes one all the same
+        arguments = (taking, self._time, self._clock.wall(), self._name, flag(will_wait))
+        bounds = (MOST_TO_ONE_HOST, _HELD)
+        return await self._link.run("deliver", *arguments, *bounds, orphaned=self._hand_back)
+
+    def _hand_back(self, found: Any) -> None:
+        """Nobody takes this delivery: it is due for others."""
+        if found is not None:
+            id, failures, wall = found[0], dict_of(found[1])[b"failures"], self._clock.wall()
+            self._begin(self._run("settle", id, wall, wall, failures))
 
     async def drop_delivery(self, id: str) -> None:
         await self._run("settle", id, self._clock.wall(), "", "")

@@ -1,17 +1,21 @@
 """What servers and workers on all machines tell of themselves, and how the queues stand."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from zypher.brokers.base import Limits, ModelInfo, ModelStats, WorkerInfo
+from zypher.brokers.base import Limits, ModelInfo, ModelStats, Overview, WorkerInfo
 from zypher.brokers.redis.node import Node
 from zypher.clock import Clock
 from zypher.prediction import Status
 
 _MINUTE = 60
+
+# How long an overview is good enough for another estimate, in seconds.
+_OVERVIEW_LASTS = 0.1
 
 
 class Registry(Node):
@@ -22,6 +26,8 @@ class Registry(Node):
         # What was registered here, should Redis lose it.
         self._models: dict[str, ModelInfo] = {}
         self._workers: dict[str, WorkerInfo] = {}
+        self._overview = Overview({}, {})
+        self._overview_until = -math.inf
 
     async def register_model(self, model: ModelInfo) -> None:
         self._models[model.name] = model
@@ -58,6 +64,13 @@ class Registry(Node):
             model.decode(): _stats(time, dict_of(queue), rest)
             for model, queue, rest in await self._run("stats", time)
         }
+
+    async def overview(self) -> Overview:
+        now = self._clock.steady()
+        if now >= self._overview_until:  # all others who ask meanwhile get the last one
+            self._overview_until = now + _OVERVIEW_LASTS
+            self._overview = Overview(*await asyncio.gather(self.stats(), self.workers()))
+        return self._overview
 
     async def _register_again(self) -> None:
         for model in self._models.values():

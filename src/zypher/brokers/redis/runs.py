@@ -1,7 +1,6 @@
 """Runs: how workers claim, what becomes of their claims, and what ends those that are late."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -37,9 +36,11 @@ class Runs(Outbox):
     def __init__(self, url: str, limits: Limits, clock: Clock) -> None:
         super().__init__(url, limits, clock)
         self._runs: dict[Claim, Run] = {}
-        self._published: Counter[Claim] = Counter()
+        self._published: dict[Claim, int] = {}  # how many events
         self._claimers = Claimers()
         self._withdrawals: dict[str, asyncio.Event] = {}
+        self._told: dict[str, Sequence[bytes]] = {}  # the withdrawals that a worker was told last
+        self._unanswered: dict[tuple[Claim, ...], str] = {}  # the names of moves
         # Workers that may hold what they do not know of: the answer to a claim was lost.
         self._doubtful: set[str] = set()
 
@@ -77,22 +78,24 @@ class Runs(Outbox):
         news = self._withdrawals.setdefault(worker, asyncio.Event())
         while True:
             news.clear()
-            untold = await self._run("withdrawn", worker)
+            told = self._told.get(worker, ())  # it has heard of these, and they are dropped now
+            untold = self._told[worker] = await self._run("withdrawn", worker, *told)
             if untold or not await _happens(news, deadline):
-                return [_withdrawal(told) for told in untold]
+                withdrawals = [_withdrawal(one) for one in untold]
+                self._forget_runs(withdrawal.claim for withdrawal in withdrawals)
+                return withdrawals
 
     async def publish(self, events: Sequence[tuple[Claim, Event]]) -> None:
-        numbers = Counter({claim: self._published[claim] for claim, _ in events})
+        known = [(claim, event) for claim, event in events if claim in self._runs]
+        numbers = {claim: self._published.get(claim, 0) for claim, _ in known}
         parts: list[Any] = []
-        for claim, event in events:
+        for claim, event in known:
             numbers[claim] += 1
             parts += (*claim, numbers[claim], event.type, event.data)
         with suppress(StorageFull):  # a run goes on without its events, but not without its end
             await self._run("publish", *parts)
         # Not before: what is published again must have the numbers that it may have already.
-        self._published.update(
-            {claim: numbers[claim] - self._published[claim] for claim in numbers}
-        )
+        self._published |= {claim: n for claim, n in numbers.items() if claim in self._runs}
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
         wall = self._clock.wall()
@@ -100,11 +103,11 @@ class Runs(Outbox):
         moves = [
             self._finished(runs[claim], outcome, wall) for claim, outcome in ended if claim in runs
         ]
-        made = dict(
-            zip((move.before.claim for move in moves), await self._move(moves), strict=True)
-        )
+        claims = tuple(claim for claim, _ in ended)
+        made = await self._move_once(claims, moves)
         self._forget_runs(runs)
-        return {claim for claim, _ in ended if not made.get(claim)}
+        taken = {move.before.claim for move, done in zip(moves, made, strict=True) if done}
+        return {*claims} - taken
 
     async def release(self, claims: Sequence[Claim]) -> None:
         runs = await self._running(claims)
@@ -151,7 +154,7 @@ class Runs(Outbox):
         give_back = partial(self._give_back, time)
         try:
             answer = await self._link.run_once("claim", *arguments, *flags, orphaned=give_back)
-        except Unavailable:
+        except (Unavailable, asyncio.CancelledError):
             self._doubtful.add(worker)
             raise
         return self._taken(time, answer)
@@ -179,6 +182,15 @@ class Runs(Outbox):
         """There is work for somebody who waits for it, here or elsewhere."""
         if not self._claimers.ring(model) and not self._closed:
             self._link.run("ring", model)
+
+    async def _move_once(self, claims: tuple[Claim, ...], moves: Sequence[Move]) -> list[bool]:
+        """Make moves that may have been made already, when there was no answer to them."""
+        name = self._unanswered.pop(claims, None) or self._new_name()
+        try:
+            return await self._move(moves, name)
+        except Unavailable:
+            self._unanswered[claims] = name
+            raise
 
     async def _running(self, claims: Sequence[Claim]) -> dict[Claim, Run]:
         """The runs that these claims are, as far as they are still known."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import count
 from typing import Any, Literal
+from uuid import uuid4
 
 from zypher.brokers.base import Event, Limits, News, Seen
 from zypher.brokers.redis import server
@@ -40,10 +41,11 @@ class Waits(Runs):
         self._watchers: Waiters[bool] = Waiters()
         # What was submitted here by callers who wait, should Redis lose it; and if it is kept.
         self._waited: dict[str, tuple[Prediction, bool]] = {}
+        self._unheeded: set[str] = set()  # those of them that nobody waited for at the last sweep
         self._sweeping: asyncio.Task[None] | None = None
 
     async def _start_to_listen(self) -> None:
-        await self._join()
+        self._epoch = await self._join()
         await self._hearing.start()
         self._sweeping = asyncio.create_task(self._sweep_forever())
 
@@ -145,7 +147,7 @@ class Waits(Runs):
 
     async def _take(self, id: str) -> None:
         """Give a final record to those who wait for it here."""
-        hash = await self._run("take", id)
+        hash = await self._run("take", id, self._name)
         if hash is None and id in self._waited and not self._waited[id][1]:
             await self._submit_again(id)  # nobody else could have forgotten it
         else:
@@ -166,10 +168,12 @@ class Waits(Runs):
                     self._facts = await server.inspect(self._link)
             except PredictionError as error:
                 log.debug("the sweep failed: %s", error)
+                self._beats.forget()  # Redis was away: nobody could have renewed anything
             except Exception:
                 log.exception("the sweep failed; the next one may not")
 
     async def _sweep(self) -> None:
+        self._drop_unheeded()
         models, workers, ids = self._claimers.models, [*self._withdrawals], [*self._ends]
         epoch, beat, time, work, withdrawn, ended, delivery_is_due = await self._run(
             *("sweep", self._name, self._time, self._clock.wall(), len(models), len(workers)),
@@ -191,22 +195,32 @@ class Waits(Runs):
         if delivery_is_due:
             self._delivery_news.set()
 
-    async def _join(self) -> None:
-        """Take part in what these nodes share: the epoch of the data, and the time."""
-        self._epoch, time = await self._run("join", self._name)
+    def _drop_unheeded(self) -> None:
+        """Forget what was submitted for callers who do not wait any more."""
+        unheeded = {id for id in self._waited if id not in self._ends and id not in self._watchers}
+        for id in unheeded & self._unheeded:
+            del self._waited[id]
+        self._unheeded = unheeded
+
+    async def _join(self) -> bytes:
+        """Take part in what these nodes share: the time, and the epoch of the data."""
+        epoch: bytes
+        epoch, time = await self._run("join", uuid4().hex)
         self._ahead = float(time) - self._clock.steady()
+        return epoch
 
     async def _begin_anew(self) -> None:
         """Redis has lost everything: tell it what this node knows."""
         log.warning("Redis has lost all that it held; what callers wait for is submitted again")
         self._beats.forget()
-        await self._join()
+        epoch = await self._join()
         await self._register_again()
+        for id in [*self._waited]:
+            self._begin(self._submit_again(id))
         for id in [*self._ends]:
-            if id in self._waited:
-                await self._submit_again(id)
-            else:
+            if id not in self._waited:
                 self._tell_end(id)
+        self._epoch = epoch  # last: if this has failed, all of it is done again
 
 
 def _numbers(entry: bytes) -> tuple[int, int]:

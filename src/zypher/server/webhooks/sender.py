@@ -12,7 +12,7 @@ from functools import partial
 
 from zypher.brokers.base import Broker, Delivery
 from zypher.clock import Clock
-from zypher.periodic import insist
+from zypher.periodic import every, insist
 from zypher.server.webhooks.caller import Caller, Miss
 
 log = logging.getLogger("zypher.webhooks")
@@ -44,7 +44,7 @@ class Sender:
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._taking = asyncio.create_task(self._take())
+        self._taking = asyncio.create_task(every(0.0, self._take))
 
     async def stop(self) -> None:
         """Take no more, and give the calls that are under way a moment.
@@ -59,11 +59,16 @@ class Sender:
             call.cancel()
 
     async def _take(self) -> None:
-        while True:
-            await self._slots.acquire()
-            call = asyncio.create_task(self._deliver(await self._next()))
-            self._calls.add(call)
-            call.add_done_callback(self._ended)
+        """Take the next delivery and begin to call."""
+        await self._slots.acquire()
+        try:
+            delivery = await self._next()
+        except BaseException:
+            self._slots.release()
+            raise
+        call = asyncio.create_task(self._deliver(delivery))
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)

@@ -42,10 +42,7 @@ local function take(lane, id, entry)
     read(model, lane, worker, entry)
   else
     redis.call('ZREM', lane_of(model, lane) .. ':back', id)
-    local stream, old = fields(id, 'stream', 'entry')
-    if old then
-      redis.call('XCLAIM', lane_of(model, stream), GROUP, worker, 0, old, 'JUSTID')
-    end
+    hand_entry(id, model, worker)
   end
   count(model, lane, tonumber((fields(id, 'size'))), -1)
   redis.call('HDEL', record_of(id), 'lane', 'not_before')

@@ -4,7 +4,6 @@ local TERMINAL = { completed = true, failed = true, canceled = true }
 local LANES = { 'high', 'normal', 'low' }
 local GROUP = 'workers' -- the consumer group of every queue
 local BACK = 'given-back' -- the consumer that holds the entries of what waits once more
-local AGAIN = 5 -- seconds within which a call is sent again if it was not answered
 local LINGER = 60 -- seconds for which an outcome is held that nobody has taken yet
 
 local function record_of(id) return 'zypher:p:' .. id end
@@ -113,6 +112,14 @@ local function read(model, lane, consumer, entry)
   redis.call('HSET', queue_of(model), lane .. ':read', entry)
 end
 
+-- The entry of a prediction goes from one consumer to another, if there still is one.
+local function hand_entry(id, model, consumer)
+  local lane, entry = fields(id, 'stream', 'entry')
+  if entry then -- `pcall`: somebody may have removed the group
+    redis.pcall('XCLAIM', lane_of(model, lane), GROUP, consumer, 0, entry, 'JUSTID')
+  end
+end
+
 -- The first in the stream of a lane that no worker was given: id, entry and place. Dead entries
 -- are taken out.
 local function first_in_stream(model, lane)
@@ -184,13 +191,22 @@ end
 
 -- Ending and forgetting.
 
+-- Notes when the first of the deliveries to a host is due.
+local function schedule(host)
+  local first = redis.call('ZRANGE', 'zypher:outbox:' .. host, 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', 'zypher:outbox', first[2], host)
+  else
+    redis.call('ZREM', 'zypher:outbox', host)
+  end
+end
+
 local function post(id, due)
   local host = fields(id, 'host')
   redis.call('HSETNX', record_of(id), 'failures', '0')
   redis.call('HSET', record_of(id), 'undelivered', '1')
   redis.call('ZADD', 'zypher:outbox:' .. host, text(due), id)
-  local first = redis.call('ZRANGE', 'zypher:outbox:' .. host, 0, 0, 'WITHSCORES')
-  redis.call('ZADD', 'zypher:outbox', first[2], host)
+  schedule(host)
 end
 
 -- A kept prediction has ended: it is held until it expires, and its webhook is called.
@@ -207,8 +223,7 @@ end
 local function forget(id)
   local watching, owner, key, host, model =
     fields(id, 'watching', 'owner', 'idempotency_key', 'host', 'model')
-  if not model then return end
-  strike(id, model)
+  if model then strike(id, model) end
   redis.call('ZREM', 'zypher:expiring', id)
   redis.call('ZREM', 'zypher:list', id)
   redis.call('ZREM', 'zypher:open', id)
@@ -218,6 +233,7 @@ local function forget(id)
   if host then
     redis.call('ZREM', 'zypher:outbox:' .. host, id)
     redis.call('ZREM', 'zypher:taken', id)
+    schedule(host)
   end
   if watching then -- they are still to be told the end
     redis.call('HSET', record_of(id), 'gone', 'forgotten')
@@ -228,10 +244,16 @@ local function forget(id)
   end
 end
 
--- What nobody kept was given to who waited for it, and may not have arrived: they can ask again.
-local function hand_over(id)
-  redis.call('HSET', record_of(id), 'gone', 'taken')
-  redis.call('EXPIRE', record_of(id), AGAIN)
+-- Those who waited at a node have what they waited for. What nobody kept is forgotten once all nodes
+-- have it, but not before an answer that was lost can have been asked for again.
+local function hand_over(id, node)
+  dismiss(id, 'waiting', node)
+  local gone, waiting = fields(id, 'gone', 'waiting')
+  if gone == 'offered' and not waiting then
+    redis.call('HSET', record_of(id), 'gone', 'forgotten')
+    redis.call('EXPIRE', record_of(id), 5)
+    redis.call('EXPIRE', record_of(id) .. ':events', 5)
+  end
 end
 
 -- It has ended. Who waits gets it; what nobody kept is theirs alone.

@@ -20,8 +20,11 @@ for _, id in ipairs(ringing()) do
   end
 end
 for _, id in ipairs(ringing()) do
-  records[#records + 1] = id
-  records[#records + 1] = redis.call('HGETALL', record_of(id))
+  local status, lane = fields(id, 'status', 'lane')
+  if lane or status == 'processing' then -- others pause: there were more than could be lined up
+    records[#records + 1] = id
+    records[#records + 1] = redis.call('HGETALL', record_of(id))
+  end
 end
 local due = redis.call('ZRANGEBYSCORE', 'zypher:outbox', '-inf', wall, 'LIMIT', 0, 1)
 if #due > 0 then ring_for_delivery() end

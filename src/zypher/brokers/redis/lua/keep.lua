@@ -2,7 +2,7 @@
 local id, wall = ARGV[1], tonumber(ARGV[2])
 local status, gone, model, kept, waits, lane, place, expires =
   fields(id, 'status', 'gone', 'model', 'kept', 'waits', 'lane', 'place', 'expires')
-if not status or gone == 'forgotten' or gone == 'taken' then return nil end
+if not status or gone == 'forgotten' then return nil end
 if gone ~= 'offered' and expires and tonumber(expires) <= wall then return nil end
 
 redis.call('HDEL', record_of(id), 'waits', 'gone')
@@ -13,13 +13,10 @@ if not kept then
   if TERMINAL[status] then retain(id, wall) end
 end
 if waits and lane and lane ~= lane_for(id) then
-  redis.call('ZREM', lane_of(model, lane) .. ':back', id)
   redis.call('HINCRBY', queue_of(model), lane, -1)
   redis.call('HINCRBY', queue_of(model), lane_for(id), 1)
-  -- What was not read yet leaves a dead entry behind.
-  local stream, entry = fields(id, 'stream', 'entry')
-  if entry and #redis.call('XPENDING', lane_of(model, stream), GROUP, entry, entry, 1) == 0 then
-    redis.call('HDEL', record_of(id), 'stream', 'entry')
+  if redis.call('ZREM', lane_of(model, lane) .. ':back', id) == 0 then
+    redis.call('HDEL', record_of(id), 'stream', 'entry') -- not read yet: it leaves a dead one
   end
   put_back(id, model, lane_for(id), place)
 end

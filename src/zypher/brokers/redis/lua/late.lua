@@ -3,8 +3,12 @@ local before = ARGV[1]
 local records = {}
 if before ~= '' then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'zypher:leases', '-inf', before, 'LIMIT', 0, 1000)) do
-    records[#records + 1] = id
-    records[#records + 1] = redis.call('HGETALL', record_of(id))
+    local record = redis.call('HGETALL', record_of(id))
+    if #record > 0 then
+      records[#records + 1], records[#records + 2] = id, record
+    else
+      redis.call('ZREM', 'zypher:leases', id) -- somebody has deleted it
+    end
   end
 end
 local workers = {}

@@ -25,10 +25,8 @@ end
 
 -- It is queued once more: at once, or when the time has come.
 local function line_up(id, model, at)
-  local size, place, stream, entry = fields(id, 'size', 'place', 'stream', 'entry')
-  if entry then
-    redis.call('XCLAIM', lane_of(model, stream), GROUP, BACK, 0, entry, 'JUSTID')
-  end
+  local size, place = fields(id, 'size', 'place')
+  hand_entry(id, model, BACK)
   if at ~= '' then
     count(model, nil, tonumber(size), 1)
     redis.call('ZADD', 'zypher:alarms', at, id)

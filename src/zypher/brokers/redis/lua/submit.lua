@@ -19,8 +19,10 @@ if queued >= max_queued then return { 'full', 'max-queued' } end
 local bytes = tonumber(redis.call('HGET', 'zypher:total', 'bytes') or '0')
 if bytes + size > max_bytes then return { 'full', 'max-queued-bytes' } end
 
-forget(id) -- what has expired under this id
-redis.call('DEL', record_of(id))
+if redis.call('EXISTS', record_of(id)) == 1 then -- it has expired
+  forget(id)
+  redis.call('DEL', record_of(id))
+end
 local place = redis.call('INCR', 'zypher:places')
 local record = {}
 for i = 14, #ARGV do record[#record + 1] = ARGV[i] end

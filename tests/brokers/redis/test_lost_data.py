@@ -1,0 +1,77 @@
+"""Redis comes back empty: what callers wait for is done all the same, and nobody waits in vain."""
+
+import asyncio
+
+import pytest
+
+from tests.brokers.redis.conftest import Join
+from tests.redis_servers import RedisServer
+from zypher.brokers.base import ModelInfo, WorkerInfo
+from zypher.brokers.redis import RedisBroker
+from zypher.prediction import Prediction, Status
+from zypher.testing.contract.base import GOOD, PATIENCE, new
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quick_sweeps")]
+
+
+async def finish_next(node: RedisBroker) -> Prediction:
+    """Run the next prediction that comes."""
+    (claimed,) = await node.claim("w", "m", limit=1, timeout=PATIENCE)
+    assert not await node.finish([(claimed.claim, GOOD)])
+    return claimed
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_callers_on_all_nodes_get_their_outcomes_though_redis_has_lost_their_requests(
+    join: Join, redis_server: RedisServer, keep: bool
+) -> None:
+    servers, worker = [await join(), await join()], await join()
+    for _ in range(2):  # and once more: what was submitted again may be lost, too
+        made = [await server.submit(new(), keep=keep, waits=True) for server in servers]
+        waits = [
+            asyncio.create_task(server.wait(one.id, PATIENCE))
+            for server, one in zip(servers, made, strict=True)
+        ]
+        await asyncio.gather(*(server.stats() for server in servers))
+        redis_server.call("FLUSHALL")
+        await finish_next(worker)
+        await finish_next(worker)
+        for record in await asyncio.gather(*waits):
+            assert record is not None
+            assert record.status is Status.COMPLETED
+
+
+async def test_all_nodes_tell_of_their_models_and_workers_again_each_time_that_redis_loses_them(
+    join: Join, redis_server: RedisServer
+) -> None:
+    nodes = [await join(), await join()]
+    for name, node in zip("ab", nodes, strict=True):
+        await node.register_model(ModelInfo(name=name, description="", input_schema={}))
+        await node.register_worker(WorkerInfo(id=name, host="h", pid=1, replicas={}))
+    for _ in range(3):
+        redis_server.call("FLUSHALL")
+        async with asyncio.timeout(PATIENCE):
+            while {*await nodes[0].models()} != {*"ab"} or {*await nodes[1].workers()} != {*"ab"}:
+                await asyncio.sleep(0.05)
+
+
+async def test_an_accepted_prediction_that_redis_has_lost_is_unknown_to_who_waits_for_it(
+    join: Join, redis_server: RedisServer
+) -> None:
+    server, other = await join(), await join()
+    made = await server.submit(new(), keep=True)
+    waits = [asyncio.create_task(node.wait(made.id, PATIENCE)) for node in (server, other)]
+    await asyncio.gather(server.stats(), other.stats())
+    redis_server.call("FLUSHALL")
+    assert await asyncio.gather(*waits) == [None, None]
+
+
+async def test_a_run_that_redis_has_forgotten_is_lost_to_its_worker(
+    join: Join, redis_server: RedisServer
+) -> None:
+    server, node = await join(), await join()
+    await server.submit(new(), keep=True)
+    (claimed,) = await node.claim("w", "m", limit=1, timeout=0)
+    redis_server.call("FLUSHALL")
+    assert await node.renew("w", [claimed.claim]) == {claimed.claim}
+    assert await node.finish([(claimed.claim, GOOD)]) == {claimed.claim}
