@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import (
@@ -175,21 +176,28 @@ class Link:
 
     async def _try(self, calls: list[Call]) -> list[Call]:
         """Send these calls; those that Redis lacked a script for are to be sent again."""
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call.command)
-        answers = await pipeline.execute(raise_on_error=False)
+        pool: Any = self._client.connection_pool
+        connection = await pool.get_connection()
         again, not_now = [], None
-        for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, NoScriptError):
-                again.append(call)
-            elif isinstance(answer, _NOT_NOW) or _is_not_now(answer):
-                again.append(call)
-                not_now = answer
-            elif isinstance(answer, Exception):
-                call.failed(_explained(answer))
-            else:
-                call.answered(answer)
+        try:
+            await connection.send_packed_command([_packed(call.command) for call in calls])
+            for call in calls:  # each is told at once: it goes on while Redis answers the others
+                try:
+                    name = call.command[0]
+                    call.answered(await self._client.parse_response(connection, name))
+                except NoScriptError:
+                    again.append(call)
+                except (ResponseError, *_NOT_NOW) as error:
+                    if isinstance(error, _NOT_NOW) or _is_not_now(error):
+                        again.append(call)
+                        not_now = error
+                    else:
+                        call.failed(_explained(error))
+        except BaseException:
+            await connection.disconnect(nowait=True)  # with answers that nobody has read
+            raise
+        finally:
+            await pool.release(connection)
         calls[:] = again
         if not_now is not None:
             raise not_now
@@ -226,6 +234,12 @@ class Link:
 
 def _is_not_now(answer: Any) -> bool:
     return isinstance(answer, ResponseError) and str(answer).startswith(_NOT_NOW_CODES)
+
+
+def _packed(command: Sequence[Any]) -> bytes:
+    """What is sent for a command."""
+    packed: bytes = pack_command((*command[0].split(), *command[1:]))
+    return packed
 
 
 def _reason(error: Exception) -> str:
