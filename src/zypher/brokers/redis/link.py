@@ -41,6 +41,9 @@ log = logging.getLogger("zypher.redis")
 # For how long a call is tried, in seconds: a caller has an answer before five are over.
 PATIENCE = 4.0
 
+# A connection is given up when Redis has not answered for so long, in seconds.
+_SILENCE = 2.0
+
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
@@ -177,33 +180,43 @@ class Link:
     async def _try(self, calls: list[Call]) -> list[Call]:
         """Send these calls; those that Redis lacked a script for are to be sent again."""
         pool: Any = self._client.connection_pool
-        connection = await pool.get_connection()
-        again, not_now = [], None
-        try:
-            await connection.send_packed_command([_packed(call.command) for call in calls])
-            for call in calls:  # each is told at once: it goes on while Redis answers the others
-                try:
-                    name = call.command[0]
-                    call.answered(await self._client.parse_response(connection, name))
-                except NoScriptError:
-                    again.append(call)
-                except (ResponseError, *_NOT_NOW) as error:
-                    if isinstance(error, _NOT_NOW) or _is_not_now(error):
-                        again.append(call)
-                        not_now = error
-                    else:
-                        call.failed(_explained(error))
-        except BaseException:
-            await connection.disconnect(nowait=True)  # with answers that nobody has read
-            raise
-        finally:
-            await pool.release(connection)
-        calls[:] = again
-        if not_now is not None:
-            raise not_now
-        if again:
+        async with asyncio.timeout(_SILENCE) as patience:
+            connection = await pool.get_connection()
+            try:
+                await connection.send_packed_command([_packed(call.command) for call in calls])
+                refusals = await self._read(connection, calls, patience)
+            except BaseException:
+                await connection.disconnect(nowait=True)  # with answers that nobody has read
+                raise
+            finally:
+                await pool.release(connection)
+        calls[:] = [call for call, _ in refusals]
+        for _, refusal in refusals:
+            if not isinstance(refusal, NoScriptError):
+                raise refusal
+        if refusals:
             await self._load()
-        return again
+        return calls
+
+    async def _read(
+        self, connection: Any, calls: Sequence[Call], patience: asyncio.Timeout
+    ) -> list[tuple[Call, Exception]]:
+        """Read the answers to these calls; those that are to be sent again, and why.
+
+        Each is told its answer at once, and its caller goes on while Redis answers the others.
+        """
+        now = asyncio.get_running_loop().time
+        refusals: list[tuple[Call, Exception]] = []
+        for call in calls:
+            patience.reschedule(now() + _SILENCE)
+            try:
+                call.answered(await self._client.parse_response(connection, call.command[0]))
+            except (ResponseError, *_NOT_NOW) as error:
+                if isinstance(error, (NoScriptError, *_NOT_NOW)) or _is_not_now(error):
+                    refusals.append((call, error))
+                else:
+                    call.failed(_explained(error))
+        return refusals
 
     async def _load(self) -> None:
         pipeline = self._client.pipeline(transaction=False)
