@@ -86,11 +86,14 @@ class Node(Broker):
         hash = await self._run("read", id, self._clock.wall(), flag(any))
         return hash and from_hash(id, hash)
 
-    async def _move(self, moves: Sequence[Move]) -> list[bool]:
-        """Make moves; False for those whose record is not as it was."""
+    async def _move(self, moves: Sequence[Move], name: str | None = None) -> list[bool]:
+        """Make moves; False for those whose record is not as it was.
+
+        Under the same name they are made once, however often they are asked for.
+        """
         if not moves:
             return []
-        arguments: list[Any] = [self._clock.wall(), self._time, self._new_name()]
+        arguments: list[Any] = [self._clock.wall(), self._time, name or self._new_name()]
         for move in moves:
             arguments += self._arguments(move)
         return [answer == b"done" for answer in await self._run("move", *arguments)]

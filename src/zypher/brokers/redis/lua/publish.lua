@@ -1,21 +1,39 @@
 -- Appends events to the logs of runs, each with its number; a log is bounded in number and bytes.
 local MOST_EVENTS, MOST_BYTES, OVERHEAD = 1000, 1000000, 200
-local watched = {}
+
+-- Takes the oldest events out of a log that has grown by so many bytes.
+local function bound(id, added)
+  local events = record_of(id) .. ':events'
+  local size = redis.call('HINCRBY', record_of(id), 'events_size', added)
+  local left, freed, first = redis.call('XLEN', events), 0, nil
+  if left <= MOST_EVENTS and size <= MOST_BYTES then return end
+  for _, event in ipairs(redis.call('XRANGE', events, '-', '+')) do
+    local fits = left <= MOST_EVENTS and (size - freed <= MOST_BYTES or left == 1)
+    if fits then
+      first = event[1]
+      break
+    end
+    left, freed = left - 1, freed + #event[2][4] + OVERHEAD
+  end
+  if freed > 0 then
+    redis.call('XTRIM', events, 'MINID', first)
+    redis.call('HINCRBY', record_of(id), 'events_size', -freed)
+  end
+end
+
+local added = {}
 for i = 1, #ARGV, 5 do
   local id, attempt, number, kind, data = unpack(ARGV, i, i + 4)
-  local status, now_at, watching = fields(id, 'status', 'attempt', 'watching')
+  local status, now_at = fields(id, 'status', 'attempt')
   if status == 'processing' and now_at == attempt then
-    local events = record_of(id) .. ':events'
     local entry = attempt .. '-' .. number
-    if not redis.pcall('XADD', events, entry, 'type', kind, 'data', data).err then
-      local size = redis.call('HINCRBY', record_of(id), 'events_size', #data + OVERHEAD)
-      while redis.call('XLEN', events) > MOST_EVENTS or (size > MOST_BYTES and redis.call('XLEN', events) > 1) do
-        local oldest = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
-        redis.call('XDEL', events, oldest[1])
-        size = redis.call('HINCRBY', record_of(id), 'events_size', -(#oldest[2][4] + OVERHEAD))
-      end
-      if watching then watched[id] = watching end
+    -- One that is there already was sent before.
+    if not redis.pcall('XADD', record_of(id) .. ':events', entry, 'type', kind, 'data', data).err then
+      added[id] = (added[id] or 0) + #data + OVERHEAD
     end
   end
 end
-for id, nodes in pairs(watched) do tell(nodes, 'news', id) end
+for id, bytes in pairs(added) do
+  bound(id, bytes)
+  tell(fields(id, 'watching'), 'news', id)
+end
