@@ -40,6 +40,7 @@ class Runs(Outbox):
         self._claimers = Claimers()
         self._withdrawals: dict[str, asyncio.Event] = {}
         self._told: dict[str, Sequence[bytes]] = {}  # the withdrawals that a worker was told last
+        self._unanswered: dict[tuple[Claim, ...], str] = {}  # the names of moves
         # Workers that may hold what they do not know of: the answer to a claim was lost.
         self._doubtful: set[str] = set()
 
@@ -102,11 +103,11 @@ class Runs(Outbox):
         moves = [
             self._finished(runs[claim], outcome, wall) for claim, outcome in ended if claim in runs
         ]
-        made = dict(
-            zip((move.before.claim for move in moves), await self._move(moves), strict=True)
-        )
+        claims = tuple(claim for claim, _ in ended)
+        made = await self._move_once(claims, moves)
         self._forget_runs(runs)
-        return {claim for claim, _ in ended if not made.get(claim)}
+        taken = {move.before.claim for move, done in zip(moves, made, strict=True) if done}
+        return {*claims} - taken
 
     async def release(self, claims: Sequence[Claim]) -> None:
         runs = await self._running(claims)
@@ -181,6 +182,15 @@ class Runs(Outbox):
         """There is work for somebody who waits for it, here or elsewhere."""
         if not self._claimers.ring(model) and not self._closed:
             self._link.run("ring", model)
+
+    async def _move_once(self, claims: tuple[Claim, ...], moves: Sequence[Move]) -> list[bool]:
+        """Make moves that may have been made already, when there was no answer to them."""
+        name = self._unanswered.pop(claims, None) or self._new_name()
+        try:
+            return await self._move(moves, name)
+        except Unavailable:
+            self._unanswered[claims] = name
+            raise
 
     async def _running(self, claims: Sequence[Claim]) -> dict[Claim, Run]:
         """The runs that these claims are, as far as they are still known."""
