@@ -178,7 +178,7 @@ def service(side: Side, setup: Setup, redis: Redis, folder: Path) -> Iterator[in
     port = free_port()
     url = f"redis://127.0.0.1:{redis.connection_pool.connection_kwargs['port']}/0"
     path = f"{HERE}:{os.environ.get('PYTHONPATH', '')}"
-    environment = os.environ | {"REDIS_URL": url, "PYTHONPATH": path}
+    environment = os.environ | {"REDIS_URL": url, "MODEL": setup.model, "PYTHONPATH": path}
     with ExitStack() as stack:
         programs = [
             stack.enter_context(program(command, cwd=folder, env=environment))
@@ -196,10 +196,10 @@ def service(side: Side, setup: Setup, redis: Redis, folder: Path) -> Iterator[in
 class Load:
     """So many asynchronous predictions, from their submission to their stored results."""
 
-    def __init__(self, port: int, model: str, count: int) -> None:
+    def __init__(self, port: int, count: int) -> None:
         self.latencies: list[float] = []
         self.errors = 0
-        self._port, self._path, self._count = port, f"/models/{model}/predict", count
+        self._port, self._count = port, count
         self._ids: dict[int, str] = {}
 
     async def run(self, stored: Callable[[], int]) -> tuple[float, float]:
@@ -220,7 +220,7 @@ class Load:
     async def _submit(self, connection: Connection, number: int) -> None:
         started = time.perf_counter()
         status, body = await connection.request(
-            "POST", self._path, b'{"input":%d}' % number, "Async-Mode: true\r\n"
+            "POST", "/predict", b'{"input":%d}' % number, "Async-Mode: true\r\n"
         )
         self.latencies.append(time.perf_counter() - started)
         if status == 202:
@@ -242,9 +242,9 @@ async def load(
     def stored() -> int:
         return side.stored(redis, setup)
 
-    warm_up = Load(port, setup.model, WARM_UP)
+    warm_up = Load(port, WARM_UP)
     await warm_up.run(stored)
-    measured = Load(port, setup.model, count)
+    measured = Load(port, count)
     accepted, ended = await measured.run(stored)
     *_, p99 = statistics.quantiles(measured.latencies, n=100)
     figures["accepted/s"].append(count / accepted)
@@ -257,11 +257,11 @@ async def load(
 async def alone(port: int, figures: Figures) -> None:
     """One prediction at a time."""
     connection = await Connection.open(port)
-    path, errors = f"/models/{NO_OP.model}/predict", 0
+    errors = 0
 
     async def in_two_requests(number: int) -> bool:
         submitted = await connection.request(
-            "POST", path, b'{"input":%d}' % number, "Async-Mode: true\r\n"
+            "POST", "/predict", b'{"input":%d}' % number, "Async-Mode: true\r\n"
         )
         id = json.loads(submitted[1])["prediction_id"]
         status, body = await connection.request(
@@ -270,7 +270,7 @@ async def alone(port: int, figures: Figures) -> None:
         return status == 200 and json.loads(body)["output"]["result"] == number
 
     async def in_one(number: int) -> bool:
-        status, body = await connection.request("POST", path, b'{"input":%d}' % number)
+        status, body = await connection.request("POST", "/predict", b'{"input":%d}' % number)
         return status == 200 and json.loads(body)["result"] == number
 
     for name, call in (("asynchronous", in_two_requests), ("synchronous", in_one)):

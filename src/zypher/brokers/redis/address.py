@@ -12,8 +12,8 @@ from zypher.errors import ConfigurationError
 _PORT = 6379
 _SENTINEL_PORT = 26379
 
-# A connection is given up when Redis has not answered for so long, in seconds. What is sent again
-# then, and for how long, is decided in one place, and not here: `link`.
+# How long it may take to connect, in seconds. How long answers may take, and what is sent again
+# when they do not come, is decided in one place, and not here: `link`.
 _TIMEOUT = 2.0
 
 
@@ -40,7 +40,7 @@ class Address(NamedTuple):
         options = {
             **self.options,
             "db": self.db,
-            "socket_timeout": _TIMEOUT,
+            "socket_timeout": None,
             "socket_connect_timeout": _TIMEOUT,
             "retry": Retry(NoBackoff(), 0),
         }

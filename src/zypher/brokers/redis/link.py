@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import (
@@ -39,6 +40,9 @@ log = logging.getLogger("zypher.redis")
 
 # For how long a call is tried, in seconds: a caller has an answer before five are over.
 PATIENCE = 4.0
+
+# A connection is given up when Redis has not answered for so long, in seconds.
+_SILENCE = 2.0
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
@@ -179,27 +183,44 @@ class Link:
 
     async def _try(self, calls: list[Call]) -> list[Call]:
         """Send these calls; those that Redis lacked a script for are to be sent again."""
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call.command)
-        answers = await pipeline.execute(raise_on_error=False)
-        again, not_now = [], None
-        for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, NoScriptError):
-                again.append(call)
-            elif isinstance(answer, _NOT_NOW) or _is_not_now(answer):
-                again.append(call)
-                not_now = answer
-            elif isinstance(answer, Exception):
-                call.failed(_explained(answer))
-            else:
-                call.answered(answer)
-        calls[:] = again
-        if not_now is not None:
-            raise not_now
-        if again:
+        pool: Any = self._client.connection_pool
+        async with asyncio.timeout(_SILENCE) as patience:
+            connection = await pool.get_connection()
+            try:
+                await connection.send_packed_command([_packed(call.command) for call in calls])
+                refusals = await self._read(connection, calls, patience)
+            except BaseException:
+                await connection.disconnect(nowait=True)  # with answers that nobody has read
+                raise
+            finally:
+                await pool.release(connection)
+        calls[:] = [call for call, _ in refusals]
+        for _, refusal in refusals:
+            if not isinstance(refusal, NoScriptError):
+                raise refusal
+        if refusals:
             await self._load()
-        return again
+        return calls
+
+    async def _read(
+        self, connection: Any, calls: Sequence[Call], patience: asyncio.Timeout
+    ) -> list[tuple[Call, Exception]]:
+        """Read the answers to these calls; those that are to be sent again, and why.
+
+        Each is told its answer at once, and its caller goes on while Redis answers the others.
+        """
+        now = asyncio.get_running_loop().time
+        refusals: list[tuple[Call, Exception]] = []
+        for call in calls:
+            patience.reschedule(now() + _SILENCE)
+            try:
+                call.answered(await self._client.parse_response(connection, call.command[0]))
+            except (ResponseError, *_NOT_NOW) as error:
+                if isinstance(error, (NoScriptError, *_NOT_NOW)) or _is_not_now(error):
+                    refusals.append((call, error))
+                else:
+                    call.failed(_explained(error))
+        return refusals
 
     async def _load(self) -> None:
         pipeline = self._client.pipeline(transaction=False)
@@ -230,6 +251,12 @@ class Link:
 
 def _is_not_now(answer: Any) -> bool:
     return isinstance(answer, ResponseError) and str(answer).startswith(_NOT_NOW_CODES)
+
+
+def _packed(command: Sequence[Any]) -> bytes:
+    """What is sent for a command."""
+    packed: bytes = pack_command((*command[0].split(), *command[1:]))
+    return packed
 
 
 def _reason(error: Exception) -> str:

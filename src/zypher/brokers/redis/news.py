@@ -69,7 +69,8 @@ class Hearing:
 
     async def _hear(self, listener: PubSub) -> None:
         """Hear until there is silence."""
-        await listener.subscribe(self._channel)
+        async with asyncio.timeout(_SILENCE):
+            await listener.subscribe(self._channel)
         await listener.get_message(timeout=_SILENCE)  # that it was subscribed
         self._hears.set()
         while message := await listener.get_message(timeout=_SILENCE):
