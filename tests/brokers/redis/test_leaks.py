@@ -1,6 +1,8 @@
 """Thousands of predictions of every kind leave nothing behind, in Redis and in the nodes."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +97,13 @@ class Life:
         await self.server.put_off_delivery(delivery.record.id, self.clock.wall())
         assert await self.server.next_delivery(timeout=0)
         await self.server.drop_delivery(delivery.record.id)
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One server is enough: what is left behind is the scripts' affair."""
+    with RedisServer(tmp_path) as server:
+        yield server
 
 
 def held(node: RedisBroker) -> dict[str, int]:
