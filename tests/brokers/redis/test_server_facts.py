@@ -9,8 +9,10 @@ from tests.certificates import make_certificate
 from tests.redis_servers import ALWAYS, EVERY_SECOND, Program, RedisServer
 from tests.sentinels import Sentinels
 from zypher.brokers.redis import RedisBroker, link
+from zypher.brokers.redis.server import Facts
 from zypher.clock import SystemClock
 from zypher.errors import ConfigurationError
+from zypher.testing import ManualClock
 from zypher.testing.contract.base import GOOD, LIMITS, PATIENCE, new
 
 pytestmark = pytest.mark.anyio
@@ -127,3 +129,22 @@ async def test_nobody_there_is_said_at_the_start(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     with pytest.raises(ConfigurationError, match="is it running"):
         await guarantee(server.url)
+
+
+async def test_a_node_whose_clock_differs_from_that_of_redis_says_so(
+    redis_server: RedisServer,
+) -> None:
+    node = RedisBroker(redis_server.url, LIMITS, ManualClock())  # it stands in another year
+    try:
+        await node.start()
+        (complaint,) = node.degraded()
+        assert "that of Redis" in complaint
+        assert "NTP" in complaint
+    finally:
+        await node.aclose()
+
+
+async def test_a_server_that_begins_to_evict_is_complained_of() -> None:
+    facts = Facts(maxmemory=1, eviction="allkeys-lru")
+    (complaint,) = facts.complaints
+    assert "noeviction" in complaint

@@ -38,7 +38,7 @@ class RedisBroker(Waits):
 
     async def start(self) -> None:
         try:
-            self._facts = await server.inspect(self._link)
+            self._facts = await server.inspect(self._link, self._clock)
             server.require_usable(self._facts)
             await self._start_to_listen()
         except Unavailable as error:
@@ -55,7 +55,7 @@ class RedisBroker(Waits):
         return self._facts.guarantee
 
     def degraded(self) -> Sequence[str]:
-        return [] if self._link.trouble is None else [self._link.trouble]
+        return [*self._facts.complaints] if self._link.trouble is None else [self._link.trouble]
 
     # The life of a prediction.
 
