@@ -42,8 +42,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         if abs(self.lag) > _TOLERANCE:
             where = "ahead of" if self.lag > 0 else "behind"
             yield (
-                f"The clock of this machine is {abs(self.lag):.0f} s {where} that of Redis, so that "
-                "results expire too early or too late: set both by NTP."
+                f"The clock of this machine is {abs(self.lag):.0f} s {where} that of Redis, so "
+                "that results expire too early or too late: set both by NTP."
             )
 
     @property
