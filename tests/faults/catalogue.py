@@ -43,6 +43,7 @@ FAULTS: dict[str, Fault] = {
     "redis-killed-workers": workers.killed_workers,
     "redis-frozen-workers": workers.frozen_workers,
     "redis-restarts": workers.rolling_restarts,
+    "redis-held-interpreter": workers.held_interpreter,
     "redis-killed": outages.killed_redis,
     "redis-killed-everysec": outages.killed_redis_everysec,
     "redis-away": outages.away,

@@ -14,7 +14,7 @@ GUARDS = (
     ),
     Guard(
         "leases over Redis are renewed for runs that go on",
-        "redis-full-memory",
+        "redis-held-interpreter",
         f"{_LUA}/renew.lua",
         "if holds then redis.call('ZADD', 'zypher:leases', beat, id) end",
         "",
@@ -30,8 +30,8 @@ GUARDS = (
         "a call that was not answered is made again",
         "redis-killed",
         "brokers/redis/link.py",
-        "PATIENCE = 4.0",
-        "PATIENCE = 0.0",
+        "if now() + pause >= deadline:",
+        "if True:",
     ),
     Guard(
         "between two tries is a pause",
@@ -44,8 +44,8 @@ GUARDS = (
         "what callers wait for is submitted again",
         "redis-emptied",
         "brokers/redis/waits.py",
-        "for id in [*self._waited]:",
-        "for id in ():",
+        "await self.submit(prediction, keep=keep, waits=True)",
+        "pass",
     ),
     Guard(
         "a stream that was deleted is made anew from the records",

@@ -77,9 +77,9 @@ async def _forget(way: Proxy, seconds: float) -> None:
 
 async def _reset(way: Proxy, seconds: float) -> None:
     """Connections are reset in the middle of replies."""
-    for _ in range(5):
+    for _ in range(10):
         way.reset_next_reply()
-        await asyncio.sleep(seconds / 5)
+        await asyncio.sleep(max(0.1, seconds / 10))
 
 
 async def _delay(way: Proxy, seconds: float) -> None:

@@ -122,13 +122,13 @@ async def _busy(processes: list[psutil.Process], seconds: float) -> float:
 async def flushed(size: Size, directory: Path) -> Report:
     """Somebody empties Redis under load, or deletes the streams."""
     with durable_redis(directory) as redis:
-        async with Cluster(directory, redis.url) as cluster:
+        async with Cluster(directory, redis.url, "--concurrency", "8") as cluster:
             wrong: list[str] = []
             for _ in range(size.of(1, 5)):
                 wrong += await _emptied(cluster, redis)
-            async with cluster.load() as load:
+            async with cluster.load(seconds=0.2) as load:  # more than runs at once: some wait
                 for _ in range(size.of(1, 5)):
-                    await load.accepts(20)
+                    await load.accepts(40)
                     cluster.history.note("the streams are deleted")
                     redis.call("DEL", *redis.call("KEYS", "zypher:q:work:*"))
                 await load.accepts(20)

@@ -32,6 +32,10 @@ async def test_restarts_in_order_of_workers_and_servers_lose_nothing_and_repeat_
     assert await violations(workers.rolling_restarts, tmp_path) == []
 
 
+async def test_a_run_that_holds_the_interpreter_for_many_leases_runs_once(tmp_path: Path) -> None:
+    assert await violations(workers.held_interpreter, tmp_path) == []
+
+
 async def test_what_got_a_202_survives_a_kill_of_redis(tmp_path: Path) -> None:
     assert await violations(outages.killed_redis, tmp_path) == []
 

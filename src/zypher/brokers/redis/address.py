@@ -52,6 +52,13 @@ class Address(NamedTuple):
         return client
 
 
+async def close(client: Redis) -> None:
+    """Let go of a client's connections, and of those to the sentinels that it asked."""
+    manager: Any = getattr(client.connection_pool, "sentinel_manager", None)
+    for one in (client, *(manager.sentinels if manager else ())):
+        await one.aclose()
+
+
 def parse(url: str) -> Address:
     """The address that a URL names. Raises `ConfigurationError`."""
     try:
@@ -66,6 +73,8 @@ def parse(url: str) -> Address:
 def _parse(url: SplitResult) -> Address:
     scheme, _, kind = url.scheme.partition("+")
     credentials, _, hosts = url.netloc.rpartition("@")
+    if scheme not in ("redis", "rediss") or kind not in ("", "sentinel"):
+        raise ValueError(f"nothing is reached by {url.scheme!r}")
     path = [unquote(part) for part in url.path.split("/") if part]
     options = _options(scheme, credentials, url.query)
     if kind == "sentinel":
@@ -73,6 +82,8 @@ def _parse(url: SplitResult) -> Address:
             raise ValueError("it names no service of the sentinels")
         where = tuple(_host(host, _SENTINEL_PORT) for host in hosts.split(","))
         return Address(where, path[0], _db(path[1:]), options)
+    if "," in hosts:
+        raise ValueError("it names several servers, which only sentinels may be")
     return Address((_host(hosts, _PORT),), None, _db(path), options)
 
 

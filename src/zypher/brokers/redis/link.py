@@ -31,7 +31,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from zypher.brokers.redis.address import Address
+from zypher.brokers.redis.address import Address, close
 from zypher.brokers.redis.scripts import SCRIPTS
 from zypher.brokers.refusals import shutting_down
 from zypher.errors import Internal, StorageFull, Unavailable
@@ -58,6 +58,10 @@ _NOT_NOW = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, 
 # The same in answers that the client has no classes for: its disk is full, it lacks replicas, or it
 # runs somebody's long script.
 _NOT_NOW_CODES = ("MISCONF", "NOREPLICAS", "BUSY ")
+
+
+# How a lost connection shows. RuntimeError: what uvloop says of one that is closed already.
+LOST = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 class Call:
@@ -141,7 +145,7 @@ class Link:
         if (pumping := self._pumping) is not None:
             await asyncio.wait([pumping], timeout=PATIENCE)
             pumping.cancel()
-        await self._client.aclose()
+        await close(self._client)
 
     # How calls are made.
 
@@ -170,7 +174,7 @@ class Link:
                 async with asyncio.timeout_at(deadline):
                     calls = await self._try(calls)
                 self._is_back()
-            except (RedisError, OSError, TimeoutError) as error:
+            except LOST as error:
                 calls = await self._lost(calls, error)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 if now() + pause >= deadline:
