@@ -32,6 +32,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from socket import create_server
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ PEER = ("taskiq", "taskiq-redis", "redis[hiredis]", "fastapi", "uvicorn", "uvloo
 
 ROUNDS = 3
 CONNECTIONS = 64
-JOBS, NAPS, ALONE, WARM_UP = 10_000, 3_200, 300, 1_000
+JOBS, NAPS, ALONE, WARM_UP = 10_000, 4_800, 300, 1_000
 ROOM = 100  # no-ops that one worker runs at once
 WORKERS, REPLICAS = 4, 4  # of the blocking model
 IDEAL = WORKERS * REPLICAS / 0.05
@@ -301,16 +302,16 @@ async def main() -> None:
     no_op: dict[str, Figures] = {side.name: defaultdict(list) for side in SIDES}
     blocking: dict[str, Figures] = {side.name: defaultdict(list) for side in SIDES}
     with tempfile.TemporaryDirectory() as name, redis_server(Path(name)) as redis:
-        for _ in range(ROUNDS):
-            for side in SIDES:
-                figures = no_op[side.name]
-                with service(side, NO_OP, redis, Path(name)) as port:
-                    await load(port, side, NO_OP, redis, JOBS, figures)
-                    await alone(port, figures)
-                figures = blocking[side.name]
-                with service(side, BLOCKING, redis, Path(name)) as port:
-                    await load(port, side, BLOCKING, redis, NAPS, figures)
-                figures["parts of the ideal"].append(figures["ended/s"][-1] / IDEAL)
+        for number, side in product(range(ROUNDS), SIDES):
+            print(f"round {number + 1} of {ROUNDS}: {side.name}", file=sys.stderr)
+            figures = no_op[side.name]
+            with service(side, NO_OP, redis, Path(name)) as port:
+                await load(port, side, NO_OP, redis, JOBS, figures)
+                await alone(port, figures)
+            figures = blocking[side.name]
+            with service(side, BLOCKING, redis, Path(name)) as port:
+                await load(port, side, BLOCKING, redis, NAPS, figures)
+            figures["parts of the ideal"].append(figures["ended/s"][-1] / IDEAL)
     report(f"{JOBS:,} no-ops, {NO_OP.workers} workers", no_op)
     report(f"{NAPS:,} of 50 ms, {WORKERS} x {REPLICAS} replicas", blocking)
 
