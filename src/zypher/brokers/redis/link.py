@@ -17,24 +17,20 @@ from typing import Any
 from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
 
 from zypher.brokers.redis.address import Address, close
+from zypher.brokers.redis.calls import (
+    LOST,
+    REFUSALS,
+    Call,
+    explained,
+    is_not_now,
+    lacks_script,
+    reason,
+)
 from zypher.brokers.redis.scripts import SCRIPTS
 from zypher.brokers.refusals import shutting_down
-from zypher.errors import Internal, StorageFull, Unavailable
+from zypher.errors import Internal, Unavailable
 
 log = logging.getLogger("zypher.redis")
 
@@ -51,50 +47,6 @@ _LONGEST_PAUSE = 1.0
 _MOST = 500
 
 _SHAS = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}  # noqa: S324
-
-# Answers that say: this is not the primary, or not yet.
-_NOT_NOW = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
-
-# The same in answers that the client has no classes for: its disk is full, it lacks replicas, or it
-# runs somebody's long script.
-_NOT_NOW_CODES = ("MISCONF", "NOREPLICAS", "BUSY ")
-
-
-# How a lost connection shows. RuntimeError: what uvloop says of one that is closed already.
-LOST = (RedisError, OSError, TimeoutError, RuntimeError)
-
-
-class Call:
-    """A command and the future of its answer.
-
-    `orphaned` is told the answer if nobody waits for it any more. One that is not `repeatable` is
-    not sent again when nobody knows whether it was done.
-    """
-
-    def __init__(
-        self,
-        command: Sequence[Any],
-        orphaned: Callable[[Any], None] | None = None,
-        *,
-        repeatable: bool = True,
-    ) -> None:
-        self.command = command
-        self.repeatable = repeatable
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._orphaned = orphaned
-
-    def answered(self, answer: Any) -> None:
-        """Redis has answered."""
-        if not self.answer.done():
-            self.answer.set_result(answer)
-        elif self._orphaned is not None:
-            self._orphaned(answer)
-
-    def failed(self, error: Exception) -> None:
-        """There is no answer."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-            self.answer.exception()  # nobody has to look at it
 
 
 class Link:
@@ -196,7 +148,7 @@ class Link:
                 await pool.release(connection)
         calls[:] = [call for call, _ in refusals]
         for _, refusal in refusals:
-            if not isinstance(refusal, NoScriptError):
+            if not lacks_script(refusal):
                 raise refusal
         if refusals:
             await self._load()
@@ -215,11 +167,11 @@ class Link:
             patience.reschedule(now() + _SILENCE)
             try:
                 call.answered(await self._client.parse_response(connection, call.command[0]))
-            except (ResponseError, *_NOT_NOW) as error:
-                if isinstance(error, (NoScriptError, *_NOT_NOW)) or _is_not_now(error):
+            except REFUSALS as error:
+                if lacks_script(error) or is_not_now(error):
                     refusals.append((call, error))
                 else:
-                    call.failed(_explained(error))
+                    call.failed(explained(error))
         return refusals
 
     async def _load(self) -> None:
@@ -231,10 +183,10 @@ class Link:
     async def _lost(self, calls: list[Call], error: Exception) -> list[Call]:
         """Begin with a new connection; the calls that may be sent again."""
         if self.trouble is None:
-            log.warning("Redis at %s cannot be used: %s", self._address.name, _reason(error))
-        self.trouble = f"Redis at {self._address.name} cannot be used: {_reason(error)}."
+            log.warning("Redis at %s cannot be used: %s", self._address.name, reason(error))
+        self.trouble = f"Redis at {self._address.name} cannot be used: {reason(error)}."
         await self._client.connection_pool.disconnect()
-        if not (isinstance(error, _NOT_NOW) or _is_not_now(error)):
+        if not is_not_now(error):
             for call in calls:
                 if not call.repeatable:
                     call.failed(self._unavailable())
@@ -249,31 +201,7 @@ class Link:
         return Unavailable(self.trouble or "Redis does not answer.", retry_after=1)
 
 
-def _is_not_now(answer: Any) -> bool:
-    return isinstance(answer, ResponseError) and str(answer).startswith(_NOT_NOW_CODES)
-
-
 def _packed(command: Sequence[Any]) -> bytes:
     """What is sent for a command."""
     packed: bytes = pack_command((*command[0].split(), *command[1:]))
     return packed
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return text or "it does not answer"
-
-
-def _explained(error: Exception) -> Exception:
-    """What an answer that is an error means to a caller."""
-    if isinstance(error, OutOfMemoryError):
-        return StorageFull(
-            "Redis has used all the memory that it may (maxmemory): nothing can be taken in until "
-            "predictions have ended and expired. Try again later.",
-            retry_after=5,
-        )
-    if isinstance(error, AuthenticationError | NoPermissionError):
-        return Unavailable(f"Redis refuses what the broker has to do: {_reason(error)}.")
-    if isinstance(error, ResponseError):
-        log.error("Redis has answered: %s", error)
-    return Internal("The broker has failed; its log says more.")

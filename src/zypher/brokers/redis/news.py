@@ -13,7 +13,8 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import NoPermissionError
 
 from zypher.brokers.queue import resolve
-from zypher.brokers.redis.link import LOST, Link
+from zypher.brokers.redis.calls import LOST
+from zypher.brokers.redis.link import Link
 from zypher.brokers.refusals import shutting_down
 from zypher.errors import ConfigurationError
 
