@@ -103,11 +103,11 @@ def test_a_refused_input_goes_on_only_if_another_signature_is_known_to_have_admi
     assert record.claimed(1.0).finished_with(outcome, 2.0).status is status
 
 
-def test_the_pauses_between_misfits_are_short_at_first_and_take_minutes_together() -> None:
+def test_the_pauses_between_misfits_are_short_and_take_half_a_minute_together() -> None:
     pauses = [misfit_delay("id", misfits) for misfits in range(MOST_MISFITS)]
     assert pauses[0] <= 0.25
-    assert max(pauses) <= 15
-    assert sum(pauses) > 100
+    assert max(pauses) <= 1
+    assert 30 < sum(pauses) < 50
 
 
 def test_a_signature_is_that_of_what_a_schema_says_and_not_of_its_order() -> None:

@@ -275,9 +275,10 @@ _TIMED_OUT = {
 
 _LONGEST_DELAY = 60.0
 
-# With their pauses these take about three minutes. So long may the update of most workers take
-# before an input that only the new ones can take fails.
-MOST_MISFITS = 20
+_LONGEST_MISFIT_DELAY = 1.0
+
+# So many that one of a few workers that can take an input gets it: which one does is chance.
+MOST_MISFITS = 50
 
 
 def retry_delay(id: str, retried: int) -> float:
@@ -286,17 +287,19 @@ def retry_delay(id: str, retried: int) -> float:
     The part that is taken off differs from id to id, so that those which failed together do not
     come back together.
     """
-    jitter = zlib.crc32(f"{id}/{retried}".encode()) / 2**33
-    return float(min(2.0**retried, _LONGEST_DELAY) * (1 - jitter))
+    return min(2.0**retried, _LONGEST_DELAY) * _jitter(id, retried)
 
 
 def misfit_delay(id: str, misfits: int) -> float:
-    """Seconds between a worker's refusal and the next run.
+    """Seconds between the refusal of one worker and the next run: 1/4, 1/2, 1, 1, ...
 
-    They are few at first, since the next worker may be one that takes it, and grow so that a
-    worker which has yet to be updated can be.
+    Less up to a half, as the pauses of retries. The next worker may well be one that takes it.
     """
-    return retry_delay(id, misfits) / 4
+    return min(2.0 ** (misfits - 2), _LONGEST_MISFIT_DELAY) * _jitter(id, misfits)
+
+
+def _jitter(id: str, count: int) -> float:
+    return 1 - zlib.crc32(f"{id}/{count}".encode()) / 2**33
 
 
 def signature_of(input_schema: dict[str, Any]) -> str:

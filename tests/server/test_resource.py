@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.server.service import Service
+from tests.server.service import TEXT, Service
 from zypher.brokers.base import ModelInfo
-from zypher.prediction import new_id
+from zypher.prediction import new_id, signature_of
 
 pytestmark = pytest.mark.anyio
 
@@ -177,6 +177,7 @@ async def test_a_retry_is_a_new_prediction_of_the_same_input_and_options(service
     assert record["retry_of"] == old
     for name in ("model", "input", "options", "priority"):
         assert record[name] == before[name]
+    assert (await service.record(id)).signature == signature_of(TEXT)
     assert record["created"] == "2027-01-15T08:01:00.000Z"
 
 

@@ -15,7 +15,7 @@ OLDER = ModelInfo(name="m", description="", input_schema={"type": "string"})
 NEWER = ModelInfo(name="m", description="", input_schema={"type": "object"})
 
 # Longer than any pause between a misfit and the next run.
-PAUSE = 15.0
+PAUSE = 2.0
 
 
 class Updating(BrokerTests):
