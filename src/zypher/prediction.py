@@ -2,7 +2,7 @@
 
     queued ──▶ processing ──▶ completed | failed | canceled
        ▲            │
-       └────────────┘  only when the run was lost
+       └────────────┘  only when the run was lost or is to be repeated
 
 A record is a value: every move returns a new one, and a move that the picture does not
 show raises `IllegalMove`. Brokers store records and decide who may move them; what a move
