@@ -177,7 +177,8 @@ async def test_a_retry_is_a_new_prediction_of_the_same_input_and_options(service
     assert record["retry_of"] == old
     for name in ("model", "input", "options", "priority"):
         assert record[name] == before[name]
-    assert (await service.record(id)).signature == signature_of(TEXT)
+    signatures = [(await service.record(one)).signature for one in (old, id)]
+    assert signatures == [signature_of(TEXT)] * 2
     assert record["created"] == "2027-01-15T08:01:00.000Z"
 
 
