@@ -46,7 +46,7 @@ class Updating(BrokerTests):
         assert (await broker.stats())["m"].retried == 0
         assert not await self.claim(broker)
         clock.advance(PAUSE)
-        assert await broker.enforce_clocks() == 1
+        await broker.enforce_clocks()
         (claimed,) = await self.claim(broker, worker="new")
         assert (claimed.attempt, claimed.signature) == (2, ADMITTED_BY)
         assert not await broker.finish([(claimed.claim, GOOD)])
