@@ -300,9 +300,8 @@ class Broker(ABC):
 
         An outcome is refused, and changes nothing, when its claim is not the latest or the
         prediction has ended: it came too late. A model's error is no end while the prediction
-        may be retried: it is queued again, and can be claimed after a pause. Nor is it an end,
-        up to `MOST_MISFITS` times, that a worker refused the input whose signature is not the
-        one under which it was admitted: both kinds of workers run while a model is updated.
+        may be retried: it is queued again, and can be claimed after a pause. So it is, up to
+        `MOST_MISFITS` times, if its input was refused by another signature than had admitted it.
         """
 
     @abstractmethod
@@ -370,8 +369,8 @@ class Broker(ABC):
     async def models(self) -> dict[str, ModelInfo]:
         """All known models by name, the default first.
 
-        Of one with several signatures it is the one that was registered last, each time counted
-        from its first, among those that a worker has; among all of them if no worker has any.
+        Of a model with several signatures it is the newest that a worker has, or the newest of
+        all if no worker has any. How new one is counts from its first registration.
         """
 
     @abstractmethod
