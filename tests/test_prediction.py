@@ -5,7 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
-from zypher.prediction import Failure, IllegalMove, Outcome, Prediction, Status, new_id
+from zypher.prediction import (
+    MOST_MISFITS,
+    Failure,
+    IllegalMove,
+    Outcome,
+    Prediction,
+    Status,
+    misfit_delay,
+    new_id,
+    signature_of,
+)
 
 
 def test_ids_are_uuids_of_version_7_in_the_order_of_their_making() -> None:
@@ -71,3 +81,37 @@ def test_the_attempt_grows_with_every_claim_and_never_falls() -> None:
         record = record.released()
         attempts.append(record.attempt)
     assert attempts == [1, 1, 2, 2, 3, 3]
+
+
+REFUSAL = Failure("invalid_input", "No.")
+
+
+@pytest.mark.parametrize(
+    ("admitted_by", "refused_by", "status"),
+    [
+        ("a", "b", Status.QUEUED),
+        ("a", "a", Status.FAILED),
+        (None, "b", Status.FAILED),
+        ("a", None, Status.FAILED),
+    ],
+)
+def test_a_refused_input_goes_on_only_if_another_signature_is_known_to_have_admitted_it(
+    admitted_by: str | None, refused_by: str | None, status: Status
+) -> None:
+    record = Prediction(id=new_id(), model="m", input=b"1", created=0.0, signature=admitted_by)
+    outcome = Outcome(failure=REFUSAL, signature=refused_by)
+    assert record.claimed(1.0).finished_with(outcome, 2.0).status is status
+
+
+def test_the_pauses_between_misfits_are_short_and_take_half_a_minute_together() -> None:
+    pauses = [misfit_delay("id", misfits) for misfits in range(MOST_MISFITS)]
+    assert pauses[0] <= 0.25
+    assert max(pauses) <= 1
+    assert 30 < sum(pauses) < 50
+
+
+def test_a_signature_is_that_of_what_a_schema_says_and_not_of_its_order() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    assert signature_of(schema) == signature_of(dict(reversed(schema.items())))
+    assert signature_of(schema) != signature_of(schema | {"required": ["a"]})
+    assert len(signature_of(schema)) == len("0123456789abcdef")

@@ -1,5 +1,6 @@
 """One server without models, and workers that come and go, over one Redis."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
@@ -7,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import PATIENCE, Holder, Server, WorkerProcess, holder, target, wait_gone
+from tests.harness import (
+    PATIENCE,
+    Holder,
+    Server,
+    WorkerProcess,
+    gather_posts,
+    holder,
+    target,
+    wait_gone,
+)
 from tests.redis_servers import Program, RedisServer
 from tests.test_cli import zypher
 
@@ -77,6 +87,56 @@ def test_a_stopping_worker_lets_its_runs_finish_and_says_what_it_waits_for(
         run.finish("in time")
         assert worker.process.wait(PATIENCE) == 0
         assert server.poll(id, wait=20).json()["output"]["result"] == "in time"
+
+
+def version(folder: Path, source: str) -> str:
+    """One version of the model `speak`, in a folder of its own."""
+    folder.mkdir()
+    (folder / "speaker.py").write_text(source)
+    return f"speak={folder / 'speaker.py'}:speak"
+
+
+def test_during_an_update_every_input_is_run_by_a_worker_that_takes_it(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    older = version(tmp_path / "older", "def speak(text: str) -> str:\n    return text\n")
+    newer = version(
+        tmp_path / "newer",
+        "def speak(text: str, times: int = 1) -> str:\n    return text * times\n",
+    )
+    arguments = ("--broker", redis.url)
+    with Server("--replicas", "0", *arguments) as server:
+
+        def speak(value: object) -> str:
+            return server.submit(value, model="speak")
+
+        def taken() -> str:
+            schema = server.client.get("/models/speak").json()["input_schema"]
+            return str(schema["type"])
+
+        def attempts(id: str) -> int:
+            return int(server.client.get(f"/predictions/{id}").json()["attempt"])
+
+        with WorkerProcess(older, *arguments) as first:
+            assert first.stop() == 0
+        old_ids = [speak(f"old {n}") for n in range(20)]
+        with WorkerProcess(newer, *arguments):
+            while taken() != "object" or not all(map(attempts, old_ids)):
+                time.sleep(0.05)
+            with WorkerProcess(older, *arguments):
+                inputs: list[object] = [{"text": f"new {n};", "times": 2} for n in range(20)]
+                new_ids = [speak(value) for value in inputs[:10]]
+                path = "/models/speak/predict"
+                answers = asyncio.run(gather_posts(server.url, inputs[10:], path=path))
+                polled = [server.poll(id, wait=25).json() for id in (*old_ids, *new_ids)]
+                results = [body["output"]["result"] for body in polled]
+                results += [answer.json()["result"] for answer in answers]
+                assert results[:20] == [f"old {n}" for n in range(20)]
+                assert results[20:] == [f"new {n};new {n};" for n in range(20)]
+                assert max(map(attempts, old_ids)) > 1
+                assert taken() == "object"
+                assert server.predict({"text": 1}, model="speak").status_code == 422
+                assert server.predict("as before", model="speak").status_code == 422
 
 
 def test_check_says_what_a_redis_guarantees(redis: RedisServer, tmp_path: Path) -> None:

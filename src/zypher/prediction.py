@@ -2,13 +2,14 @@
 
     queued ──▶ processing ──▶ completed | failed | canceled
        ▲            │
-       └────────────┘  only when the run was lost
+       └────────────┘  only when the run was lost or is to be repeated
 
 A record is a value: every move returns a new one, and a move that the picture does not
 show raises `IllegalMove`. Brokers store records and decide who may move them; what a move
 means is decided here, once.
 """
 
+import hashlib
 import os
 import sys
 import time
@@ -92,10 +93,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a run ended: `result` (JSON text) when it went well, else `failure`."""
+    """How a run ended: `result` (JSON text) when it went well, else `failure`.
+
+    `signature`: that of the model which refused the input, if that is why it failed.
+    """
 
     result: bytes | None = None
     failure: Failure | None = None
+    signature: str | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cycles: plain values
@@ -105,6 +110,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
     model: str
     input: bytes  # JSON text, exactly as the client sent it
     created: float
+    signature: str | None = None  # of the model as it was when the input was admitted
     owner: str | None = None
     options: Options = NO_OPTIONS
     status: Status = Status.QUEUED
@@ -119,6 +125,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
     # Runs that were repeated because the model raised, and when the next one may begin.
     retried: int = 0
     not_before: float | None = None
+    # Runs in which a worker of another signature refused the input.
+    misfits: int = 0
     started: float | None = None
     finished: float | None = None
     expires: float | None = None
@@ -196,8 +204,16 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
         return replace(self.ended(Outcome(failure=failure), now), crashes=crashes)
 
     def finished_with(self, outcome: Outcome, now: float) -> Self:
-        """A run came to an end. What the model raised in it may be tried again, if asked for."""
-        again = self._retried(now) if _is_model_error(outcome) else None
+        """A run came to an end.
+
+        What the model raised in it may be tried again, if asked for. An input that another
+        signature refused than had admitted it goes on to other workers.
+        """
+        again = None
+        if _is_model_error(outcome):
+            again = self._retried(now)
+        elif self._is_misfit(outcome):
+            again = self._passed_on(now)
         return again or self.ended(outcome, now)
 
     def ended(self, outcome: Outcome, now: float) -> Self:
@@ -224,12 +240,27 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
 
     def _retried(self, now: float) -> Self | None:
         """Queued for one more run, after a pause; None if it may not, or could not in time."""
-        not_before = now + retry_delay(self.id, self.retried)
-        again = self.released()
-        due = again.due
-        if self.retried >= self.options.retries or (due is not None and due.at <= not_before):
+        if self.retried >= self.options.retries:
             return None
-        return replace(again, retried=self.retried + 1, not_before=not_before)
+        not_before = now + retry_delay(self.id, self.retried)
+        return self._paused(not_before, retried=self.retried + 1)
+
+    def _is_misfit(self, outcome: Outcome) -> bool:
+        """True if its input was refused by another signature than the one that admitted it."""
+        known = self.signature is not None and outcome.signature is not None
+        return known and self.signature != outcome.signature
+
+    def _passed_on(self, now: float) -> Self | None:
+        """Queued for another worker, after a pause; None if it was often enough, or too late."""
+        if self.misfits >= MOST_MISFITS:
+            return None
+        not_before = now + misfit_delay(self.id, self.misfits)
+        return self._paused(not_before, misfits=self.misfits + 1)
+
+    def _paused(self, not_before: float, **counted: int) -> Self | None:
+        """Queued once more, but not before this time; None if a clock runs out until then."""
+        again = replace(self.released(), not_before=not_before, **counted)
+        return None if again.due is not None and again.due.at <= not_before else again
 
     def _require(self, *statuses: Status) -> None:
         if self.status not in statuses:
@@ -244,6 +275,11 @@ _TIMED_OUT = {
 
 _LONGEST_DELAY = 60.0
 
+_LONGEST_MISFIT_DELAY = 1.0
+
+# So many that one of a few workers that can take an input gets it: which one does is chance.
+MOST_MISFITS = 50
+
 
 def retry_delay(id: str, retried: int) -> float:
     """Seconds between a failed run and the next: 1, 2, 4, ... up to a minute, less up to a half.
@@ -251,8 +287,25 @@ def retry_delay(id: str, retried: int) -> float:
     The part that is taken off differs from id to id, so that those which failed together do not
     come back together.
     """
-    jitter = zlib.crc32(f"{id}/{retried}".encode()) / 2**33
-    return float(min(2.0**retried, _LONGEST_DELAY) * (1 - jitter))
+    return min(2.0**retried, _LONGEST_DELAY) * _jitter(id, retried)
+
+
+def misfit_delay(id: str, misfits: int) -> float:
+    """Seconds between the refusal of one worker and the next run: 1/4, 1/2, 1, 1, ...
+
+    Less up to a half, as the pauses of retries. The next worker may well be one that takes it.
+    """
+    return min(2.0 ** (misfits - 2), _LONGEST_MISFIT_DELAY) * _jitter(id, misfits)
+
+
+def _jitter(id: str, count: int) -> float:
+    return 1 - zlib.crc32(f"{id}/{count}".encode()) / 2**33
+
+
+def signature_of(input_schema: dict[str, Any]) -> str:
+    """A short digest of what a model takes: the same wherever the schema is the same."""
+    text = msgspec.json.encode(input_schema, order="sorted")
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _is_model_error(outcome: Outcome) -> bool:

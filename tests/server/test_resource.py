@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.server.service import Service
+from tests.server.service import TEXT, Service
 from zypher.brokers.base import ModelInfo
-from zypher.prediction import new_id
+from zypher.prediction import new_id, signature_of
 
 pytestmark = pytest.mark.anyio
 
@@ -177,6 +177,8 @@ async def test_a_retry_is_a_new_prediction_of_the_same_input_and_options(service
     assert record["retry_of"] == old
     for name in ("model", "input", "options", "priority"):
         assert record[name] == before[name]
+    signatures = [(await service.record(one)).signature for one in (old, id)]
+    assert signatures == [signature_of(TEXT)] * 2
     assert record["created"] == "2027-01-15T08:01:00.000Z"
 
 

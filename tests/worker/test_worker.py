@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from tests.harness import MODELS, PATIENCE, holder
 from tests.replicas.test_pool import spec
+from zypher.brokers.base import ModelInfo
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import SystemClock
 from zypher.prediction import Prediction, Status
@@ -97,6 +99,19 @@ async def test_an_input_that_only_the_replica_can_refuse_does_not_touch_its_batc
         assert records[1].failure.code == "invalid_input"
         assert records[1].failure.errors
         assert records[1].crashes == 0
+
+
+async def test_an_input_that_the_workers_own_signature_admitted_fails_once_refused() -> None:
+    async with working("batch_sizes") as (_, broker):
+        model = (await broker.models())["batch_sizes"]
+        sent = msgspec.json.decode(msgspec.json.encode(model), type=ModelInfo)
+        for signature, ends in ((sent.signature, True), ("another", False)):
+            made = new(model.name, b'"x"', signature=signature)
+            record = await broker.submit(made, keep=True)
+            while record.status is not Status.FAILED and not record.misfits:
+                await asyncio.sleep(0)
+                record = await broker.get(made.id) or record
+            assert record.status.terminal is ends
 
 
 async def test_an_async_model_runs_many_at_once_and_no_more_than_its_concurrency() -> None:

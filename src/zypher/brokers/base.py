@@ -24,11 +24,12 @@ purged yet or not.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
 
-from zypher.prediction import Claim, Outcome, Prediction, Status
+from zypher.prediction import Claim, Outcome, Prediction, Status, signature_of
 
 # Deliveries to one host that may be under way at once.
 MOST_TO_ONE_HOST = 2
@@ -49,13 +50,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     waiting_share: float = 0.1
 
 
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What a server needs to know of a model whose code it never sees."""
 
     name: str
     description: str
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] | None = None
+
+    @cached_property
+    def signature(self) -> str:
+        """What tells it apart from a version of the model that takes another input."""
+        return signature_of(self.input_schema)
 
 
 class ReplicaCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,12 +74,13 @@ class ReplicaCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker and its replicas, by model."""
+    """A worker, its replicas and the signatures of what they run, by model."""
 
     id: str
     host: str
     pid: int
     replicas: dict[str, ReplicaCounts]
+    signatures: dict[str, str] = {}
     stale_outcomes: int = 0  # that came after the end of their prediction, and were refused
 
 
@@ -293,7 +300,8 @@ class Broker(ABC):
 
         An outcome is refused, and changes nothing, when its claim is not the latest or the
         prediction has ended: it came too late. A model's error is no end while the prediction
-        may be retried: it is queued again, and can be claimed after a pause.
+        may be retried: it is queued again, and can be claimed after a pause. So it is, up to
+        `MOST_MISFITS` times, if its input was refused by another signature than had admitted it.
         """
 
     @abstractmethod
@@ -355,11 +363,15 @@ class Broker(ABC):
 
     @abstractmethod
     async def register_model(self, model: ModelInfo) -> None:
-        """Make a model known, or replace what was known. The first one is the default."""
+        """Make a model known, or a further signature of it. The first model is the default."""
 
     @abstractmethod
     async def models(self) -> dict[str, ModelInfo]:
-        """All known models by name, the default first."""
+        """All known models by name, the default first.
+
+        Of a model with several signatures it is the newest that a worker has, or the newest of
+        all if no worker has any. How new one is counts from its first registration.
+        """
 
     @abstractmethod
     async def register_worker(self, worker: WorkerInfo) -> None:

@@ -39,7 +39,8 @@ class Decisions:
         self._queues[record.model].measured(self._clock.steady() - entry.since)
         if record.status.terminal:
             return self._end(entry, record)
-        self._queues[record.model].retried += 1
+        if record.retried > entry.record.retried:
+            self._queues[record.model].retried += 1
         return self._give_back(entry, record)
 
     def crash(self, entry: Entry, ending: str, *, company: int, log: Sequence[str] = ()) -> Move:

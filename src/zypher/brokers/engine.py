@@ -321,7 +321,7 @@ class Engine(Deliveries):
         self._withdrawals.forget(id)
 
     async def stats(self) -> dict[str, ModelStats]:
-        names = dict.fromkeys([*self._models, *self._queues])
+        names = dict.fromkeys([*(name for name, _ in self._models), *self._queues])
         now = self._clock.steady()
         queues = [self._queues[name] for name in names]
         return {queue.model: queue.stats(now, self._waiting_in(queue)) for queue in queues}

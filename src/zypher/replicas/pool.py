@@ -47,6 +47,11 @@ class Pool:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def has_been_ready(self) -> bool:
+        """True from the first time on that one of its replicas was ready."""
+        return self.up.done() and self.up.exception() is None
+
     def start(self) -> None:
         """Begin to fill all places."""
         self._tasks = [asyncio.create_task(self._keep(place)) for place in range(self.size)]

@@ -36,6 +36,7 @@ class Intake:
             model=model.name,
             input=input,
             created=self._state.clock.wall(),
+            signature=model.signature,
             options=self._allowance.options(body, cancel_after(headers)),
             priority=body.lane,
             idempotency_key=key,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from zypher.brokers.base import Broker, Seen
+from zypher.brokers.base import Broker, ModelInfo, Seen
 from zypher.errors import Conflict, InvalidInput, NotFound
 from zypher.prediction import Prediction, Status, new_id
 from zypher.server import operations
@@ -95,17 +95,18 @@ class Resource:
             raise Conflict(f"The prediction has not ended yet: it is {old.status}.")
         model = await self._state.model(old.model)
         self._state.door.check(old.input, model)
-        again = self._again(old, idempotency_key(request.headers))
+        again = self._again(old, model, idempotency_key(request.headers))
         new = await self._intake.submit(again, waits=False)
         return await self._intake.accepted(new, request)
 
-    def _again(self, old: Prediction, key: str | None) -> Prediction:
+    def _again(self, old: Prediction, model: ModelInfo, key: str | None) -> Prediction:
         """A new prediction of the same input, with the same options; `key` makes it only one."""
         return Prediction(
             id=new_id(),
             model=old.model,
             input=old.input,
             created=self._state.clock.wall(),
+            signature=model.signature,
             owner=old.owner,
             options=old.options,
             priority=old.priority,

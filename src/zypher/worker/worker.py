@@ -11,10 +11,12 @@ import socket
 from collections.abc import Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
-from zypher.errors import Unavailable
+from zypher.errors import InvalidInput, Unavailable
 from zypher.periodic import every, insist
-from zypher.prediction import Claim, Prediction, new_id
+from zypher.prediction import Claim, Outcome, Prediction, new_id, signature_of
 from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
@@ -124,7 +126,8 @@ class Worker:
                     if told:
                         await self._claims.publish(replica, told)
                     if ended:
-                        await self._claims.finish(replica, ended)
+                        signed = [(claim, _signed(outcome, replica)) for claim, outcome in ended]
+                        await self._claims.finish(replica, signed)
                 feeder.cancel()
             await self._claims.crash(replica)
         finally:
@@ -208,12 +211,21 @@ class Worker:
                 await self._broker.register_worker(info)
                 self._registered = info
 
+    def _signatures(self) -> dict[str, str]:
+        """The signatures of the models of which a replica has been ready."""
+        return {
+            pool.spec.name: signature_of(pool.described.result().input_schema)
+            for pool in self._pools
+            if pool.has_been_ready
+        }
+
     def _info(self) -> WorkerInfo:
         return WorkerInfo(
             id=self.id,
             host=socket.gethostname(),
             pid=os.getpid(),
             replicas=self.replicas(),
+            signatures=self._signatures(),
             stale_outcomes=self.stale_outcomes,
         )
 
@@ -226,6 +238,13 @@ def _are_suspects(batch: Sequence[Prediction]) -> bool:
 def _call(prediction: Prediction) -> Call:
     due = prediction.due
     return Call(prediction.claim, prediction.input, due.at if due else None)
+
+
+def _signed(outcome: Outcome, replica: Replica) -> Outcome:
+    """An outcome that says, where the input was refused, which signature refused it."""
+    if outcome.failure is None or outcome.failure.code != InvalidInput.code:
+        return outcome
+    return replace(outcome, signature=signature_of(replica.described.input_schema))
 
 
 def _spare_times(claimed: Sequence[Prediction]) -> list[float]:

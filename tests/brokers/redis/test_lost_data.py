@@ -55,6 +55,25 @@ async def test_all_nodes_tell_of_their_models_and_workers_again_each_time_that_r
                 await asyncio.sleep(0.05)
 
 
+async def test_the_newest_signature_of_a_model_stays_in_force_when_redis_has_lost_it(
+    join: Join, redis_server: RedisServer
+) -> None:
+    newer, older = await join(), await join()  # the newer one is heard first, or last
+    takes_text = ModelInfo(name="m", description="", input_schema={"type": "string"})
+    takes_more = ModelInfo(name="m", description="", input_schema={})
+    await older.register_model(ModelInfo(name="first", description="", input_schema={}))
+    await older.register_model(takes_text)
+    await newer.register_model(takes_more)
+    for nodes in ((newer, older), (older, newer)):
+        redis_server.call("FLUSHALL")
+        for node in nodes:
+            await node._begin_anew()
+        assert [*(await older.models()).values()][1:] == [takes_more]
+    latest = ModelInfo(name="m", description="", input_schema={"type": "object"})
+    await (await join()).register_model(latest)
+    assert (await older.models())["m"] == latest
+
+
 async def test_an_accepted_prediction_that_redis_has_lost_is_unknown_to_who_waits_for_it(
     join: Join, redis_server: RedisServer
 ) -> None:

@@ -298,8 +298,8 @@ def in_order(queue: Queue, last_place: int) -> None:
         for place in (*range(1, COUNT), last_place):
             file.execute(
                 "INSERT INTO prediction (seq, id, model, priority, status, attempt, crashes, size, "
-                "created, options, retried) "
-                "VALUES (?, ?, 'm', 1, 'queued', 0, 0, 1, 0.0, x'7b7d', 0)",
+                "created, options, retried, misfits) "
+                "VALUES (?, ?, 'm', 1, 'queued', 0, 0, 1, 0.0, x'7b7d', 0, 0)",
                 (place, new().id),
             )
             file.execute("INSERT INTO input VALUES (?, ?)", (place, INPUT))

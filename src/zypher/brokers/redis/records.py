@@ -13,8 +13,8 @@ FIELDS = tuple(name for name in Prediction.__struct_fields__ if name != "id")
 LISTED = tuple(name for name in FIELDS if name not in ("input", "result"))
 
 _NUMBERS = ("created", "not_before", "started", "finished", "expires")
-_COUNTS = ("attempt", "crashes", "company", "retried")
-_TEXTS = ("model", "owner", "traceparent", "retry_of", "idempotency_key")
+_COUNTS = ("attempt", "crashes", "company", "retried", "misfits")
+_TEXTS = ("model", "signature", "owner", "traceparent", "retry_of", "idempotency_key")
 
 
 def to_hash(record: Prediction) -> list[bytes | str]:

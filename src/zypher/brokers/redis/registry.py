@@ -9,6 +9,7 @@ import msgspec
 
 from zypher.brokers.base import Limits, ModelInfo, ModelStats, Overview, WorkerInfo
 from zypher.brokers.redis.node import Node
+from zypher.brokers.registry import in_force
 from zypher.clock import Clock
 from zypher.prediction import Status
 
@@ -24,23 +25,23 @@ class Registry(Node):
     def __init__(self, url: str, limits: Limits, clock: Clock) -> None:
         super().__init__(url, limits, clock)
         # What was registered here, should Redis lose it.
-        self._models: dict[str, ModelInfo] = {}
+        self._models: dict[str, tuple[ModelInfo, int]] = {}  # with its number among all
         self._workers: dict[str, WorkerInfo] = {}
         self._overview = Overview({}, {})
         self._overview_until = -math.inf
 
     async def register_model(self, model: ModelInfo) -> None:
-        self._models[model.name] = model
-        await self._run("register", model.name, msgspec.json.encode(model))
+        await self._register_model(model)
 
     async def models(self) -> dict[str, ModelInfo]:
         self._require_open()
-        names, models = await asyncio.gather(
+        order, models, workers = await asyncio.gather(
             self._link.do("ZRANGE", "zypher:models:order", 0, -1),
             self._link.do("HGETALL", "zypher:models"),
+            self.workers(),
         )
-        known = [name for name in names if name in models]
-        return {name.decode(): msgspec.json.decode(models[name], type=ModelInfo) for name in known}
+        known = [msgspec.json.decode(models[one], type=ModelInfo) for one in order if one in models]
+        return in_force(known, workers.values())
 
     async def register_worker(self, worker: WorkerInfo) -> None:
         self._workers[worker.id] = worker
@@ -72,9 +73,14 @@ class Registry(Node):
             self._overview = Overview(*await asyncio.gather(self.stats(), self.workers()))
         return self._overview
 
+    async def _register_model(self, model: ModelInfo, number: int | str = "") -> None:
+        version = f"{model.name}@{model.signature}"
+        number = await self._run("register", version, msgspec.json.encode(model), number)
+        self._models[model.name] = model, int(number)
+
     async def _register_again(self) -> None:
-        for model in self._models.values():
-            await self.register_model(model)
+        for model, number in [*self._models.values()]:
+            await self._register_model(model, number)
         for worker in self._workers.values():
             await self.register_worker(worker)
 

@@ -211,7 +211,7 @@ class Runs(Outbox):
 
     def _finished(self, run: Run, outcome: Outcome, wall: float) -> Move:
         after = run.record.finished_with(outcome, wall)
-        tally = "" if after.status.terminal else "retried"
+        tally = "retried" if after.retried > run.record.retried else ""
         return Move(run.record, after, tally=tally, ran=self._time - run.since)
 
     def _crashed(

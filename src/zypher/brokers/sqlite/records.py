@@ -25,7 +25,7 @@ _COLUMNS = (
     *("seq", "id", "model", "priority", "status", "attempt", "crashes", "company", "size"),
     *("created", "started", "finished", "expires", "failure", "owner", "options"),
     *("traceparent", "retry_of", "idempotency_key", "fingerprint"),
-    *("retried", "not_before", "due"),
+    *("retried", "not_before", "signature", "misfits", "due"),
 )
 
 _QUALIFIED = ", ".join(f"prediction.{column}" for column in _COLUMNS)
@@ -46,7 +46,8 @@ _INSERT = "INSERT INTO prediction VALUES {} ON CONFLICT (id) DO NOTHING"
 _UPDATE = """
     UPDATE prediction SET status = column4, attempt = column5, crashes = column6,
         company = column7, started = column8, finished = column9, expires = column10,
-        failure = column11, retried = column12, not_before = column13, due = column14
+        failure = column11, retried = column12, not_before = column13, misfits = column14,
+        due = column15
     FROM (VALUES {})
     WHERE seq = column1 AND status = column2 AND attempt = column3
 """
@@ -108,7 +109,7 @@ def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
     """
     for chunk in _chunks(moves):
         rows = [value for move in chunk for value in _change(move)]
-        cursor = connection.execute(_statement(_UPDATE, len(chunk), 14), rows)
+        cursor = connection.execute(_statement(_UPDATE, len(chunk), 15), rows)
         if cursor.rowcount != len(chunk):
             raise LostUpdate
     _insert_results(connection, moves)
@@ -141,7 +142,7 @@ def _stored(row: Sequence[Any]) -> Stored:
     (seq, id, model, priority, status, attempt, crashes, company, _size, *rest) = row
     (created, started, finished, expires, failure, owner, options, *rest) = rest
     (traceparent, retry_of, idempotency_key, fingerprint, *rest) = rest
-    (retried, not_before, _due, *bodies) = rest
+    (retried, not_before, signature, misfits, _due, *bodies) = rest
     input, result = bodies or (b"", None)
     record = Prediction(
         id=id.decode(),
@@ -166,6 +167,8 @@ def _stored(row: Sequence[Any]) -> Stored:
         fingerprint=fingerprint,
         retried=retried,
         not_before=not_before,
+        signature=signature and signature.decode(),
+        misfits=misfits,
     )
     return Stored(record, seq)
 
@@ -178,7 +181,7 @@ def _row(move: Move) -> tuple[Any, ...]:
         *(record.started, record.finished, record.expires, _failure(record), record.owner),
         *(msgspec.json.encode(record.options), record.traceparent, record.retry_of),
         *(record.idempotency_key, record.fingerprint),
-        *(record.retried, record.not_before, _due(record)),
+        *(record.retried, record.not_before, record.signature, record.misfits, _due(record)),
     )
 
 
@@ -189,7 +192,7 @@ def _change(move: Move) -> tuple[Any, ...]:
         *(move.entry.place, before.status.value, before.attempt),
         *(after.status.value, after.attempt, after.crashes, after.company),
         *(after.started, after.finished, after.expires, _failure(after)),
-        *(after.retried, after.not_before, _due(after)),
+        *(after.retried, after.not_before, after.misfits, _due(after)),
     )
 
 

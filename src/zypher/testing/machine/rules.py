@@ -22,6 +22,7 @@ from zypher.errors import Unavailable
 from zypher.prediction import NO_OPTIONS, Claim, Options, Outcome, Prediction, Priority, Status
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import BAD, GOOD, PATIENCE, new
+from zypher.testing.contract.updating import ADMITTED_BY, MISFIT
 from zypher.testing.machine.comparison import LIMITS, Comparison, same
 
 Batch = tuple[Claim, ...]
@@ -34,7 +35,7 @@ input_sizes = st.sampled_from((1, 1, 100))
 waiters = st.integers(0, 2)
 workers = st.sampled_from(("v", "w"))
 claim_limits = st.sampled_from((1, 2, 5, 13))
-outcomes = st.sampled_from((GOOD, BAD))
+outcomes = st.sampled_from((GOOD, GOOD, BAD, BAD, MISFIT))
 parts = st.sampled_from((slice(None), slice(1), slice(1, None)))  # all, the first, the others
 times = st.sampled_from((1, LIMITS.lease - 1, LIMITS.lease, LIMITS.ttl / 2, LIMITS.ttl))
 jumps = st.sampled_from((-LIMITS.ttl, -LIMITS.lease, LIMITS.lease, LIMITS.ttl / 2, LIMITS.ttl))
@@ -98,7 +99,12 @@ class BrokerMachine(Comparison):
             options = replace(options, queue_timeout=None, deadline=None)
         now = self.clock.wall()
         made = [
-            new(model, b"1" * size, priority, created=now, options=options)
+            new(
+                *(model, b"1" * size, priority),
+                created=now,
+                signature=ADMITTED_BY,
+                options=options,
+            )
             for priority in priorities
         ]
         for prediction in made:

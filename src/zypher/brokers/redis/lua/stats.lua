@@ -25,7 +25,10 @@ local function oldest_waiting(model)
   return oldest and fields(oldest, 'since') or ''
 end
 
-local names, seen, answers = redis.call('ZRANGE', 'zypher:models:order', 0, -1), {}, {}
+local names, seen, answers = {}, {}, {}
+for _, version in ipairs(redis.call('ZRANGE', 'zypher:models:order', 0, -1)) do
+  names[#names + 1] = string.match(version, '^(.*)@')
+end
 for _, name in ipairs(redis.call('SMEMBERS', 'zypher:queues')) do names[#names + 1] = name end
 for _, model in ipairs(names) do
   if not seen[model] then

@@ -29,6 +29,8 @@ CREATE TABLE prediction (
     fingerprint     BLOB,
     retried         INTEGER NOT NULL,           -- runs repeated because the model raised
     not_before      REAL,                       -- when the next of them may begin
+    signature       TEXT,                       -- of the model that admitted the input
+    misfits         INTEGER NOT NULL,           -- runs in which another signature refused it
     due             REAL                        -- of a queued one: when its first clock runs out
 ) STRICT;
 
