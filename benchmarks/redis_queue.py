@@ -32,6 +32,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from socket import create_server
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ PEER = ("taskiq", "taskiq-redis", "redis[hiredis]", "fastapi", "uvicorn", "uvloo
 
 ROUNDS = 3
 CONNECTIONS = 64
-JOBS, NAPS, ALONE, WARM_UP = 10_000, 3_200, 300, 1_000
+JOBS, NAPS, ALONE, WARM_UP = 10_000, 4_800, 300, 1_000
 ROOM = 100  # no-ops that one worker runs at once
 WORKERS, REPLICAS = 4, 4  # of the blocking model
 IDEAL = WORKERS * REPLICAS / 0.05
@@ -178,7 +179,7 @@ def service(side: Side, setup: Setup, redis: Redis, folder: Path) -> Iterator[in
     port = free_port()
     url = f"redis://127.0.0.1:{redis.connection_pool.connection_kwargs['port']}/0"
     path = f"{HERE}:{os.environ.get('PYTHONPATH', '')}"
-    environment = os.environ | {"REDIS_URL": url, "PYTHONPATH": path}
+    environment = os.environ | {"REDIS_URL": url, "MODEL": setup.model, "PYTHONPATH": path}
     with ExitStack() as stack:
         programs = [
             stack.enter_context(program(command, cwd=folder, env=environment))
@@ -196,10 +197,10 @@ def service(side: Side, setup: Setup, redis: Redis, folder: Path) -> Iterator[in
 class Load:
     """So many asynchronous predictions, from their submission to their stored results."""
 
-    def __init__(self, port: int, model: str, count: int) -> None:
+    def __init__(self, port: int, count: int) -> None:
         self.latencies: list[float] = []
         self.errors = 0
-        self._port, self._path, self._count = port, f"/models/{model}/predict", count
+        self._port, self._count = port, count
         self._ids: dict[int, str] = {}
 
     async def run(self, stored: Callable[[], int]) -> tuple[float, float]:
@@ -220,7 +221,7 @@ class Load:
     async def _submit(self, connection: Connection, number: int) -> None:
         started = time.perf_counter()
         status, body = await connection.request(
-            "POST", self._path, b'{"input":%d}' % number, "Async-Mode: true\r\n"
+            "POST", "/predict", b'{"input":%d}' % number, "Async-Mode: true\r\n"
         )
         self.latencies.append(time.perf_counter() - started)
         if status == 202:
@@ -242,9 +243,9 @@ async def load(
     def stored() -> int:
         return side.stored(redis, setup)
 
-    warm_up = Load(port, setup.model, WARM_UP)
+    warm_up = Load(port, WARM_UP)
     await warm_up.run(stored)
-    measured = Load(port, setup.model, count)
+    measured = Load(port, count)
     accepted, ended = await measured.run(stored)
     *_, p99 = statistics.quantiles(measured.latencies, n=100)
     figures["accepted/s"].append(count / accepted)
@@ -257,11 +258,11 @@ async def load(
 async def alone(port: int, figures: Figures) -> None:
     """One prediction at a time."""
     connection = await Connection.open(port)
-    path, errors = f"/models/{NO_OP.model}/predict", 0
+    errors = 0
 
     async def in_two_requests(number: int) -> bool:
         submitted = await connection.request(
-            "POST", path, b'{"input":%d}' % number, "Async-Mode: true\r\n"
+            "POST", "/predict", b'{"input":%d}' % number, "Async-Mode: true\r\n"
         )
         id = json.loads(submitted[1])["prediction_id"]
         status, body = await connection.request(
@@ -270,7 +271,7 @@ async def alone(port: int, figures: Figures) -> None:
         return status == 200 and json.loads(body)["output"]["result"] == number
 
     async def in_one(number: int) -> bool:
-        status, body = await connection.request("POST", path, b'{"input":%d}' % number)
+        status, body = await connection.request("POST", "/predict", b'{"input":%d}' % number)
         return status == 200 and json.loads(body)["result"] == number
 
     for name, call in (("asynchronous", in_two_requests), ("synchronous", in_one)):
@@ -301,16 +302,16 @@ async def main() -> None:
     no_op: dict[str, Figures] = {side.name: defaultdict(list) for side in SIDES}
     blocking: dict[str, Figures] = {side.name: defaultdict(list) for side in SIDES}
     with tempfile.TemporaryDirectory() as name, redis_server(Path(name)) as redis:
-        for _ in range(ROUNDS):
-            for side in SIDES:
-                figures = no_op[side.name]
-                with service(side, NO_OP, redis, Path(name)) as port:
-                    await load(port, side, NO_OP, redis, JOBS, figures)
-                    await alone(port, figures)
-                figures = blocking[side.name]
-                with service(side, BLOCKING, redis, Path(name)) as port:
-                    await load(port, side, BLOCKING, redis, NAPS, figures)
-                figures["parts of the ideal"].append(figures["ended/s"][-1] / IDEAL)
+        for number, side in product(range(ROUNDS), SIDES):
+            print(f"round {number + 1} of {ROUNDS}: {side.name}", file=sys.stderr)
+            figures = no_op[side.name]
+            with service(side, NO_OP, redis, Path(name)) as port:
+                await load(port, side, NO_OP, redis, JOBS, figures)
+                await alone(port, figures)
+            figures = blocking[side.name]
+            with service(side, BLOCKING, redis, Path(name)) as port:
+                await load(port, side, BLOCKING, redis, NAPS, figures)
+            figures["parts of the ideal"].append(figures["ended/s"][-1] / IDEAL)
     report(f"{JOBS:,} no-ops, {NO_OP.workers} workers", no_op)
     report(f"{NAPS:,} of 50 ms, {WORKERS} x {REPLICAS} replicas", blocking)
 

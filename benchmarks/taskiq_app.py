@@ -50,18 +50,17 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
-TASKS = {"echo": echo, "nap": nap}
+model = {"echo": echo, "nap": nap}[os.environ["MODEL"]]
 
 
-@app.post("/models/{name}/predict")
+@app.post("/predict")
 async def predict(
-    name: str,
     input: Annotated[Any, Body(embed=True)],
     response: Response,
     async_mode: Annotated[bool, Header()] = False,
 ) -> Any:
     """Take a task in; and wait for its result, unless it is asynchronous."""
-    task: AsyncTaskiqTask[Any] = await TASKS[name].kiq(input)
+    task: AsyncTaskiqTask[Any] = await model.kiq(input)
     if async_mode:
         response.status_code = 202
         return {"prediction_id": task.task_id}

@@ -19,7 +19,7 @@ from tests.faults import (
 )
 from tests.faults.redis import cancels as redis_cancels
 from tests.faults.redis import claims as redis_claims
-from tests.faults.redis import failover, memory, network, outages, workers
+from tests.faults.redis import failover, marathon, memory, network, outages, workers
 from tests.faults.report import Report, Size
 
 Fault = Callable[[Size, Path], Coroutine[Any, Any, Report]]
@@ -41,6 +41,7 @@ FAULTS: dict[str, Fault] = {
     "hang-ups": hang_ups.hang_ups,
     "payloads": payloads.payloads,
     "redis-killed-workers": workers.killed_workers,
+    "redis-marathon": marathon.marathon,
     "redis-frozen-workers": workers.frozen_workers,
     "redis-restarts": workers.rolling_restarts,
     "redis-held-interpreter": workers.held_interpreter,

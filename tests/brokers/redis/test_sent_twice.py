@@ -8,12 +8,12 @@ import pytest
 from tests.redis_servers import RedisServer
 from zypher.brokers import Broker, Limits
 from zypher.brokers.redis import RedisBroker, node
-from zypher.brokers.redis.link import _SHAS, Call, Link
+from zypher.brokers.redis.calls import Call
+from zypher.brokers.redis.link import _SHAS, Link
 from zypher.testing import BrokerContract, ManualClock
 
-# What they tell is told once. If that is lost, a worker hears of it when it renews its claims, and
-# who deletes something finds it gone.
-TOLD_ONCE = {_SHAS[script] for script in ("withdrawn", "delete", "purge")}
+# What they tell is told once: who deletes something finds it gone.
+TOLD_ONCE = {_SHAS[script] for script in ("delete", "purge")}
 
 
 class Stutter(Link):

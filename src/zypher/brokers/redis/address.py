@@ -12,8 +12,8 @@ from zypher.errors import ConfigurationError
 _PORT = 6379
 _SENTINEL_PORT = 26379
 
-# A connection is given up when Redis has not answered for so long, in seconds. What is sent again
-# then, and for how long, is decided in one place, and not here: `link`.
+# How long it may take to connect, in seconds. How long answers may take, and what is sent again
+# when they do not come, is decided in one place, and not here: `link`.
 _TIMEOUT = 2.0
 
 
@@ -40,7 +40,7 @@ class Address(NamedTuple):
         options = {
             **self.options,
             "db": self.db,
-            "socket_timeout": _TIMEOUT,
+            "socket_timeout": None,
             "socket_connect_timeout": _TIMEOUT,
             "retry": Retry(NoBackoff(), 0),
         }
@@ -50,6 +50,13 @@ class Address(NamedTuple):
         sentinels: Any = Sentinel(self.hosts, sentinel_kwargs={"socket_timeout": 0.5}, **options)  # type: ignore[no-untyped-call]
         client: Redis = sentinels.master_for(self.service)
         return client
+
+
+async def close(client: Redis) -> None:
+    """Let go of a client's connections, and of those to the sentinels that it asked."""
+    manager: Any = getattr(client.connection_pool, "sentinel_manager", None)
+    for one in (client, *(manager.sentinels if manager else ())):
+        await one.aclose()
 
 
 def parse(url: str) -> Address:
@@ -66,6 +73,8 @@ def parse(url: str) -> Address:
 def _parse(url: SplitResult) -> Address:
     scheme, _, kind = url.scheme.partition("+")
     credentials, _, hosts = url.netloc.rpartition("@")
+    if scheme not in ("redis", "rediss") or kind not in ("", "sentinel"):
+        raise ValueError(f"nothing is reached by {url.scheme!r}")
     path = [unquote(part) for part in url.path.split("/") if part]
     options = _options(scheme, credentials, url.query)
     if kind == "sentinel":
@@ -73,6 +82,8 @@ def _parse(url: SplitResult) -> Address:
             raise ValueError("it names no service of the sentinels")
         where = tuple(_host(host, _SENTINEL_PORT) for host in hosts.split(","))
         return Address(where, path[0], _db(path[1:]), options)
+    if "," in hosts:
+        raise ValueError("it names several servers, which only sentinels may be")
     return Address((_host(hosts, _PORT),), None, _db(path), options)
 
 

@@ -15,7 +15,7 @@ from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import host_of
 from zypher.brokers.redis import server
 from zypher.brokers.redis.node import Move, flag
-from zypher.brokers.redis.records import LISTED, from_hash, from_values, values_of
+from zypher.brokers.redis.records import LISTED, from_hash, from_values, to_hash
 from zypher.brokers.redis.waits import Waits
 from zypher.brokers.refusals import (
     another_request,
@@ -38,7 +38,7 @@ class RedisBroker(Waits):
 
     async def start(self) -> None:
         try:
-            self._facts = await server.inspect(self._link)
+            self._facts = await server.inspect(self._link, self._clock)
             server.require_usable(self._facts)
             await self._start_to_listen()
         except Unavailable as error:
@@ -55,7 +55,7 @@ class RedisBroker(Waits):
         return self._facts.guarantee
 
     def degraded(self) -> Sequence[str]:
-        return [] if self._link.trouble is None else [self._link.trouble]
+        return [*self._facts.complaints] if self._link.trouble is None else [self._link.trouble]
 
     # The life of a prediction.
 
@@ -163,12 +163,14 @@ class RedisBroker(Waits):
             "queue_at": options.queue_timeout and begun + options.queue_timeout,
             "run_timeout": options.run_timeout,
         }
-        fields = [(name, value) for name, value in values_of(prediction) if value != ""]
-        fields += [(name, str(value)) for name, value in extra.items() if value is not None]
+        fields = to_hash(prediction)
+        for name, value in extra.items():
+            if value is not None:
+                fields += (name, str(value))
         return [
             *(prediction.id, wall, time, flag(keep), flag(waits)),
             *(self._limits.max_queued * part, self._limits.max_queued_bytes * part),
             *(prediction.model, lane.name.lower(), prediction.size, prediction.owner or ""),
             *(prediction.idempotency_key or "", prediction.fingerprint or ""),
-            *(part for field in fields for part in field),
+            *fields,
         ]

@@ -14,31 +14,31 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
 
-from zypher.brokers.redis.address import Address
+from zypher.brokers.redis.address import Address, close
+from zypher.brokers.redis.calls import (
+    LOST,
+    REFUSALS,
+    Call,
+    explained,
+    is_not_now,
+    lacks_script,
+    reason,
+)
 from zypher.brokers.redis.scripts import SCRIPTS
 from zypher.brokers.refusals import shutting_down
-from zypher.errors import Internal, StorageFull, Unavailable
+from zypher.errors import Internal, Unavailable
 
 log = logging.getLogger("zypher.redis")
 
 # For how long a call is tried, in seconds: a caller has an answer before five are over.
 PATIENCE = 4.0
+
+# A connection is given up when Redis has not answered for so long, in seconds.
+_SILENCE = 2.0
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
@@ -47,46 +47,6 @@ _LONGEST_PAUSE = 1.0
 _MOST = 500
 
 _SHAS = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}  # noqa: S324
-
-# Answers that say: this is not the primary, or not yet.
-_NOT_NOW = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
-
-# The same in answers that the client has no classes for: its disk is full, it lacks replicas, or it
-# runs somebody's long script.
-_NOT_NOW_CODES = ("MISCONF", "NOREPLICAS", "BUSY ")
-
-
-class Call:
-    """A command and the future of its answer.
-
-    `orphaned` is told the answer if nobody waits for it any more. One that is not `repeatable` is
-    not sent again when nobody knows whether it was done.
-    """
-
-    def __init__(
-        self,
-        command: Sequence[Any],
-        orphaned: Callable[[Any], None] | None = None,
-        *,
-        repeatable: bool = True,
-    ) -> None:
-        self.command = command
-        self.repeatable = repeatable
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._orphaned = orphaned
-
-    def answered(self, answer: Any) -> None:
-        """Redis has answered."""
-        if not self.answer.done():
-            self.answer.set_result(answer)
-        elif self._orphaned is not None:
-            self._orphaned(answer)
-
-    def failed(self, error: Exception) -> None:
-        """There is no answer."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-            self.answer.exception()  # nobody has to look at it
 
 
 class Link:
@@ -137,7 +97,7 @@ class Link:
         if (pumping := self._pumping) is not None:
             await asyncio.wait([pumping], timeout=PATIENCE)
             pumping.cancel()
-        await self._client.aclose()
+        await close(self._client)
 
     # How calls are made.
 
@@ -166,7 +126,7 @@ class Link:
                 async with asyncio.timeout_at(deadline):
                     calls = await self._try(calls)
                 self._is_back()
-            except (RedisError, OSError, TimeoutError) as error:
+            except LOST as error:
                 calls = await self._lost(calls, error)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 if now() + pause >= deadline:
@@ -175,27 +135,44 @@ class Link:
 
     async def _try(self, calls: list[Call]) -> list[Call]:
         """Send these calls; those that Redis lacked a script for are to be sent again."""
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call.command)
-        answers = await pipeline.execute(raise_on_error=False)
-        again, not_now = [], None
-        for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, NoScriptError):
-                again.append(call)
-            elif isinstance(answer, _NOT_NOW) or _is_not_now(answer):
-                again.append(call)
-                not_now = answer
-            elif isinstance(answer, Exception):
-                call.failed(_explained(answer))
-            else:
-                call.answered(answer)
-        calls[:] = again
-        if not_now is not None:
-            raise not_now
-        if again:
+        pool: Any = self._client.connection_pool
+        async with asyncio.timeout(_SILENCE) as patience:
+            connection = await pool.get_connection()
+            try:
+                await connection.send_packed_command([_packed(call.command) for call in calls])
+                refusals = await self._read(connection, calls, patience)
+            except BaseException:
+                await connection.disconnect(nowait=True)  # with answers that nobody has read
+                raise
+            finally:
+                await pool.release(connection)
+        calls[:] = [call for call, _ in refusals]
+        for _, refusal in refusals:
+            if not lacks_script(refusal):
+                raise refusal
+        if refusals:
             await self._load()
-        return again
+        return calls
+
+    async def _read(
+        self, connection: Any, calls: Sequence[Call], patience: asyncio.Timeout
+    ) -> list[tuple[Call, Exception]]:
+        """Read the answers to these calls; those that are to be sent again, and why.
+
+        Each is told its answer at once, and its caller goes on while Redis answers the others.
+        """
+        now = asyncio.get_running_loop().time
+        refusals: list[tuple[Call, Exception]] = []
+        for call in calls:
+            patience.reschedule(now() + _SILENCE)
+            try:
+                call.answered(await self._client.parse_response(connection, call.command[0]))
+            except REFUSALS as error:
+                if lacks_script(error) or is_not_now(error):
+                    refusals.append((call, error))
+                else:
+                    call.failed(explained(error))
+        return refusals
 
     async def _load(self) -> None:
         pipeline = self._client.pipeline(transaction=False)
@@ -206,10 +183,10 @@ class Link:
     async def _lost(self, calls: list[Call], error: Exception) -> list[Call]:
         """Begin with a new connection; the calls that may be sent again."""
         if self.trouble is None:
-            log.warning("Redis at %s cannot be used: %s", self._address.name, _reason(error))
-        self.trouble = f"Redis at {self._address.name} cannot be used: {_reason(error)}."
+            log.warning("Redis at %s cannot be used: %s", self._address.name, reason(error))
+        self.trouble = f"Redis at {self._address.name} cannot be used: {reason(error)}."
         await self._client.connection_pool.disconnect()
-        if not (isinstance(error, _NOT_NOW) or _is_not_now(error)):
+        if not is_not_now(error):
             for call in calls:
                 if not call.repeatable:
                     call.failed(self._unavailable())
@@ -224,25 +201,7 @@ class Link:
         return Unavailable(self.trouble or "Redis does not answer.", retry_after=1)
 
 
-def _is_not_now(answer: Any) -> bool:
-    return isinstance(answer, ResponseError) and str(answer).startswith(_NOT_NOW_CODES)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return text or "it does not answer"
-
-
-def _explained(error: Exception) -> Exception:
-    """What an answer that is an error means to a caller."""
-    if isinstance(error, OutOfMemoryError):
-        return StorageFull(
-            "Redis has used all the memory that it may (maxmemory): nothing can be taken in until "
-            "predictions have ended and expired. Try again later.",
-            retry_after=5,
-        )
-    if isinstance(error, AuthenticationError | NoPermissionError):
-        return Unavailable(f"Redis refuses what the broker has to do: {_reason(error)}.")
-    if isinstance(error, ResponseError):
-        log.error("Redis has answered: %s", error)
-    return Internal("The broker has failed; its log says more.")
+def _packed(command: Sequence[Any]) -> bytes:
+    """What is sent for a command."""
+    packed: bytes = pack_command((*command[0].split(), *command[1:]))
+    return packed

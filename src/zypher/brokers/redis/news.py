@@ -10,11 +10,13 @@ from contextlib import contextmanager
 
 import msgspec
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError
 
 from zypher.brokers.queue import resolve
+from zypher.brokers.redis.calls import LOST
 from zypher.brokers.redis.link import Link
 from zypher.brokers.refusals import shutting_down
+from zypher.errors import ConfigurationError
 
 log = logging.getLogger("zypher.redis")
 
@@ -32,14 +34,19 @@ class Hearing:
         self._channel = f"zypher:node:{node}"
         self._heard = heard
         self._listening: asyncio.Task[None] | None = None
-        self._hears = asyncio.Event()
+        self._hears = asyncio.Event()  # or will never hear
+        self._is_refused = False
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Begin to listen. Raises `ConfigurationError` if that is not allowed."""
         self._listening = asyncio.create_task(self._listen())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SILENCE):
                 await self._hears.wait()
+        if self._is_refused:
+            raise ConfigurationError(
+                "Redis does not allow this user to listen: allow it the channels &zypher:*."
+            )
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -52,13 +59,19 @@ class Hearing:
             try:
                 async with self._link.listener() as listener:
                     await self._hear(listener)
-            except (RedisError, OSError) as error:
+            except NoPermissionError:
+                self._is_refused = True
+                self._hears.set()
+            except LOST as error:
                 log.debug("not listening: %s", error)
+            except Exception:
+                log.exception("not listening")
             await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _hear(self, listener: PubSub) -> None:
         """Hear until there is silence."""
-        await listener.subscribe(self._channel)
+        async with asyncio.timeout(_SILENCE):
+            await listener.subscribe(self._channel)
         await listener.get_message(timeout=_SILENCE)  # that it was subscribed
         self._hears.set()
         while message := await listener.get_message(timeout=_SILENCE):

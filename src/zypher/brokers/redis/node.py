@@ -13,6 +13,7 @@ from zypher.brokers.redis.link import Link
 from zypher.brokers.redis.records import changes, from_hash
 from zypher.brokers.refusals import shutting_down
 from zypher.clock import Clock
+from zypher.errors import Unavailable
 from zypher.prediction import Prediction, Status
 
 
@@ -65,7 +66,11 @@ class Node(Broker):
     async def _run(self, script: str, *arguments: Any) -> Any:
         """What a script answers."""
         self._require_open()
-        return await self._link.run(script, *arguments)
+        try:
+            return await self._link.run(script, *arguments)
+        except Unavailable:
+            self._beats.forget()  # Redis is away: nobody can renew a lease meanwhile
+            raise
 
     def _begin(self, task: Any) -> None:
         """Do something that nobody waits for."""

@@ -1,6 +1,6 @@
 """Records as Redis hashes: a field for everything that a prediction has."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,10 +17,13 @@ _COUNTS = ("attempt", "crashes", "company", "retried")
 _TEXTS = ("model", "owner", "traceparent", "retry_of", "idempotency_key")
 
 
-def values_of(record: Prediction) -> Iterator[tuple[str, bytes | str]]:
-    """Fields and values of a record; an empty value stands for None."""
+def to_hash(record: Prediction) -> list[bytes | str]:
+    """The fields of a record that are set, and their values, which follow each other."""
+    hash: list[bytes | str] = []
     for name in FIELDS:
-        yield name, _text(getattr(record, name))
+        if (value := _text(getattr(record, name))) != "":
+            hash += (name, value)
+    return hash
 
 
 def changes(before: Prediction, after: Prediction) -> list[tuple[str, bytes | str]]:

@@ -1,13 +1,19 @@
 """What the Redis server is and how it is set up: whether it can be used, and what it may lose."""
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from zypher.brokers.redis.link import Link
+from zypher.clock import Clock
 from zypher.errors import ConfigurationError, PredictionError
 
 _OLDEST = (7, 0)
+
+# Seconds by which the clocks of two machines may differ before somebody is told.
+_TOLERANCE = 5.0
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +27,24 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     syncs: str | None = None  # appendfsync
     snapshots: bool | None = None
     replicas: int = 0
+    lag: float = 0.0  # seconds by which its clock is behind that of this machine
+
+    @property
+    def evicts(self) -> bool:
+        """True if it throws keys away when its memory is full."""
+        return bool(self.maxmemory) and self.eviction not in (None, "noeviction")
+
+    @property
+    def complaints(self) -> Iterator[str]:
+        """What is wrong with it, a sentence each."""
+        if self.evicts:
+            yield _evicting(self)
+        if abs(self.lag) > _TOLERANCE:
+            where = "ahead of" if self.lag > 0 else "behind"
+            yield (
+                f"The clock of this machine is {abs(self.lag):.0f} s {where} that of Redis, so "
+                "that results expire too early or too late: set both by NTP."
+            )
 
     @property
     def guarantee(self) -> str:
@@ -60,9 +84,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return "; a failover to a replica loses what was not copied there yet"
 
 
-async def inspect(link: Link) -> Facts:
+async def inspect(link: Link, clock: Clock) -> Facts:
     """Ask the server. Raises `Unavailable` if it does not answer."""
-    about = await link.do("INFO")
+    about, (seconds, microseconds) = await asyncio.gather(link.do("INFO"), link.do("TIME"))
     settings = {name: await _setting(link, name) for name in ("appendfsync", "save")}
     return Facts(
         version=str(about.get("redis_version", "")),
@@ -73,6 +97,7 @@ async def inspect(link: Link) -> Facts:
         syncs=settings["appendfsync"],
         snapshots=None if settings["save"] is None else bool(settings["save"]),
         replicas=int(about.get("connected_slaves", 0)),
+        lag=clock.wall() - seconds - microseconds / 1_000_000,
     )
 
 
@@ -102,8 +127,12 @@ def require_usable(facts: Facts) -> None:
             "The Redis server is part of a cluster, which cannot be used: give a single server, or "
             "one with sentinels."
         )
-    if facts.maxmemory and facts.eviction not in (None, "noeviction"):
-        raise ConfigurationError(
-            f"The Redis server throws keys away when its memory is full (maxmemory-policy "
-            f"{facts.eviction}), and predictions would vanish: set maxmemory-policy to noeviction."
-        )
+    if facts.evicts:
+        raise ConfigurationError(_evicting(facts))
+
+
+def _evicting(facts: Facts) -> str:
+    return (
+        f"The Redis server throws keys away when its memory is full (maxmemory-policy "
+        f"{facts.eviction}), and predictions would vanish: set maxmemory-policy to noeviction."
+    )

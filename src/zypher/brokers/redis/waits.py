@@ -172,7 +172,7 @@ class Waits(Runs):
             try:
                 await self._sweep()
                 if turn % _SWEEPS_BETWEEN_INSPECTIONS == 0:
-                    self._facts = await server.inspect(self._link)
+                    self._facts = await server.inspect(self._link, self._clock)
             except PredictionError as error:
                 log.debug("the sweep failed: %s", error)
                 self._beats.forget()  # Redis was away: nobody could have renewed anything
