@@ -29,7 +29,7 @@ class Proxy:
         self._connections: set[asyncio.Task[None]] = set()
         self._forgotten: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
-        self._resets_next_reply = False
+        self._fatal: bytes | None = None
         self._listener: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -60,9 +60,9 @@ class Proxy:
             connection.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def reset_next_reply(self) -> None:
-        """Reset the next connection that gets a reply, in the middle of that reply."""
-        self._resets_next_reply = True
+    def reset_next_reply(self, part: bytes = b"") -> None:
+        """Reset the next connection that gets a reply with this in it, in the middle of it."""
+        self._fatal = part
 
     def stall(self) -> None:
         """Hold everything back, as a network does that loses all packets: TCP sends them again."""
@@ -102,8 +102,8 @@ class Proxy:
         """Pass on what the server answers."""
         while True:
             chunk = await self._read(connection, source)
-            if self._resets_next_reply:
-                self._resets_next_reply = False
+            if self._fatal is not None and self._fatal in chunk:
+                self._fatal = None
                 to.write(chunk[: len(chunk) // 2])
                 raise ConnectionResetError
             to.write(chunk)

@@ -31,6 +31,7 @@ async def failover(size: Size, directory: Path) -> Report:
                     dead.kill()
                     _note_loss(cluster)
                     await asyncio.to_thread(sentinels.wait_promoted, dead)
+                    _note_loss(cluster)  # what was claimed before may have begun since
                     wrong += await _late_resumption(cluster, load)
                     if size is Size.FULL:  # it takes a while until the sentinels have turned it
                         await asyncio.to_thread(sentinels.rejoin, dead)
@@ -42,9 +43,9 @@ async def failover(size: Size, directory: Path) -> Report:
 
 
 def _note_loss(cluster: Cluster) -> None:
-    """The primary is killed: what the replica was not told of any run, nobody knows any more."""
+    """The primary is dead: what the replica was not told of any run, nobody knows any more."""
     for worker in cluster.workers:
-        cluster.history.note("the primary is killed", worker.process.pid)
+        cluster.history.note("the primary is dead", worker.process.pid)
 
 
 async def _late_resumption(cluster: Cluster, load: Load) -> list[str]:

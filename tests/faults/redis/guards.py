@@ -44,7 +44,7 @@ GUARDS = (
         "what callers wait for is submitted again",
         "redis-emptied",
         "brokers/redis/waits.py",
-        "await self.submit(prediction, keep=keep, waits=True)",
+        "await self.submit(again, keep=keep, waits=True)",
         "pass",
     ),
     Guard(

@@ -76,9 +76,9 @@ async def _forget(way: Proxy, seconds: float) -> None:
 
 
 async def _reset(way: Proxy, seconds: float) -> None:
-    """Connections are reset in the middle of replies."""
-    for _ in range(10):
-        way.reset_next_reply()
+    """Connections are reset in the middle of replies, and of those that have a record."""
+    for part in (b"", b"attempt") * 5:
+        way.reset_next_reply(part)
         await asyncio.sleep(max(0.1, seconds / 10))
 
 

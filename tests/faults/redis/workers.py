@@ -60,7 +60,7 @@ async def frozen_workers(size: Size, directory: Path) -> Report:
             wrong: list[str] = []
             stale = 0
             for _ in range(size.of(1, 10)):
-                async with cluster.load(seconds=LEASE) as load:
+                async with cluster.load(seconds=LEASE, clients=1) as load:
                     await load.accepts(8)
                     frozen = await cluster.busy_worker()
                     held = await _freeze(cluster, frozen)

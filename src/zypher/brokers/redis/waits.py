@@ -8,6 +8,8 @@ from itertools import count
 from typing import Any, Literal
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from zypher.brokers.base import Event, Limits, News, Seen
 from zypher.brokers.redis import server
 from zypher.brokers.redis.news import Hearing
@@ -24,6 +26,9 @@ log = logging.getLogger("zypher.redis")
 # How often, in seconds, a node looks for what it may not have been told.
 _SWEEP_INTERVAL = 1.0
 _SWEEPS_BETWEEN_INSPECTIONS = 60
+
+# More attempts than anything has had.
+_LOST_ATTEMPTS = 1_000
 
 # What those who wait are told of a prediction that is not there any more: look again.
 GONE: Literal["gone"] = "gone"
@@ -156,7 +161,9 @@ class Waits(Runs):
     async def _submit_again(self, id: str) -> None:
         prediction, keep = self._waited[id]
         log.warning("%s was lost by Redis and is submitted again: its caller waits", id)
-        await self.submit(prediction, keep=keep, waits=True)
+        # Attempts at the one that was lost may go on, and must not end this one.
+        again = replace(prediction, attempt=prediction.attempt + _LOST_ATTEMPTS)
+        await self.submit(again, keep=keep, waits=True)
         self._ends.tell(id, GONE)  # they begin to wait anew
 
     async def _sweep_forever(self) -> None:
