@@ -26,9 +26,9 @@ async def overload(size: Size, directory: Path) -> Report:
     with durable_redis(directory) as redis:
         async with Cluster(directory, redis.url, *limits) as cluster:
             wrong: list[str] = []
-            async with cluster.load(seconds=0.1, clients=size.of(10, 500), pause=0) as load:
+            async with cluster.load(seconds=0.1, clients=size.of(10, 100), pause=0) as load:
                 await load.accepts(2 * _MOST)
-                for _ in range(size.of(5, 100)):
+                for _ in range(size.of(5, 20)):
                     await load.accepts(10)
                     wrong += [sentence async for sentence in _wrong_overflow(cluster)]
             refused = [submit.status for submit in cluster.history.submits if submit.status != 202]
