@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -11,6 +11,7 @@ from tests.harness import PATIENCE, HeldRun, Holder, holder
 from tests.leaving import LeavingBroker
 from tests.replicas.test_pool import spec
 from tests.worker.test_stopping import MODELS
+from tests.worker.work import at_work
 from zypher.brokers.base import Broker
 from zypher.clock import SystemClock
 from zypher.periodic import every
@@ -27,18 +28,9 @@ def held() -> Iterator[Holder]:
         yield holding
 
 
-@asynccontextmanager
-async def working(replicas: int = 1) -> AsyncIterator[tuple[Worker, LeavingBroker]]:
+def working(replicas: int = 1) -> AbstractAsyncContextManager[tuple[Worker, LeavingBroker]]:
     """A worker that runs `deaf`, and its broker."""
-    broker = LeavingBroker(LIMITS, SystemClock())
-    worker = Worker(broker, [(spec("deaf", MODELS), replicas)])
-    try:
-        await worker.start()
-        await worker.up()
-        yield worker, broker
-    finally:
-        await worker.stop()
-        await broker.aclose()
+    return at_work(LeavingBroker(LIMITS, SystemClock()), spec("deaf", MODELS), replicas)
 
 
 async def submit(broker: Broker, held: Holder) -> Prediction:

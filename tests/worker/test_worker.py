@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.harness import MODELS, PATIENCE, holder
 from tests.replicas.test_pool import spec
+from tests.worker.work import at_work
 from zypher.brokers.base import ModelInfo
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import SystemClock
@@ -23,8 +23,7 @@ from zypher.worker import Worker
 pytestmark = pytest.mark.anyio
 
 
-@asynccontextmanager
-async def working(
+def working(
     model: str,
     *,
     replicas: int = 1,
@@ -32,19 +31,12 @@ async def working(
     cancel_grace: float = 5.0,
     max_crashes: int = 3,
     file: Path = MODELS,
-) -> AsyncIterator[tuple[Worker, MemoryBroker]]:
+) -> AbstractAsyncContextManager[tuple[Worker, MemoryBroker]]:
     """A worker that serves one of the tests' models, and its broker."""
     limits = replace(LIMITS, max_queued=20_000, max_queued_bytes=10**9, max_crashes=max_crashes)
     broker = MemoryBroker(limits, SystemClock())
-    models = [(spec(model, file, concurrency=concurrency), replicas)]
-    worker = Worker(broker, models, cancel_grace=cancel_grace)
-    try:
-        await worker.start()
-        await worker.up()
-        yield worker, broker
-    finally:
-        await worker.stop()
-        await broker.aclose()
+    runs = spec(model, file, concurrency=concurrency)
+    return at_work(broker, runs, replicas, cancel_grace=cancel_grace)
 
 
 async def outcomes(broker: MemoryBroker, model: str, inputs: list[bytes]) -> list[Prediction]:

@@ -5,7 +5,6 @@ move if the record is still where it was seen. A node holds no state but what it
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +27,6 @@ from zypher.brokers.refusals import (
 from zypher.errors import ConfigurationError, Unavailable
 from zypher.prediction import Prediction, Priority, Status
 
-log = logging.getLogger("zypher.redis")
-
 
 class RedisBroker(Waits):
     """Predictions in Redis."""
@@ -42,7 +39,6 @@ class RedisBroker(Waits):
             server.require_usable(self._facts)
             await self._start_to_listen()
         except Unavailable as error:
-            await self._link.aclose()
             raise ConfigurationError(f"{error} Is `broker` right, and is it running?") from None
 
     async def aclose(self) -> None:
@@ -100,8 +96,7 @@ class RedisBroker(Waits):
         while (record := await self.get(id)) is not None:
             if record.status.terminal:
                 raise ended_already(record)
-            insists = True if record.status is Status.PROCESSING else None
-            move = Move(record, record.canceled(self._clock.wall()), insists=insists)
+            move = Move(record, record.canceled(self._clock.wall()), insists=True)
             (made,), after = await asyncio.gather(self._move([move]), self._read(id, any=True))
             if made:
                 return after
@@ -113,10 +108,8 @@ class RedisBroker(Waits):
             return
         record = await self.get(id)
         if record is not None and not record.status.terminal:
-            insists = False if record.status is Status.PROCESSING else None
             after = record.canceled(self._clock.wall())
-            if not all(await self._move([Move(record, after, insists, only_unkept=True)])):
-                log.debug("%s was not abandoned: it has moved on", id)
+            await self._move([Move(record, after, insists=False, only_unkept=True)])
 
     async def delete(self, id: str) -> bool:
         deleted = await self._run("delete", id, self._clock.wall())

@@ -1,7 +1,7 @@
 """One of the nodes that share a Redis: how it asks, what time it is, and how records move."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -20,7 +20,7 @@ from zypher.prediction import Prediction, Status
 class Move(NamedTuple):
     """A decided change of a record, made if the record is still as it was before.
 
-    `insists`: a run is ended by others than its worker, who insist that it stops, or do not.
+    `insists`: it is ended by others than its worker, who insist that its run stops, or do not.
     `only_unkept`: not if somebody has kept it or waits for it. `tally` is counted for its model,
     and `ran` are the seconds that its run took.
     """
@@ -121,6 +121,15 @@ class Node(Broker):
             return ""
         pause = record.not_before - self._clock.wall()
         return self._time + pause if pause > 0 else ""
+
+
+async def happens(event: Awaitable[bool], deadline: float) -> bool:
+    """Wait for an event; False if the loop's time `deadline` comes first."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await event
+    except TimeoutError:
+        return False
 
 
 def flag(value: bool) -> str:

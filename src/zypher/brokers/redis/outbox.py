@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from zypher.brokers.base import MOST_TO_ONE_HOST, Delivery, Limits
-from zypher.brokers.redis.node import flag
+from zypher.brokers.redis.node import flag, happens
 from zypher.brokers.redis.records import from_hash
 from zypher.brokers.redis.registry import Registry, dict_of
 from zypher.clock import Clock
@@ -33,10 +33,7 @@ class Outbox(Registry):
                 id, hash = found[0].decode(), found[1]
                 failures = self._failures[id] = int(dict_of(hash)[b"failures"])
                 return Delivery(from_hash(id, hash), failures)
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._delivery_news.wait()
-            except TimeoutError:
+            if not await happens(self._delivery_news.wait(), deadline):
                 return None
 
     async def _deliver(self, *, will_wait: bool) -> Any:

@@ -11,7 +11,7 @@ import msgspec
 from zypher.brokers.base import Event, Limits, Withdrawal
 from zypher.brokers.decisions import LOST
 from zypher.brokers.redis.news import Claimers, was_rung
-from zypher.brokers.redis.node import Move, flag
+from zypher.brokers.redis.node import Move, flag, happens
 from zypher.brokers.redis.outbox import Outbox
 from zypher.brokers.redis.records import from_hash
 from zypher.brokers.redis.registry import dict_of
@@ -55,7 +55,7 @@ class Runs(Outbox):
                 heard = False
                 try:
                     claimed = await self._claim(worker, model, limit, deadline)
-                    heard = not claimed and await _rings(bell, deadline)
+                    heard = not claimed and await happens(bell, deadline)
                 finally:
                     if not heard and was_rung(bell):
                         self._ring(model)  # somebody else has to answer
@@ -80,7 +80,7 @@ class Runs(Outbox):
             news.clear()
             told = self._told.get(worker, ())  # it has heard of these, and they are dropped now
             untold = self._told[worker] = await self._run("withdrawn", worker, *told)
-            if untold or not await _happens(news, deadline):
+            if untold or not await happens(news.wait(), deadline):
                 withdrawals = [_withdrawal(one) for one in untold]
                 self._forget_runs(withdrawal.claim for withdrawal in withdrawals)
                 return withdrawals
@@ -224,24 +224,6 @@ class Runs(Outbox):
         return Move(record, after, tally="crashes")
 
 
-async def _rings(bell: asyncio.Future[bool], deadline: float) -> bool:
-    """Wait for a bell; False if the loop's time `deadline` comes first."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await bell
-    except TimeoutError:
-        return False
-
-
-async def _happens(event: asyncio.Event, deadline: float) -> bool:
-    """Wait for an event; False if the loop's time `deadline` comes first."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await event.wait()
-    except TimeoutError:
-        return False
-
-
 def _records(flat: Sequence[Any]) -> list[Prediction]:
     """The records of ids and hashes that follow each other."""
     pairs = iter(flat)
@@ -249,8 +231,7 @@ def _records(flat: Sequence[Any]) -> list[Prediction]:
 
 
 def _timed_out(record: Prediction, wall: float) -> Move:
-    insists = True if record.status is Status.PROCESSING else None
-    return Move(record, record.timed_out(wall), insists=insists)
+    return Move(record, record.timed_out(wall), insists=True)
 
 
 def _withdrawal(told: bytes) -> Withdrawal:

@@ -56,12 +56,6 @@ local function take(lane, id, entry)
   return { id, redis.call('HGETALL', record_of(id)) }
 end
 
-local function some_wait()
-  for _, lane in ipairs(redis.call('HMGET', queue, unpack(LANES))) do
-    if lane and tonumber(lane) > 0 then return true end
-  end
-end
-
 if others_wait then redis.call('SADD', idle, node) end
 local group, company = {}, nil
 while #group < limit do
@@ -79,5 +73,5 @@ while #group < limit do
 end
 redis.call('HSET', queue, 'turn', turn)
 if #group == 0 and will_wait then redis.call('SADD', idle, node) end
-if #group > 0 and some_wait() then ring_for(model) end
+if #group > 0 and some_wait(model) then ring_for(model) end
 return { beat, group }

@@ -5,6 +5,7 @@ local LANES = { 'high', 'normal', 'low' }
 local GROUP = 'workers' -- the consumer group of every queue
 local BACK = 'given-back' -- the consumer that holds the entries of what waits once more
 local LINGER = 60 -- seconds for which an outcome is held that nobody has taken yet
+local AGAIN = 5 -- seconds within which a call is sent again if it was not answered
 
 local function record_of(id) return 'zypher:p:' .. id end
 local function queue_of(model) return 'zypher:q:' .. model end
@@ -74,6 +75,14 @@ local function count(model, lane, size, sign)
   redis.call('HINCRBY', queue, 'bytes', sign * size)
   redis.call('HINCRBY', 'zypher:total', 'bytes', sign * size)
   if lane then redis.call('HINCRBY', queue, lane, sign) end
+end
+
+-- True if something can be claimed.
+local function some_wait(model)
+  for _, waiting in ipairs(redis.call('HMGET', queue_of(model), unpack(LANES))) do
+    if waiting and tonumber(waiting) > 0 then return true end
+  end
+  return false
 end
 
 local function create_group(model, lane, after)
@@ -220,6 +229,13 @@ local function retain(id, wall)
   end
 end
 
+-- It is there no more but for those who know of it already.
+local function hide(id)
+  redis.call('HSET', record_of(id), 'gone', 'forgotten')
+  redis.call('EXPIRE', record_of(id), AGAIN)
+  redis.call('EXPIRE', record_of(id) .. ':events', AGAIN)
+end
+
 local function forget(id)
   local watching, owner, key, host, model =
     fields(id, 'watching', 'owner', 'idempotency_key', 'host', 'model')
@@ -236,9 +252,7 @@ local function forget(id)
     schedule(host)
   end
   if watching then -- they are still to be told the end
-    redis.call('HSET', record_of(id), 'gone', 'forgotten')
-    redis.call('EXPIRE', record_of(id), 5)
-    redis.call('EXPIRE', record_of(id) .. ':events', 5)
+    hide(id)
   else
     redis.call('UNLINK', record_of(id), record_of(id) .. ':events')
   end
@@ -249,11 +263,7 @@ end
 local function hand_over(id, node)
   dismiss(id, 'waiting', node)
   local gone, waiting = fields(id, 'gone', 'waiting')
-  if gone == 'offered' and not waiting then
-    redis.call('HSET', record_of(id), 'gone', 'forgotten')
-    redis.call('EXPIRE', record_of(id), 5)
-    redis.call('EXPIRE', record_of(id) .. ':events', 5)
-  end
+  if gone == 'offered' and not waiting then hide(id) end
 end
 
 -- It has ended. Who waits gets it; what nobody kept is theirs alone.

@@ -14,10 +14,7 @@ else
 end
 local work, withdrawn, ended = {}, {}, {}
 for i = 6, 5 + models do
-  local high, normal, low = unpack(redis.call('HMGET', queue_of(ARGV[i]), unpack(LANES)))
-  if tonumber(high or '0') + tonumber(normal or '0') + tonumber(low or '0') > 0 then
-    work[#work + 1] = ARGV[i]
-  end
+  if some_wait(ARGV[i]) then work[#work + 1] = ARGV[i] end
 end
 for i = 6 + models, 5 + models + workers do
   if redis.call('EXISTS', 'zypher:withdrawn:' .. ARGV[i]) == 1 then
