@@ -6,26 +6,33 @@ import pytest
 from msgspec.structs import replace
 
 from tests.brokers.redis.conftest import Join
+from tests.redis_servers import RedisServer
 from zypher.brokers.base import Event, Seen
 from zypher.errors import PredictionError
-from zypher.prediction import Prediction, Status
+from zypher.prediction import Outcome, Prediction, Status
 from zypher.testing.contract.base import GOOD, PATIENCE, new
 
 pytestmark = pytest.mark.anyio
 
+# More than is told with the news of an end.
+LARGE = Outcome(result=b'"' + 100_000 * b"x" + b'"')
+
 
 @pytest.mark.usefixtures("without_sweeps")
 @pytest.mark.parametrize("keep", [True, False])
-async def test_who_waits_on_any_node_is_told_of_an_end_on_another(join: Join, keep: bool) -> None:
+@pytest.mark.parametrize("outcome", [GOOD, LARGE], ids=["small", "large"])
+async def test_who_waits_on_any_node_is_told_of_an_end_on_another(
+    join: Join, keep: bool, outcome: Outcome
+) -> None:
     first, second, third = await join(), await join(), await join()
     made = await first.submit(new(), keep=keep)
     waits = [asyncio.create_task(node.wait(made.id, PATIENCE)) for node in (first, second, first)]
     (claimed,) = await third.claim("w", "m", limit=1, timeout=PATIENCE)
     await asyncio.gather(*(node.stats() for node in (first, second)))  # they wait by now
-    await third.finish([(claimed.claim, GOOD)])
+    await third.finish([(claimed.claim, outcome)])
     told = await asyncio.gather(*waits)
     assert told[0] is not None
-    assert told[0].status is Status.COMPLETED
+    assert told[0].result == outcome.result
     assert told[1:] == [told[0], told[0]]
     assert [await node.get(made.id) for node in (first, second)] == [told[0] if keep else None] * 2
     assert await third.claim("w", "m", limit=1, timeout=0) == []
@@ -39,6 +46,21 @@ async def test_who_wants_work_on_any_node_is_told_of_its_arrival_on_another(join
     made = await first.submit(new(), keep=True)
     (claimed,) = await claim
     assert claimed.id == made.id
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_who_has_claimed_all_that_there_was_waits_for_more_without_asking(
+    join: Join, redis_server: RedisServer
+) -> None:
+    node = await join()
+    await node.submit(new(), keep=True)
+    assert len(await node.claim("w", "m", limit=2, timeout=PATIENCE)) == 1
+    beat = redis_server.call("GET", "zypher:beat")  # each claim is one
+    claim = asyncio.create_task(node.claim("w", "m", limit=2, timeout=PATIENCE))
+    await node.stats()
+    assert redis_server.call("GET", "zypher:beat") == beat
+    made = await node.submit(new(), keep=True)
+    assert [one.id for one in await claim] == [made.id]
 
 
 @pytest.mark.usefixtures("without_sweeps")

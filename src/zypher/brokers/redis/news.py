@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import msgspec
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoPermissionError
 
@@ -29,7 +28,7 @@ _PAUSE = 1.0
 class Hearing:
     """Hears what is told to a node, and listens again when its connection is lost."""
 
-    def __init__(self, link: Link, node: str, heard: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, link: Link, node: str, heard: Callable[[Sequence[bytes]], None]) -> None:
         self._link = link
         self._channel = f"zypher:node:{node}"
         self._heard = heard
@@ -75,23 +74,44 @@ class Hearing:
         await listener.get_message(timeout=_SILENCE)  # that it was subscribed
         self._hears.set()
         while message := await listener.get_message(timeout=_SILENCE):
-            self._heard(msgspec.json.decode(message["data"], type=list[str]))
+            self._heard(_words(message["data"]))
 
 
 class Claimers:
     """Those at this node who wait for something to claim, by model."""
 
     def __init__(self) -> None:
+        self.rings = 0
         self._waiting: dict[str, deque[asyncio.Future[bool]]] = {}
+        self._asleep: Counter[str] = Counter()
+        self._exhausted: set[str] = set()
 
     @property
     def models(self) -> list[str]:
         """The models that somebody waits for."""
         return [model for model, waiting in self._waiting.items() if waiting]
 
-    def count(self, model: str) -> int:
-        """How many wait for a model."""
-        return len(self._waiting.get(model, ()))
+    def others_sleep(self, model: str) -> bool:
+        """True if one who asks is not the only one who needs to be woken."""
+        return self._asleep[model] > 0
+
+    def is_exhausted(self, model: str) -> bool:
+        """True if it was found that nothing can be claimed, and nobody has rung since."""
+        return model in self._exhausted
+
+    def note_exhausted(self, model: str, rings: int) -> None:
+        """Nothing could be claimed any more when a bell had rung so many times."""
+        if rings == self.rings:
+            self._exhausted.add(model)
+
+    @contextmanager
+    def asleep(self, model: str) -> Iterator[None]:
+        """Somebody waits for a bell, and has asked whether there is something."""
+        self._asleep[model] += 1
+        try:
+            yield
+        finally:
+            self._asleep[model] -= 1
 
     @contextmanager
     def one(self, model: str) -> Iterator[asyncio.Future[bool]]:
@@ -107,6 +127,8 @@ class Claimers:
 
     def ring(self, model: str) -> bool:
         """Wake one; False if nobody waits."""
+        self.rings += 1
+        self._exhausted.discard(model)
         waiting = self._waiting.get(model)
         while waiting:
             if resolve(waiting.popleft(), True):
@@ -120,6 +142,18 @@ class Claimers:
                 if not bell.done():
                     bell.set_exception(shutting_down())
                     bell.exception()
+
+
+def _words(news: bytes) -> Sequence[bytes]:
+    """The netstrings that something consists of (https://cr.yp.to/proto/netstrings.txt)."""
+    words: list[bytes] = []
+    at = 0
+    while at < len(news):
+        begin = news.index(b":", at) + 1
+        end = begin + int(news[at : begin - 1])
+        words.append(news[begin:end])
+        at = end + 1
+    return words
 
 
 def was_rung(bell: asyncio.Future[bool]) -> bool:

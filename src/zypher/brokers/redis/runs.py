@@ -55,7 +55,7 @@ class Runs(Outbox):
                 heard = False
                 try:
                     claimed = await self._claim(worker, model, limit, deadline)
-                    heard = not claimed and await happens(bell, deadline)
+                    heard = not claimed and await self._sleep(model, bell, deadline)
                 finally:
                     if not heard and was_rung(bell):
                         self._ring(model)  # somebody else has to answer
@@ -148,19 +148,28 @@ class Runs(Outbox):
         """What can be claimed now. If there is nothing, a bell rings for what comes."""
         time = self._time
         will_wait = asyncio.get_running_loop().time() < deadline
-        others_wait = self._claimers.count(model) > 1
+        if will_wait and self._claimers.is_exhausted(model):
+            return ()
         arguments = (worker, self._name, model, limit, self._clock.wall(), time)
-        flags = flag(others_wait), flag(will_wait)
+        flags = flag(self._claimers.others_sleep(model)), flag(will_wait)
         give_back = partial(self._give_back, time)
+        rings = self._claimers.rings
         try:
             answer = await self._link.run_once("claim", *arguments, *flags, orphaned=give_back)
         except (Unavailable, asyncio.CancelledError):
             self._doubtful.add(worker)
             raise
+        if answer[2]:
+            self._claimers.note_exhausted(model, rings)
         return self._taken(time, answer)
 
+    async def _sleep(self, model: str, bell: asyncio.Future[bool], deadline: float) -> bool:
+        """Wait for a bell; False if the deadline comes first."""
+        with self._claimers.asleep(model):
+            return await happens(bell, deadline)
+
     def _taken(self, time: float, answer: Any) -> Sequence[Prediction]:
-        beat, found = answer
+        beat, found, _ = answer
         self._note_beat(beat)
         claimed = [from_hash(id.decode(), hash) for id, hash in found]
         self._runs |= {record.claim: Run(record, time) for record in claimed}

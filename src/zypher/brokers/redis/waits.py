@@ -133,20 +133,26 @@ class Waits(Runs):
 
     # What others tell this node, and what it looks for should it not have been told.
 
-    def _heard(self, news: Sequence[str]) -> None:
+    def _heard(self, news: Sequence[bytes]) -> None:
         match news:
-            case ["end", id]:
-                self._tell_end(id)
-            case ["news", id]:
-                self._watchers.tell(id, True)
-            case ["work", model]:
-                self._ring(model)
-            case ["withdrawn", worker] if worker in self._withdrawals:
-                self._withdrawals[worker].set()
-            case ["delivery"]:
+            case [b"end", id]:
+                self._look_at_end(id.decode())
+            case [b"end", id, *hash]:
+                self._note_end(id.decode(), hash)
+            case [b"news", id]:
+                self._watchers.tell(id.decode(), True)
+            case [b"work", model]:
+                self._ring(model.decode())
+            case [b"withdrawn", worker] if worker.decode() in self._withdrawals:
+                self._withdrawals[worker.decode()].set()
+            case [b"delivery"]:
                 self._delivery_news.set()
 
-    def _tell_end(self, id: str) -> None:
+    def _note_end(self, id: str, hash: Sequence[bytes]) -> None:
+        if self._ends.tell(id, from_hash(id, hash)):
+            self._begin(self._run("told", id, self._name))
+
+    def _look_at_end(self, id: str) -> None:
         if id in self._ends:
             self._begin(self._take(id))
 
@@ -196,7 +202,7 @@ class Waits(Runs):
         for worker in withdrawn:
             self._withdrawals[worker.decode()].set()
         for id in ended:
-            self._tell_end(id.decode())
+            self._look_at_end(id.decode())
         for id in [*self._watchers]:
             self._watchers.tell(id, True)
         if delivery_is_due:
@@ -226,7 +232,7 @@ class Waits(Runs):
             self._begin(self._submit_again(id))
         for id in [*self._ends]:
             if id not in self._waited:
-                self._tell_end(id)
+                self._look_at_end(id)
         self._epoch = epoch  # last: if this has failed, all of it is done again
 
 

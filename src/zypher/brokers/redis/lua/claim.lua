@@ -1,5 +1,5 @@
--- Gives a worker up to `limit` of a model: {beat, ids and records}. If there are none, its node is woken
--- when some arrive.
+-- Gives a worker up to `limit` of a model: {beat, ids and records, 1 if those are all}. If they are, its
+-- node is woken when more arrive.
 local worker, node, model = ARGV[1], ARGV[2], ARGV[3]
 local limit, wall, time = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local others_wait, will_wait = ARGV[7] == '1', ARGV[8] == '1'
@@ -72,6 +72,8 @@ while #group < limit do
   turn = (turn + 1) % #ROUND
 end
 redis.call('HSET', queue, 'turn', turn)
-if #group == 0 and will_wait then redis.call('SADD', idle, node) end
-if #group > 0 and some_wait(model) then ring_for(model) end
-return { beat, group }
+local more = some_wait(model)
+local all = will_wait and (#group == 0 or #group < limit and not more)
+if all then redis.call('SADD', idle, node) end
+if #group > 0 and more then ring_for(model) end
+return { beat, group, all and 1 or 0 }

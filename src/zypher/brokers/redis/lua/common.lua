@@ -6,6 +6,7 @@ local GROUP = 'workers' -- the consumer group of every queue
 local BACK = 'given-back' -- the consumer that holds the entries of what waits once more
 local LINGER = 60 -- seconds for which an outcome is held that nobody has taken yet
 local AGAIN = 5 -- seconds within which a call is sent again if it was not answered
+local SMALL = 16384 -- bytes of input and result with which a record is sent along with its end
 
 local function record_of(id) return 'zypher:p:' .. id end
 local function queue_of(model) return 'zypher:q:' .. model end
@@ -18,11 +19,17 @@ local function text(number) return string.format('%.17g', number) end
 
 local function fields(id, ...) return unpack(redis.call('HMGET', record_of(id), ...)) end
 
+-- Tells a node something; how many have heard it. The words are sent as netstrings.
+local function tell_node(node, words)
+  local news = {}
+  for i, word in ipairs(words) do news[i] = #word .. ':' .. word .. ',' end
+  return redis.call('PUBLISH', 'zypher:node:' .. node, table.concat(news))
+end
+
 -- The nodes that a field of a record names, each told the same.
 local function tell(nodes, ...)
   if not nodes then return end
-  local news = cjson.encode({ ... })
-  for node in string.gmatch(nodes, '%S+') do redis.call('PUBLISH', 'zypher:node:' .. node, news) end
+  for node in string.gmatch(nodes, '%S+') do tell_node(node, { ... }) end
 end
 
 -- Adds a node to those that a field names.
@@ -53,7 +60,7 @@ end
 local function ring(set, ...)
   local node = redis.call('SPOP', set)
   while node do
-    if redis.call('PUBLISH', 'zypher:node:' .. node, cjson.encode({ ... })) > 0 then return end
+    if tell_node(node, { ... }) > 0 then return end
     node = redis.call('SPOP', set)
   end
 end
@@ -266,6 +273,16 @@ local function hand_over(id, node)
   if gone == 'offered' and not waiting then hide(id) end
 end
 
+-- The nodes where somebody waits are told, and what has come of it unless that is large.
+local function tell_end(nodes, id)
+  if not nodes then return end
+  local record, key = {}, record_of(id)
+  if redis.call('HSTRLEN', key, 'input') + redis.call('HSTRLEN', key, 'result') <= SMALL then
+    record = redis.call('HGETALL', key)
+  end
+  tell(nodes, 'end', id, unpack(record))
+end
+
 -- It has ended. Who waits gets it; what nobody kept is theirs alone.
 local function note_end(id, model, status, wall, time)
   local kept, waiting = fields(id, 'kept', 'waiting')
@@ -284,5 +301,5 @@ local function note_end(id, model, status, wall, time)
     redis.call('HSET', record_of(id), 'expires', expires)
     redis.call('ZADD', 'zypher:expiring', expires, id)
   end
-  tell(waiting, 'end', id)
+  tell_end(waiting, id)
 end

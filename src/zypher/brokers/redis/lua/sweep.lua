@@ -3,7 +3,7 @@
 -- so it knows that it hears.
 local node, time, wall = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local models, workers = tonumber(ARGV[4]), tonumber(ARGV[5])
-redis.call('PUBLISH', 'zypher:node:' .. node, '["sweep"]')
+tell_node(node, { 'sweep' })
 
 local last = redis.call('HGET', 'zypher:clock', 'time')
 if not last or tonumber(last) < time then
