@@ -56,6 +56,8 @@ class Link:
         self.trouble: str | None = None
         self._address = address
         self._client: Redis = address.client()
+        self._pool: Any = self._client.connection_pool
+        self._connection: Any = None
         self._waiting: list[Call] = []
         self._pumping: asyncio.Task[None] | None = None
         self._closed = False
@@ -135,17 +137,14 @@ class Link:
 
     async def _try(self, calls: list[Call]) -> list[Call]:
         """Send these calls; those that Redis lacked a script for are to be sent again."""
-        pool: Any = self._client.connection_pool
         async with asyncio.timeout(_SILENCE) as patience:
-            connection = await pool.get_connection()
+            connection = await self._connect()
             try:
                 await connection.send_packed_command([_packed(call.command) for call in calls])
                 refusals = await self._read(connection, calls, patience)
             except BaseException:
                 await connection.disconnect(nowait=True)  # with answers that nobody has read
                 raise
-            finally:
-                await pool.release(connection)
         calls[:] = [call for call, _ in refusals]
         for _, refusal in refusals:
             if not lacks_script(refusal):
@@ -153,6 +152,14 @@ class Link:
         if refusals:
             await self._load()
         return calls
+
+    async def _connect(self) -> Any:
+        """The connection, made again if it has been closed meanwhile."""
+        if self._connection is None:
+            self._connection = await self._pool.get_connection()
+        else:
+            await self._pool.ensure_connection(self._connection)
+        return self._connection
 
     async def _read(
         self, connection: Any, calls: Sequence[Call], patience: asyncio.Timeout
@@ -185,7 +192,7 @@ class Link:
         if self.trouble is None:
             log.warning("Redis at %s cannot be used: %s", self._address.name, reason(error))
         self.trouble = f"Redis at {self._address.name} cannot be used: {reason(error)}."
-        await self._client.connection_pool.disconnect()
+        await self._pool.disconnect()
         if not is_not_now(error):
             for call in calls:
                 if not call.repeatable:
