@@ -196,7 +196,7 @@ def service(side: Side, setup: Setup, redis: Redis, folder: Path) -> Iterator[in
 
 
 class Timing(NamedTuple):
-    """Seconds until all of a load were accepted, and had ended; how many had when all were accepted."""
+    """Seconds until all were accepted and had ended; how many had when the last was accepted."""
 
     accepted: float
     ended: float
