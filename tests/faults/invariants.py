@@ -53,8 +53,9 @@ def visible_twice(history: History) -> list[str]:
 
 def failed(history: History) -> list[str]:
     """A sentence for everything that was accepted and did not complete."""
+    accepted = history.accepted
     return [
-        f"{history.accepted[seen.id].token} ended as {seen.status} ({seen.code})."
+        f"{accepted[seen.id].token} ended as {seen.status} ({seen.code})."
         for seen in history.seen
         if seen.final and seen.status != "completed"
     ]
@@ -66,10 +67,11 @@ def recoveries(history: History) -> list[float]:
     The first start is no recovery.
     """
     accepted = sorted(submit.answered for submit in history.accepted.values())
+    runs = [pair for runs in _runs(history).values() for pair in pairwise(runs)]
     return [
         *history.recoveries,
         *_delays(history.starts[1:], accepted),
-        *(delay for fault in history.faults for delay in _taken_over(history, fault)),
+        *(delay for fault in history.faults for delay in _taken_over(runs, fault)),
     ]
 
 
@@ -91,8 +93,9 @@ def i2_what_is_final_never_changes(history: History) -> Iterator[str]:
     """What had two ends, or the end of another."""
     for id in visible_twice(history):
         yield f"I2: {id} was seen with two different ends."
+    accepted = history.accepted
     for seen in history.seen:
-        own = history.accepted.get(seen.id)
+        own = accepted.get(seen.id)
         if own and seen.token not in ("", own.token):
             yield f"I2: {seen.id} has the result of {seen.token}, and not of {own.token}."
 
@@ -113,11 +116,11 @@ def i3_only_the_latest_attempt_ends_it(history: History) -> Iterator[str]:
 
 def i4_nothing_runs_again_without_a_cause(history: History) -> Iterator[str]:
     """What ran again and should not have, or never ran and is done."""
-    runs = _runs(history)
+    runs, accepted = _runs(history), history.accepted
     for token in executed_twice(history):
         yield f"I4: {token} ran {len(runs[token])} times, once without a cause."
     for seen in history.seen:
-        own = history.accepted.get(seen.id)
+        own = accepted.get(seen.id)
         if own and seen.status == "completed" and seen.token and own.token not in runs:
             yield f"I4: {seen.id} is completed, and never ran."
     for token, id, at in _ends(history):
@@ -193,10 +196,11 @@ def _polls(history: History) -> dict[str, list[Seen]]:
 
 def _ends(history: History) -> Iterator[tuple[str, str, float]]:
     """Token and id of what was seen final, and when for the first time."""
+    accepted = history.accepted
     for id, polls in _polls(history).items():
         first = next((seen for seen in polls if seen.final), None)
-        if first and id in history.accepted:
-            yield history.accepted[id].token, id, first.answered
+        if first and id in accepted:
+            yield accepted[id].token, id, first.answered
 
 
 def _without_cause(history: History, run: Run, again: Run) -> bool:
@@ -215,12 +219,11 @@ def _fault_between(history: History, start: float, end: float) -> bool:
     return any(start <= fault.at <= end for fault in history.faults)
 
 
-def _taken_over(history: History, fault: Fault) -> Iterator[float]:
+def _taken_over(runs: Iterable[tuple[Run, Run]], fault: Fault) -> Iterator[float]:
     """How soon what a killed process ran was running again."""
-    for runs in _runs(history).values():
-        for run, again in pairwise(runs):
-            if run.pid == fault.pid and run.started <= fault.at <= again.started:
-                yield again.started - fault.at
+    for run, again in runs:
+        if _hit(fault, run) and run.started <= fault.at <= again.started:
+            yield again.started - fault.at
 
 
 def _delays(starts: Iterable[float], events: list[float]) -> Iterator[float]:
