@@ -3,8 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -33,24 +31,13 @@ async def killed_workers(size: Size, directory: Path) -> Report:
                     if size is Size.FULL:
                         await cluster.start_worker()
             cluster.history.runs = cluster.runs()
-            cluster.history.recoveries += _takeovers(cluster)
             bound = size.of(_TAKEN_OVER_IN_COMPANY, _TAKEN_OVER)
-            late = [seconds for seconds in cluster.history.recoveries if seconds > bound]
+            late = [s for s in invariants.recoveries(cluster.history) if s > bound]
             return await cluster.report(
                 "kill -9 of workers",
                 *(f"What a killed worker ran was taken over after {s:.1f} s." for s in late),
                 *invariants.failed(cluster.history),
             )
-
-
-def _takeovers(cluster: Cluster) -> Iterator[float]:
-    """How soon each run that died with its worker was running again."""
-    deaths = {fault.pid: fault.at for fault in cluster.history.faults}
-    runs = sorted(cluster.history.runs, key=lambda run: (run.token, run.started))
-    for run, again in pairwise(runs):
-        death = deaths.get(run.server)
-        if death and run.token == again.token and run.started <= death <= again.started:
-            yield again.started - death
 
 
 async def frozen_workers(size: Size, directory: Path) -> Report:
