@@ -28,6 +28,10 @@ def test_a_replica_imports_neither_the_web_framework_nor_pydantic_by_itself() ->
     assert not modules_after("import zypher.replicas.child") & HEAVY
 
 
+def test_a_worker_starts_without_the_web_framework() -> None:
+    assert not modules_after("import zypher.cli") & {"fastapi", "starlette", "uvicorn"}
+
+
 def test_the_server_and_the_worker_never_import_the_code_of_a_model(tmp_path: Path) -> None:
     model = tmp_path / "observed.py"
     log = tmp_path / "imports"

@@ -4,6 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,6 @@ from zypher.errors import ConfigurationError, ModelLoadError
 from zypher.node import Node, guarantee_of
 from zypher.program import check_models, listen, run_server, run_worker
 from zypher.selection import require_for_worker, with_models
-from zypher.server.openapi import PACKAGE_VERSION
 from zypher.settings import Count, Settings, Size, load_settings, option
 
 app = typer.Typer(
@@ -143,7 +143,7 @@ def backup(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(PACKAGE_VERSION)
+        typer.echo(metadata.version("zypher"))
         raise typer.Exit
 
 

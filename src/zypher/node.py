@@ -7,17 +7,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from fastapi import FastAPI
+from typing import TYPE_CHECKING
 
 from zypher.brokers import Broker, Limits, is_shared, open_broker
 from zypher.clock import SystemClock
 from zypher.errors import ModelLoadError
 from zypher.periodic import every, insist
 from zypher.selection import replicas_of, with_models
-from zypher.server import Server
 from zypher.settings import Settings, load_settings
 from zypher.worker import Worker
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from zypher.server import Server
 
 log = logging.getLogger("zypher")
 
@@ -35,12 +38,10 @@ class Node:
         self._was_stopped = False
         self._duties: list[asyncio.Task[None]] = []
         self._worker: Worker | None = None
-        self._server: Server | None = None
-        if serves:
-            self._server = Server(self._broker, settings, self._clock, self._lifespan)
+        self._server = self._new_server() if serves else None
 
     @property
-    def app(self) -> FastAPI:
+    def app(self) -> "FastAPI":
         """The application, if it serves."""
         assert self._server is not None
         return self._server.app
@@ -111,6 +112,11 @@ class Node:
             duty.cancel()
         await self._broker.aclose()
 
+    def _new_server(self) -> "Server":
+        from zypher.server import Server  # a worker does without it, and starts sooner
+
+        return Server(self._broker, self.settings, self._clock, self._lifespan)
+
     async def _renew_and_reclaim(self) -> None:
         # In this order: after a pause of the whole process, what runs here is still ours.
         if self._worker is not None:
@@ -124,7 +130,7 @@ class Node:
         await insist(self._broker.purge)
 
     @asynccontextmanager
-    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, app: "FastAPI") -> AsyncIterator[None]:
         """What a host application enters and leaves."""
         try:
             await self.start()
@@ -142,7 +148,7 @@ class Node:
             log.error("%s", error.report)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> "FastAPI":
     """The ASGI application that serves the models of `settings`, by default as configured.
 
     It runs by itself under any ASGI server. To have its endpoints in an application of your

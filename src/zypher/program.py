@@ -7,23 +7,17 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import typer
-import uvicorn
 import uvloop
 
 from zypher.brokers import without_password
 from zypher.errors import ConfigurationError
 from zypher.node import Node
-from zypher.server.app import is_loopback
 from zypher.settings import Settings
 from zypher.stderr import patient_stderr
-
-# How long a client may take, at the end, to receive what it was answered. In seconds.
-_LAST_BYTES = 5
 
 
 def run_server(node: Node, listener: socket.socket) -> None:
@@ -46,7 +40,9 @@ def _run(life: Coroutine[Any, Any, None]) -> None:
 
 async def _serve(node: Node, listener: socket.socket) -> None:
     """Answer for as long as the node lives."""
-    server = _Server(_uvicorn_config(node))
+    from zypher.server.uvicorn import Uvicorn  # a worker does without it, and starts sooner
+
+    server = Uvicorn(node.app, node.settings.root_path)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await _live(node, lambda: _announce_server(node, listener))
@@ -81,28 +77,6 @@ async def check_models(settings: Settings) -> None:
         await node.up()
     finally:
         await node.stop()
-
-
-def _uvicorn_config(node: Node) -> uvicorn.Config:
-    return uvicorn.Config(
-        node.app,
-        http="httptools",
-        ws="none",
-        lifespan="off",  # the node starts and stops here, around the server
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        root_path=node.settings.root_path,
-        timeout_graceful_shutdown=_LAST_BYTES,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: when to stop is decided here."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -169,6 +143,8 @@ async def _tell_what_is_unfinished(node: Node) -> None:
 
 def _announce_server(node: Node, listener: socket.socket) -> None:
     """Tell the person who started this where to go."""
+    from zypher.server.app import is_loopback
+
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     names = ", ".join(node.settings.models) or "what workers run"
