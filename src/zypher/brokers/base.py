@@ -345,7 +345,11 @@ class Broker(ABC):
 
     @abstractmethod
     async def reclaim(self) -> int:
-        """Take back the claims whose lease has run out, each as a crash; how many."""
+        """Take back the claims whose lease has run out: their workers have crashed; how many.
+
+        As if one process of a worker had run all those of a model that are taken back from it now,
+        as far as the company allows that each was in.
+        """
 
     @abstractmethod
     async def enforce_clocks(self) -> int:

@@ -1,6 +1,7 @@
 """What the verbs decide: a decision changes an entry and its queue, and is a move to record."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from math import inf
 
 from msgspec.structs import replace
@@ -51,6 +52,14 @@ class Decisions:
         )
         self._queues[record.model].crashes += 1
         return (self._end if record.status.terminal else self._give_back)(entry, record)
+
+    def lose(self, entries: Sequence[Entry]) -> list[Move]:
+        """Their workers were lost with them."""
+        together = lost_together((entry.worker, entry.record) for entry in entries)
+        return [
+            self.crash(entry, LOST, company=company)
+            for entry, company in zip(entries, together, strict=True)
+        ]
 
     def cancel(self, entry: Entry, *, insists: bool) -> Move:
         """Somebody called it off."""
@@ -112,3 +121,15 @@ def time_to_live(record: Prediction, limits: Limits) -> float:
     """Seconds for which a prediction is kept after its end."""
     ttl = limits.ttl if record.options.ttl is None else record.options.ttl
     return ttl if record.idempotency_key is None else max(ttl, limits.key_ttl)
+
+
+def lost_together(lost: Iterable[tuple[str, Prediction]]) -> list[int]:
+    """With how many each of these was in one process, for all that one can know.
+
+    They are told with their workers, which were lost: as if one process of a worker had run all
+    those of a model, as far as the company allows that each was in.
+    """
+    owned = [(worker, record.model, record.company) for worker, record in lost]
+    together = Counter((worker, model) for worker, model, _ in owned)
+    most = [together[worker, model] for worker, model, _ in owned]
+    return [min(company or n, n) for (*_, company), n in zip(owned, most, strict=True)]

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from zypher.brokers.alarms import Alarms
 from zypher.brokers.base import Event, Limits, ModelStats, News, Seen, Withdrawal
-from zypher.brokers.decisions import LOST, Decisions
+from zypher.brokers.decisions import Decisions
 from zypher.brokers.deliveries import Deliveries
 from zypher.brokers.events import EventLogs
 from zypher.brokers.lanes import claims_before
@@ -287,7 +287,7 @@ class Engine(Deliveries):
             for entry in queue.running.values()
             if entry.leased_until <= now
         ]
-        await self._recorded([self._decisions.crash(entry, LOST, company=1) for entry in late])
+        await self._recorded(self._decisions.lose(late))
         return len(late)
 
     async def enforce_clocks(self) -> int:

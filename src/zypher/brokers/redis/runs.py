@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgspec
 
 from zypher.brokers.base import Event, Limits, Withdrawal
-from zypher.brokers.decisions import LOST
+from zypher.brokers.decisions import LOST, lost_together
 from zypher.brokers.redis.news import Claimers, was_rung
 from zypher.brokers.redis.node import Move, flag, happens
 from zypher.brokers.redis.outbox import Outbox
@@ -126,8 +127,11 @@ class Runs(Outbox):
         expired = self._beats.expired(self._clock.steady())
         beat, workers, late = await self._run("late", "" if expired is None else expired)
         self._note_beat(beat)
+        owners = [dict_of(hash).get(b"worker", b"").decode() for hash in late[1::2]]
         records = _records(late)
-        made = await self._move([self._crashed(record, LOST, 1) for record in records])
+        together = lost_together(zip(owners, records, strict=True))
+        losses = map(self._crashed, records, repeat(LOST), together)
+        made = await self._move([*losses])
         for worker in workers:
             await self._run("bury", worker)
         return sum(made)

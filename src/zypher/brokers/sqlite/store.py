@@ -1,7 +1,6 @@
 """The file: one connection, used by one thread, and what is asked of it."""
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 from math import inf
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from zypher.brokers.base import Limits
-from zypher.brokers.decisions import LOST, time_to_live
+from zypher.brokers.decisions import LOST, lost_together, time_to_live
 from zypher.brokers.queue import Entry, Move
 from zypher.brokers.sqlite import records
 from zypher.brokers.sqlite.opening import damage_told, migrate, prepare, schema, value
@@ -281,15 +280,13 @@ class Store:
     def give_back(self, now: float, limits: Limits) -> None:
         """Queue again what was running when the last server died.
 
-        It died with all of them: as if one process had run all those of a model, as far as
-        the company allows that each was in.
+        It died with all of them, as one worker does.
         """
         rows = self._connection.execute(f"{records.BARE} WHERE status = 'processing'")
         running = list(records.readable(rows))
-        together = Counter(record.model for record, _ in running)
+        together = lost_together(("", record) for record, _ in running)
         moves = []
-        for record, place in running:
-            company = min(record.company or together[record.model], together[record.model])
+        for (record, place), company in zip(running, together, strict=True):
             after = record.crashed(now, LOST, company=company, max_crashes=limits.max_crashes)
             if after.status.terminal:
                 after = replace(after, expires=now + time_to_live(after, limits))

@@ -137,6 +137,32 @@ class Crashes(BrokerTests):
         (again,) = await self.claim(broker)
         assert (again.id, again.attempt, again.crashes) == (claimed.id, 2, 1)
 
+    async def test_those_that_are_lost_with_their_worker_are_suspects(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        await self.submit(broker, 7)
+        of_one = {p.id for p in await self.claim(broker, 4)}
+        of_another = {p.id for p in await self.claim(broker, 2, worker="v")}
+        (alone,) = await self.claim(broker, worker="u")
+        clock.advance(LIMITS.lease)
+        assert await broker.reclaim() == 7
+        again = [p for _ in range(5) for p in await self.claim(broker, 4)]
+        assert {p.id for p in again if (p.crashes, p.company) == (0, 2)} == of_one
+        assert {p.id for p in again if (p.crashes, p.company) == (0, 1)} == of_another
+        assert [p.id for p in again if (p.crashes, p.company) == (1, 1)] == [alone.id]
+
+    async def test_a_suspect_that_is_lost_with_its_worker_had_the_company_that_it_may_have(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        await self.submit(broker, 4)
+        await broker.crash([p.claim for p in await self.claim(broker, 4)], "was killed")
+        held = [p for _ in range(2) for p in await self.claim(broker, 4)]
+        assert [p.company for p in held] == [2, 2, 2, 2]
+        clock.advance(LIMITS.lease)
+        await broker.reclaim()
+        again = [p for _ in held for p in await self.claim(broker, 4)]
+        assert [(p.crashes, p.company) for p in again] == [(0, 1)] * 4
+
     async def test_a_renewed_lease_holds(self, broker: Broker, clock: ManualClock) -> None:
         claimed = await self.running(broker)
         for _ in range(5):

@@ -4,7 +4,7 @@ It never waits, stores nothing and need not be fast. Where the contract leaves a
 choice, as to which lane comes next, it takes what the broker chose and checks that it may.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -180,8 +180,10 @@ class Reference:
     def reclaim(self) -> int:
         now = self._clock.steady()
         late = [row for row in self.rows(Status.PROCESSING) if row.leased_until <= now]
+        together = Counter((row.worker, row.record.model) for row in late)
         for row in late:
-            self._crash(row, "was lost", company=1)
+            most = together[row.worker, row.record.model]
+            self._crash(row, "was lost", company=min(row.record.company or most, most))
         return len(late)
 
     def enforce_clocks(self) -> int:
