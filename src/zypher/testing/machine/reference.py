@@ -131,7 +131,7 @@ class Reference:
         for id in taken:
             heads = self._heads(model)
             row = self._rows[id]
-            is_next = row in heads.values() or not (full or row.kept)
+            is_next = row in heads.values() or (row.waits and not full)
             assert is_next, f"{id} was claimed before those ahead of it in its lane"
             group.append(row)
             assert may_run_together(group), f"{id} was claimed in company that it must not have"
