@@ -1,12 +1,16 @@
 """How long it will take: arithmetic on the queue and the measured service time."""
 
+import asyncio
 import math
 
 from zypher.brokers.base import Broker, ModelStats
 from zypher.brokers.lanes import claims_before
 from zypher.clock import Clock
-from zypher.errors import QueueFull
+from zypher.errors import QueueFull, Unavailable
 from zypher.prediction import Prediction, Priority, Status
+
+# How long advice may take, in seconds.
+_HASTE = 0.5
 
 # The least to say before a model has finished once, in seconds.
 _UNKNOWN = 5.0
@@ -17,10 +21,21 @@ async def retry_after(
 ) -> int:
     """Whole seconds, at least 1, until this prediction is likely to be finished.
 
-    The newest one is behind all others of its lane: nobody has to look for its place.
+    The newest one is behind all others of its lane: nobody has to look for its place. This is
+    advice: a broker that does not tell it at once keeps nobody from an answer.
     """
     if prediction.status.terminal:
         return 1
+    try:
+        async with asyncio.timeout(_HASTE):
+            return await _until_finished(broker, clock, prediction, is_newest)
+    except (TimeoutError, Unavailable):
+        return _whole(_UNKNOWN)
+
+
+async def _until_finished(
+    broker: Broker, clock: Clock, prediction: Prediction, is_newest: bool
+) -> int:
     stats, slots = await _situation(broker, prediction.model)
     if stats.service_time is None:
         return _whole(max(_UNKNOWN, stats.oldest_processing_age))

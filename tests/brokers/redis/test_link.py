@@ -131,6 +131,25 @@ async def test_a_claim_whose_answer_is_lost_is_given_back_with_the_next(
     assert (again.claim, again.crashes) == ((made.id, 2), 0)
 
 
+async def test_a_claim_that_arrives_when_its_worker_has_given_it_up_gets_nothing(
+    join: Join, network: Proxy, redis_server: RedisServer
+) -> None:
+    node = await join(url=over(network))
+    await node.stats()  # it is connected
+    network.reset_next_reply()
+    with pytest.raises(Unavailable):
+        await node.claim("w", "m", limit=1, timeout=0)
+    assert not await node.claim("w", "m", limit=1, timeout=0)
+    made = await node.submit(new(), keep=True)
+    late = Link(parse(redis_server.url))  # with what the network had held back
+    now = monotonic()
+    for doubts, gets in ((0, 0), (1, 1)):
+        claim = late.run_once("claim", "w", "n", "m", 1, now, now, 0, 0, doubts, orphaned=print)
+        _, claimed, _ = await claim
+        assert [id.decode() for id, _ in claimed] == [made.id] * gets
+    await late.aclose()
+
+
 async def test_a_delivery_that_was_taken_for_somebody_who_has_left_is_due_for_others(
     join: Join,
 ) -> None:

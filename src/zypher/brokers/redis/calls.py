@@ -53,7 +53,9 @@ class Call:
     ) -> None:
         self.command = command
         self.repeatable = repeatable
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.asked = loop.time()
+        self.answer: asyncio.Future[Any] = loop.create_future()
         self._orphaned = orphaned
 
     def answered(self, answer: Any) -> None:

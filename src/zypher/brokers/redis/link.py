@@ -37,6 +37,9 @@ log = logging.getLogger("zypher.redis")
 # For how long a call is tried, in seconds: a caller has an answer before five are over.
 PATIENCE = 4.0
 
+# A call that has waited for others before it is tried for so long at least, in seconds.
+_LEAST = 0.3
+
 # A connection is given up when Redis has not answered for so long, in seconds.
 _SILENCE = 2.0
 
@@ -119,9 +122,9 @@ class Link:
         self._pumping = None
 
     async def _make(self, calls: list[Call]) -> None:
-        """Have these calls answered, in as many tries as fit into `PATIENCE`."""
+        """Have these calls answered, in as many tries as fit into the patience of the first."""
         now = asyncio.get_running_loop().time
-        deadline = now() + PATIENCE
+        deadline = max(calls[0].asked + PATIENCE, now() + _LEAST)
         pause = _FIRST_PAUSE
         while calls:
             try:

@@ -1,6 +1,7 @@
 """Runs: how workers claim, what becomes of their claims, and what ends those that are late."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -42,8 +43,10 @@ class Runs(Outbox):
         self._withdrawals: dict[str, asyncio.Event] = {}
         self._told: dict[str, Sequence[bytes]] = {}  # the withdrawals that a worker was told last
         self._unanswered: dict[tuple[Claim, ...], str] = {}  # the names of moves
-        # Workers that may hold what they do not know of: the answer to a claim was lost.
+        # Workers that may hold what they do not know of: the answer to a claim was lost. And how
+        # often that was so: a claim that arrives after all is void once that was seen to.
         self._doubtful: set[str] = set()
+        self._doubts: Counter[str] = Counter()
 
     async def claim(
         self, worker: str, model: str, *, limit: int, timeout: float
@@ -155,13 +158,14 @@ class Runs(Outbox):
         if will_wait and self._claimers.is_exhausted(model):
             return ()
         arguments = (worker, self._name, model, limit, self._clock.wall(), time)
-        flags = flag(self._claimers.others_sleep(model)), flag(will_wait)
+        flags = flag(self._claimers.others_sleep(model)), flag(will_wait), self._doubts[worker]
         give_back = partial(self._give_back, time)
         rings = self._claimers.rings
         try:
             answer = await self._link.run_once("claim", *arguments, *flags, orphaned=give_back)
         except (Unavailable, asyncio.CancelledError):
             self._doubtful.add(worker)
+            self._doubts[worker] += 1
             raise
         if answer[2]:
             self._claimers.note_exhausted(model, rings)
@@ -186,7 +190,7 @@ class Runs(Outbox):
     async def _give_back_unknown(self, worker: str) -> None:
         """Release what Redis gave to a worker that never heard of it."""
         if worker in self._doubtful:
-            held = await self._run("held", worker)
+            held = await self._run("held", worker, self._doubts[worker])
             claims = [Claim(id.decode(), int(attempt)) for id, attempt in held]
             await self.release([claim for claim in claims if claim not in self._runs])
             self._doubtful.discard(worker)

@@ -14,4 +14,7 @@ for _, model in ipairs(redis.call('SMEMBERS', 'zypher:queues')) do
     end
   end
 end
-if not holds then redis.call('ZREM', 'zypher:workers:beats', worker) end
+if not holds then
+  redis.call('ZREM', 'zypher:workers:beats', worker)
+  redis.call('HDEL', 'zypher:doubts', worker)
+end

@@ -10,6 +10,10 @@ local queue, idle = queue_of(model), 'zypher:idle:' .. model
 local turn = tonumber(redis.call('HGET', queue, 'turn') or '0')
 local beat = redis.call('INCR', 'zypher:beat')
 
+-- It comes from a connection that its worker has given up: nobody would ever hear of what it gets.
+local doubts = redis.call('HGET', 'zypher:doubts', worker)
+if doubts and tonumber(doubts) > tonumber(ARGV[9]) then return { beat, {}, 0 } end
+
 -- The stream of a lane is not what it must be: somebody has deleted it. The records know better.
 local function repair(lane)
   local found = 0

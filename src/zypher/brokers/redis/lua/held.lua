@@ -1,5 +1,7 @@
--- The claims that Redis knows of a worker, by its pending entries: {id, attempt}.
+-- The claims that Redis knows of a worker, by its pending entries: {id, attempt}. There will be no more
+-- of those that it has asked for before it had so many doubts.
 local worker, held = ARGV[1], {}
+redis.call('HSET', 'zypher:doubts', worker, ARGV[2])
 for _, model in ipairs(redis.call('SMEMBERS', 'zypher:queues')) do
   for _, lane in ipairs(LANES) do
     local pending = redis.pcall('XPENDING', lane_of(model, lane), GROUP, '-', '+', 10000, worker)
