@@ -16,7 +16,7 @@ from tests.redis_servers import RedisServer
 # While the network is broken, a submit is answered within so many seconds.
 _ANSWERED = 5.0
 
-# No break lasts so long, with the time between two renewals: none is a reason to run anything again.
+# No break lasts so long, with the time between two renewals: none is a reason to run it again.
 _LEASE = 60.0
 
 # How often all subscriptions are cut, and how soon a caller is answered all the same: somebody
