@@ -17,7 +17,8 @@ from zypher.server.intake import Intake
 from zypher.server.predictions import Predictions
 from zypher.server.problems import problem
 from zypher.server.resource import Resource
-from zypher.server.routes import ProblemRoute, mark_as_ours
+from zypher.server.routes import ProblemRoute
+from zypher.server.short_way import ShortWay
 from zypher.server.state import ServerState
 from zypher.settings import Settings
 
@@ -42,7 +43,7 @@ def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
         exception_handlers={HTTPException: partial(_no_route, router), Exception: _fault},
     )
     app.include_router(router)
-    mark_as_ours(app)
+    app.add_middleware(ShortWay, routes=router.routes)
     app.add_middleware(HostGuard, allowed=allowed_hosts(state.settings))
     return app
 

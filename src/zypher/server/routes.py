@@ -4,11 +4,11 @@ It belongs to the route and not to the app, so that the endpoints answer the sam
 application includes them in its own router.
 """
 
-import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
@@ -20,35 +20,17 @@ class ProblemRoute(APIRoute):
     """A route whose handler may raise any `PredictionError`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        takes_request = list(inspect.signature(self.endpoint).parameters) == ["request"]
-
-        async def handle_errors(request: Request) -> Response:
-            try:
-                if takes_request and is_ours(request.app):
-                    response: Response = await self.endpoint(request)
-                    return response
-                return await handle(request)
-            except PredictionError as error:
-                refusal = problem_of(error)
-                if "upgrade" in request.headers:  # the parser takes what follows for something else
-                    refusal.headers["Connection"] = "close"
-                return refusal
-            except ClientDisconnect:
-                return Response(status_code=400)  # nobody is left to read it
-
-        return handle_errors
+        return partial(answer_to, super().get_route_handler())
 
 
-def mark_as_ours(app: FastAPI) -> None:
-    """Nothing but the request has to be found out for the endpoints of this application.
-
-    To have the framework find that out takes as long as all the rest. A host may make the endpoints
-    depend on more, such as its own authentication: there it is left to the framework.
-    """
-    app.state.is_ours = True
-
-
-def is_ours(app: FastAPI) -> bool:
-    """False for the application of a host."""
-    return bool(getattr(app.state, "is_ours", False))
+async def answer_to(handle: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    """What a handler answers, or the answer for the error that it raises."""
+    try:
+        return await handle(request)
+    except PredictionError as error:
+        refusal = problem_of(error)
+        if "upgrade" in request.headers:  # the parser takes what follows for something else
+            refusal.headers["Connection"] = "close"
+        return refusal
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody is left to read it
