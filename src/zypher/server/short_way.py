@@ -17,7 +17,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class ShortWay:
     """Takes requests to those endpoints that need nothing but the request.
 
-    For the framework to find that out takes several times as long as all the rest. In the
+    For the framework to find that out anew takes a good part of the time of a request. In the
     application of a host it is not there: a host may make the endpoints depend on more.
     """
 

@@ -195,7 +195,9 @@ class Link:
         if self.trouble is None:
             log.warning("Redis at %s cannot be used: %s", self._address.name, reason(error))
         self.trouble = f"Redis at {self._address.name} cannot be used: {reason(error)}."
-        await self._pool.disconnect()
+        if self._connection is not None:
+            # Without waiting: what was not sent may wait for the network as long as it likes.
+            await self._connection.disconnect(nowait=True)
         if not is_not_now(error):
             for call in calls:
                 if not call.repeatable:
