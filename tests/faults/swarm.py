@@ -4,10 +4,10 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from http.client import HTTPConnection, HTTPException
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -23,38 +23,34 @@ _NUMBERS = itertools.count()
 class Swarm:
     """Clients in threads. Each submits one, waits until it has ended, and goes on with the next.
 
-    They do so until the `async with` block ends; then each sees its last one through, and all that
-    was accepted is looked at once more. `work` makes the input for a token.
+    `work` makes the input for a token.
     """
 
     def __init__(
         self, url: str, history: History, work: Callable[[str], Any], *, clients: int
     ) -> None:
-        self.ended = 0
+        self.ended: list[str] = []  # ids
         self._host = urlsplit(url).netloc
         self._history = history
         self._work = work
         self._clients = clients
         self._going_on = True
-        self._threads = ThreadPoolExecutor(clients)
-        self._working: list[Future[None]] = []
 
-    async def __aenter__(self) -> Self:
-        self._working = [self._threads.submit(self._go_on) for _ in range(self._clients)]
-        return self
+    @asynccontextmanager
+    async def submitting(self) -> AsyncIterator[None]:
+        """They go on until the block ends; then each sees its last one through.
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._going_on = False
-        await _all(self._working)
-        if error is None:
+        And all that was accepted is looked at once more.
+        """
+        with ThreadPoolExecutor(self._clients) as threads:
+            going_on = [threads.submit(self._go_on) for _ in range(self._clients)]
+            try:
+                yield
+            finally:
+                self._going_on = False
+            await _all(going_on)
             ids = iter([*self._history.accepted])  # one for all threads
-            await _all(self._threads.submit(self._look_at, ids) for _ in range(self._clients))
-        self._threads.shutdown()
+            await _all(threads.submit(self._look_at, ids) for _ in range(self._clients))
 
     def _go_on(self) -> None:
         with _Connection(self._host) as connection:
@@ -79,7 +75,7 @@ class Swarm:
         while time.monotonic() < deadline:
             seen = self._look(connection, id, _LONG_POLL)
             if seen is not None and (seen.final or seen.status == "missing"):
-                self.ended += 1
+                self.ended.append(id)
                 return
         self._history.overdue.append(id)
 

@@ -1,5 +1,6 @@
 """Estimates: how long it will take, and what cannot be done in time is refused at once."""
 
+import asyncio
 import heapq
 import random
 from statistics import median
@@ -7,9 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.server.service import Service
-from zypher.brokers.base import ReplicaCounts, WorkerInfo
+from tests.server.service import PATIENCE, Service
+from zypher.brokers.base import Limits, Overview, ReplicaCounts, WorkerInfo
+from zypher.brokers.memory import MemoryBroker
+from zypher.errors import Unavailable
 from zypher.prediction import Claim, Outcome
+from zypher.server.estimates import retry_after, room_after
+from zypher.testing import ManualClock
+from zypher.testing.contract.base import new
 
 pytestmark = pytest.mark.anyio
 
@@ -161,3 +167,25 @@ async def test_a_retry_after_is_the_wait_and_one_run(service: Service) -> None:
     service.clock.advance(4)
     response = await service.client.get(response.headers["Location"])
     assert response.headers["Retry-After"] == "36"
+
+
+class Elsewhere(MemoryBroker):
+    """A broker that others are about to reach again: what it knows of the queue takes its time."""
+
+    refuses = False
+
+    async def overview(self) -> Overview:
+        if self.refuses:
+            raise Unavailable("It is away.")
+        never: asyncio.Future[Overview] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_broker_that_does_not_say_how_long_it_takes_delays_no_202(refuses: bool) -> None:
+    broker = Elsewhere(Limits(), ManualClock())
+    broker.refuses = refuses
+    made = await broker.submit(new(), keep=True)
+    async with asyncio.timeout(PATIENCE):
+        assert await retry_after(broker, ManualClock(), made) == 5
+        assert await room_after(broker, "m") == 5

@@ -345,10 +345,10 @@ class Broker(ABC):
 
     @abstractmethod
     async def reclaim(self) -> int:
-        """Take back the claims whose lease has run out: their workers have crashed; how many.
+        """Take back the claims whose lease has run out, as crashes of their workers; how many.
 
-        As if one process of a worker had run all those of a model that are taken back from it now,
-        as far as the company allows that each was in.
+        Those that one worker ran of one model count as if one process had run them together, as far
+        as the company allows that each was in.
         """
 
     @abstractmethod

@@ -54,7 +54,7 @@ class Decisions:
         return (self._end if record.status.terminal else self._give_back)(entry, record)
 
     def lose(self, entries: Sequence[Entry]) -> list[Move]:
-        """Their workers were lost with them."""
+        """They were lost with their workers, whose leases have run out."""
         together = lost_together((entry.worker, entry.record) for entry in entries)
         return [
             self.crash(entry, LOST, company=company)

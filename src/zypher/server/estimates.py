@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable
 
 from zypher.brokers.base import Broker, ModelStats
 from zypher.brokers.lanes import claims_before
@@ -21,16 +22,11 @@ async def retry_after(
 ) -> int:
     """Whole seconds, at least 1, until this prediction is likely to be finished.
 
-    The newest one is behind all others of its lane: nobody has to look for its place. This is
-    advice: a broker that does not tell it at once keeps nobody from an answer.
+    The newest one is behind all others of its lane: nobody has to look for its place.
     """
     if prediction.status.terminal:
         return 1
-    try:
-        async with asyncio.timeout(_HASTE):
-            return await _until_finished(broker, clock, prediction, is_newest)
-    except (TimeoutError, Unavailable):
-        return _whole(_UNKNOWN)
+    return await _at_once(_until_finished(broker, clock, prediction, is_newest))
 
 
 async def _until_finished(
@@ -52,10 +48,23 @@ async def _until_finished(
 
 async def room_after(broker: Broker, model: str) -> int:
     """Whole seconds, at least 1, until one more place in a full queue is likely to be free."""
+    return await _at_once(_until_room(broker, model))
+
+
+async def _until_room(broker: Broker, model: str) -> int:
     stats, slots = await _situation(broker, model)
     if stats.service_time is None:
         return _whole(max(_UNKNOWN, stats.oldest_processing_age))
     return _whole(stats.service_time / slots)
+
+
+async def _at_once(advice: Awaitable[int]) -> int:
+    """Advice to come back; nobody has to wait for it if the broker does not tell it at once."""
+    try:
+        async with asyncio.timeout(_HASTE):
+            return await advice
+    except (TimeoutError, Unavailable):
+        return _whole(_UNKNOWN)
 
 
 async def expected_wait(broker: Broker, model: str, position: int) -> float | None:

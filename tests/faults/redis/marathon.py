@@ -27,7 +27,7 @@ async def marathon(size: Size, directory: Path) -> Report:
         async with Cluster(directory, redis.url, workers=_WORKERS) as cluster:
             work = partial(cluster.work, seconds=_SECONDS)
             swarm = Swarm(cluster.url, cluster.history, work, clients=_CLIENTS)
-            async with swarm:
+            async with swarm.submitting():
                 kills = await _kill(cluster, swarm, goal)
             return await cluster.report(
                 "a worker is killed every second",
@@ -46,7 +46,7 @@ async def _kill(cluster: Cluster, swarm: Swarm, goal: int) -> int:
         ready.append(await cluster.start_worker())
 
     async with asyncio.TaskGroup() as starts:
-        while swarm.ended < goal:
+        while len(swarm.ended) < goal:
             await asyncio.sleep(_INTERVAL)
             if len(ready) > _LEAST:
                 await cluster.kill_worker(ready.popleft())

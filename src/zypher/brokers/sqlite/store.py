@@ -280,7 +280,7 @@ class Store:
     def give_back(self, now: float, limits: Limits) -> None:
         """Queue again what was running when the last server died.
 
-        It died with all of them, as one worker does.
+        It died with all of them, as a worker does with what it runs.
         """
         rows = self._connection.execute(f"{records.BARE} WHERE status = 'processing'")
         running = list(records.readable(rows))
