@@ -13,6 +13,9 @@ from tests.faults.clients import client_of
 # How long a client waits before it calls again when its call failed.
 _PAUSE = 0.02
 
+# How long a call may take, in seconds: longer than `sync-timeout`, when its 202 comes.
+_PATIENCE = 40.0
+
 _NUMBERS = itertools.count()
 
 
@@ -39,7 +42,7 @@ class Callers:
     def __init__(self, url: str, work: Callable[[str], Any], *, clients: int) -> None:
         self.calls: list[Call] = []
         self._work = work
-        self._client = client_of(url)
+        self._client = client_of(url, patience=_PATIENCE)
         self._clients = clients
         self._going_on = True
         self._tasks: list[asyncio.Task[None]] = []

@@ -10,7 +10,9 @@ from zypher.server.webhooks.transport import Transport
 _LIMITS = httpx2.Limits(max_connections=None)
 
 
-def client_of(url: str, headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
+def client_of(
+    url: str, headers: Mapping[str, str] | None = None, *, patience: float = PATIENCE
+) -> httpx2.AsyncClient:
     """A client to which a server that is gone is an error of the connection."""
     transport = Transport(limits=_LIMITS)
-    return httpx2.AsyncClient(base_url=url, timeout=PATIENCE, headers=headers, transport=transport)
+    return httpx2.AsyncClient(base_url=url, timeout=patience, headers=headers, transport=transport)

@@ -29,6 +29,7 @@ class Proxy:
         self._connections: set[asyncio.Task[None]] = set()
         self._forgotten: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
+        self._replies = asyncio.Event()
         self._fatal: bytes | None = None
         self._listener: asyncio.Server | None = None
 
@@ -43,6 +44,7 @@ class Proxy:
         """Pass everything on again, beginning with what a stall has held back."""
         self.delay = 0.0
         self._flows.set()
+        self._replies.set()
         if self._listener is None:
             self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
@@ -67,6 +69,10 @@ class Proxy:
     def stall(self) -> None:
         """Hold everything back, as a network does that loses all packets: TCP sends them again."""
         self._flows.clear()
+
+    def hold_replies(self) -> None:
+        """Hold back what the server answers, and only that."""
+        self._replies.clear()
 
     def forget(self) -> None:
         """Half-open: the connections of now pass nothing any more, for good. New ones do."""
@@ -102,6 +108,7 @@ class Proxy:
         """Pass on what the server answers."""
         while True:
             chunk = await self._read(connection, source)
+            await self._replies.wait()
             if self._fatal is not None and self._fatal in chunk:
                 self._fatal = None
                 to.write(chunk[: len(chunk) // 2])

@@ -8,6 +8,7 @@ from tests.brokers.redis.conftest import Join
 from tests.faults.proxy import Proxy
 from tests.redis_servers import RedisServer
 from zypher.brokers.base import Event, Seen
+from zypher.errors import Unavailable
 from zypher.prediction import Options, Status
 from zypher.testing.contract.base import GOOD, PATIENCE, new
 
@@ -64,3 +65,21 @@ async def test_an_outcome_whose_answer_is_lost_is_given_to_its_caller_and_not_ma
         assert record is not None
         assert record.status is Status.COMPLETED
         assert not await near.claim("w", "m", limit=1, timeout=0)
+
+
+async def test_an_outcome_that_was_taken_is_not_refused_when_it_is_handed_over_again(
+    join: Join, redis_server: RedisServer
+) -> None:
+    async with Proxy(redis_server.port) as network:
+        node = await join(url=f"redis://127.0.0.1:{network.port}/0")
+        made = await node.submit(new(), keep=True)
+        (claimed,) = await node.claim("w", "m", limit=1, timeout=0)
+        network.hold_replies()
+        with pytest.raises(Unavailable):
+            await node.finish([(claimed.claim, GOOD)])
+        await network.heal()
+        assert await node.renew("w", [claimed.claim]) == set()
+        assert await node.finish([(claimed.claim, GOOD)]) == set()
+        record = await node.get(made.id)
+        assert record is not None
+        assert record.status is Status.COMPLETED

@@ -19,6 +19,10 @@ _ANSWERED = 5.0
 # No break lasts so long, with the time between two renewals: none is a reason to run it again.
 _LEASE = 60.0
 
+# Between two submits of a client, in seconds, at full size: what is submitted while the workers are
+# cut off is watched, and thousands of watchers would make the test's own proxies late.
+_PAUSE = 0.5
+
 # How often all subscriptions are cut, and how soon a caller is answered all the same: somebody
 # looks once a second.
 _CUT = 2.0
@@ -35,7 +39,7 @@ async def partitions(size: Size, directory: Path) -> Report:
         ):
             callers = Callers(cluster.url, cluster.work, clients=2)
             wrong: list[str] = []
-            async with cluster.load() as load, callers:
+            async with cluster.load(pause=size.of(0.05, _PAUSE)) as load, callers:
                 for seconds in size.of((0.2,), (0.1, 1, 5, 20)):
                     for way in (servers_way, workers_way):
                         for breaks in (_cut, _stall, _forget, _reset, _delay):

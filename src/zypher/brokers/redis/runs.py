@@ -42,7 +42,8 @@ class Runs(Outbox):
         self._claimers = Claimers()
         self._withdrawals: dict[str, asyncio.Event] = {}
         self._told: dict[str, Sequence[bytes]] = {}  # the withdrawals that a worker was told last
-        self._unanswered: dict[tuple[Claim, ...], str] = {}  # the names of moves
+        # Ends to which there was no answer: they may have been made, each under its name.
+        self._unanswered: dict[tuple[Claim, ...], tuple[str, Sequence[Move]]] = {}
         # Workers that may hold what they do not know of: the answer to a claim was lost. And how
         # often that was so: a claim that arrives after all is void once that was seen to.
         self._doubtful: set[str] = set()
@@ -74,6 +75,7 @@ class Runs(Outbox):
         if not is_known and worker in self._workers:
             await self.register_worker(self._workers[worker])
         lost = {claim for claim, held in zip(asked, holds, strict=True) if not held}
+        lost -= {claim for ended in self._unanswered for claim in ended}  # perhaps by that end
         self._forget_runs(lost)
         return lost
 
@@ -102,14 +104,17 @@ class Runs(Outbox):
         self._published |= {claim: n for claim, n in numbers.items() if claim in self._runs}
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
-        wall = self._clock.wall()
-        runs = await self._running([claim for claim, _ in ended])
-        moves = [
-            self._finished(runs[claim], outcome, wall) for claim, outcome in ended if claim in runs
-        ]
         claims = tuple(claim for claim, _ in ended)
-        made = await self._move_once(claims, moves)
-        self._forget_runs(runs)
+        if claims in self._unanswered:
+            name, moves = self._unanswered.pop(claims)
+        else:
+            name, moves = self._new_name(), await self._moves_of(ended)
+        try:
+            made = await self._move(moves, name)
+        except Unavailable:
+            self._unanswered[claims] = name, moves
+            raise
+        self._forget_runs(claims)
         taken = {move.before.claim for move, done in zip(moves, made, strict=True) if done}
         return {*claims} - taken
 
@@ -200,15 +205,6 @@ class Runs(Outbox):
         if not self._claimers.ring(model) and not self._closed:
             self._link.run("ring", model)
 
-    async def _move_once(self, claims: tuple[Claim, ...], moves: Sequence[Move]) -> list[bool]:
-        """Make moves that may have been made already, when there was no answer to them."""
-        name = self._unanswered.pop(claims, None) or self._new_name()
-        try:
-            return await self._move(moves, name)
-        except Unavailable:
-            self._unanswered[claims] = name
-            raise
-
     async def _running(self, claims: Sequence[Claim]) -> dict[Claim, Run]:
         """The runs that these claims are, as far as they are still known."""
         runs = {claim: self._runs[claim] for claim in claims if claim in self._runs}
@@ -225,6 +221,14 @@ class Runs(Outbox):
         for claim in claims:
             self._runs.pop(claim, None)
             self._published.pop(claim, None)
+
+    async def _moves_of(self, ended: Sequence[tuple[Claim, Outcome]]) -> list[Move]:
+        """The moves that these outcomes are, of the runs that are still known."""
+        wall = self._clock.wall()
+        runs = await self._running([claim for claim, _ in ended])
+        return [
+            self._finished(runs[claim], outcome, wall) for claim, outcome in ended if claim in runs
+        ]
 
     def _finished(self, run: Run, outcome: Outcome, wall: float) -> Move:
         after = run.record.finished_with(outcome, wall)
