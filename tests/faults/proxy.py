@@ -31,6 +31,7 @@ class Proxy:
         self._flows = asyncio.Event()
         self._replies = asyncio.Event()
         self._fatal: bytes | None = None
+        self._has_reset = asyncio.Event()
         self._listener: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -62,9 +63,13 @@ class Proxy:
             connection.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def reset_next_reply(self, part: bytes = b"") -> None:
-        """Reset the next connection that gets a reply with this in it, in the middle of it."""
-        self._fatal = part
+    def reset_next_reply(self, part: bytes = b"") -> asyncio.Event:
+        """Reset the next connection that gets a reply with this in it, in the middle of it.
+
+        The event tells that it has happened.
+        """
+        self._fatal, self._has_reset = part, asyncio.Event()
+        return self._has_reset
 
     def stall(self) -> None:
         """Hold everything back, as a network does that loses all packets: TCP sends them again."""
@@ -109,9 +114,11 @@ class Proxy:
         while True:
             chunk = await self._read(connection, source)
             await self._replies.wait()
-            if self._fatal is not None and self._fatal in chunk:
+            fatal = self._fatal
+            if fatal is not None and fatal in chunk:
                 self._fatal = None
-                to.write(chunk[: len(chunk) // 2])
+                self._has_reset.set()
+                to.write(chunk[: chunk.index(fatal) if fatal else len(chunk) // 2])
                 raise ConnectionResetError
             to.write(chunk)
 
