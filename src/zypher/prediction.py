@@ -325,4 +325,5 @@ def new_id() -> str:
     random = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
     version, variant = 0x7, 0b10
     value = milliseconds << 80 | version << 76 | fraction << 64 | variant << 62 | random
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -145,7 +145,8 @@ class Engine(Deliveries):
         if timeout <= 0:
             return await self.get(id)
         with self._waiters.one(id, timeout) as waiter:
-            record = await self.get(id)
+            entry = self._entries.get(id) or await self._known(id)
+            record = None if entry is None or self._expired(entry.shown) else entry.shown
             if record is None or record.status.terminal:
                 return record
             return await waiter or await self.get(id)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from zypher.brokers.queue import resolve
@@ -27,21 +26,12 @@ class Waiters(Generic[T]):
         """How many wait for this id."""
         return len(self._waiters.get(id, ()))
 
-    @contextmanager
-    def one(self, id: str, timeout: float) -> Iterator[asyncio.Future[T | None]]:
-        """A future that has what `tell` tells of this id, or None after `timeout` seconds."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[T | None] = loop.create_future()
-        waiters = self._waiters.setdefault(id, [])
-        waiters.append(waiter)
-        alarm = loop.call_later(timeout, resolve, waiter, None)
-        try:
-            yield waiter
-        finally:
-            alarm.cancel()
-            waiters.remove(waiter)
-            if not waiters:
-                self._waiters.pop(id, None)
+    def one(self, id: str, timeout: float) -> "Waiter[T]":
+        """For a `with` block: a future that has what `tell` tells of this id.
+
+        It has None after `timeout` seconds.
+        """
+        return Waiter(self._waiters, id, timeout)
 
     def tell(self, id: str, news: T) -> int:
         """Wake all who wait for this id; how many there were."""
@@ -53,3 +43,28 @@ class Waiters(Generic[T]):
         for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
             if not waiter.done():
                 waiter.set_exception(shutting_down())
+
+
+class Waiter(Generic[T]):
+    """One of those who wait."""
+
+    def __init__(
+        self, waiters: dict[str, list[asyncio.Future[T | None]]], id: str, timeout: float
+    ) -> None:
+        self._waiters = waiters
+        self._id = id
+        self._timeout = timeout
+
+    def __enter__(self) -> asyncio.Future[T | None]:
+        loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[T | None] = loop.create_future()
+        self._waiters.setdefault(self._id, []).append(self._future)
+        self._alarm = loop.call_later(self._timeout, resolve, self._future, None)
+        return self._future
+
+    def __exit__(self, *_: object) -> None:
+        self._alarm.cancel()
+        waiters = self._waiters[self._id]
+        waiters.remove(self._future)
+        if not waiters:
+            del self._waiters[self._id]

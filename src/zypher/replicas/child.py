@@ -9,6 +9,7 @@ its parent.
 import asyncio
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import socket
@@ -107,6 +108,8 @@ class Child:
             self._give_up(fault, traceback.format_exc())
             return
         self._executor = Executor(model, concurrency, order.max_result_size)
+        gc.collect()
+        gc.freeze()  # what is loaded stays, and need not be looked through again and again
         self._send(Ready())
 
     def _give_up(self, message: str, traceback: str | None) -> None:

@@ -7,10 +7,9 @@ from functools import partial
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from zypher.server.information import Information
 from zypher.server.intake import Intake
@@ -18,7 +17,7 @@ from zypher.server.predictions import Predictions
 from zypher.server.problems import problem
 from zypher.server.resource import Resource
 from zypher.server.routes import ProblemRoute
-from zypher.server.short_way import ShortWay
+from zypher.server.short_way import FAULT, ShortWay
 from zypher.server.state import ServerState
 from zypher.settings import Settings
 
@@ -33,19 +32,35 @@ def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
     `app.router` can be included in a host application as well: the endpoints are the same
     objects and answer the same there.
     """
-    router = build_router(state)
-    app = FastAPI(
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        lifespan=lifespan,
-        exception_handlers={HTTPException: partial(_no_route, router), Exception: _fault},
-    )
-    app.include_router(router)
-    app.add_middleware(ShortWay, routes=router.routes)
-    app.add_middleware(HostGuard, allowed=allowed_hosts(state.settings))
-    return app
+    return Application(build_router(state), allowed_hosts(state.settings), lifespan)
+
+
+class Application(FastAPI):
+    """Our endpoints, guarded, by the short way where there is one."""
+
+    def __init__(
+        self, router: APIRouter, allowed: frozenset[str] | None, lifespan: Lifespan
+    ) -> None:
+        super().__init__(
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+            lifespan=lifespan,
+            exception_handlers={HTTPException: partial(_no_route, router), Exception: _fault},
+        )
+        self.include_router(router)
+        self._guard = HostGuard(allowed)
+        self._short_way = ShortWay(router.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if (refusal := self._guard.refusal(scope)) is not None:
+                await refusal(scope, receive, send)
+                return
+            if await self._short_way.answers(scope, receive, send):
+                return
+        await super().__call__(scope, receive, send)
 
 
 def build_router(state: ServerState) -> APIRouter:
@@ -69,22 +84,22 @@ class HostGuard:
     reads what is served there; its requests still carry that name. `allowed` None allows all.
     """
 
-    def __init__(self, app: ASGIApp, allowed: frozenset[str] | None) -> None:
-        self._app = app
+    def __init__(self, allowed: frozenset[str] | None) -> None:
         self._allowed = allowed
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._allowed is not None:
-            host = Headers(scope=scope).get("host", "")
-            if hostname(host) not in self._allowed:
-                refusal = problem(
-                    "forbidden",
-                    f"This server is not {host!r}. To serve under that name, add it to "
-                    "allowed-hosts.",
-                )
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    def refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request for another name."""
+        if self._allowed is None:
+            return None
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode(
+            "latin-1"
+        )
+        if hostname(host) in self._allowed:
+            return None
+        return problem(
+            "forbidden",
+            f"This server is not {host!r}. To serve under that name, add it to allowed-hosts.",
+        )
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:
@@ -132,4 +147,4 @@ def _methods(router: APIRouter, scope: Scope) -> set[str]:
 
 async def _fault(request: Request, error: Exception) -> Response:
     """A fault of ours: the log has it (the server writes it there), the answer hides it."""
-    return problem("internal", "A fault of the server: its log says more.")
+    return problem("internal", FAULT)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from zypher.brokers.base import ModelInfo
 from zypher.errors import (
@@ -40,27 +41,33 @@ class Door:
         content type is what keeps other sites' pages from posting here: a browser asks first
         before it sends JSON across origins.
         """
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        headers = request.headers
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise UnsupportedMediaType(
                 "The body must be JSON: send it with the header Content-Type: application/json."
             )
-        if "upgrade" in request.headers:  # its body is lost in the parser
+        if "upgrade" in headers:  # its body is lost in the parser
             raise InvalidHeader(
                 "This server speaks HTTP/1.1 alone: send the request without an Upgrade header "
                 "(with curl, --http1.1)."
             )
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
+        if headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("The body must be sent without a Content-Encoding.")
-        declared = request.headers.get("content-length", "")
+        declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_body_size:
             raise self._too_large()
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body_size:
+        chunks, size, more = [], 0, True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+            size += len(chunks[-1])
+            if size > self._max_body_size:
                 raise self._too_large()
-        return bytes(body)
+        return b"".join(chunks)
 
     def admit(self, body: bytes, model: ModelInfo) -> tuple[Body, bytes]:
         """The members of a body with an `input` that this model can take, and the input's text.

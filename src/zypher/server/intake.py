@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from zypher.brokers.base import Broker, ModelInfo
 from zypher.errors import QueueFull
 from zypher.prediction import Prediction, new_id
+from zypher.server.answers import JSONText
 from zypher.server.estimates import require_in_time, retry_after, room_after
 from zypher.server.headers import cancel_after, idempotency_key
 from zypher.server.options import Allowance, Body, fingerprint
@@ -70,7 +71,7 @@ class Intake:
         seconds = await retry_after(
             self._broker, self._state.clock, prediction, is_newest=is_newest
         )
-        return Response(
+        return JSONText(
             accepted(prediction, message),
             status_code=202,
             headers={
@@ -78,7 +79,6 @@ class Intake:
                 "Retry-After": str(seconds),
                 "X-Prediction-Id": prediction.id,
             },
-            media_type="application/json",
         )
 
 

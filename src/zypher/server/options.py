@@ -17,6 +17,9 @@ _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 _Retries = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 
+_LANES = {priority.name.lower(): priority for priority in Priority} | {None: Priority.NORMAL}
+
+
 class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The body of a prediction request. An unknown member is an error, never ignored.
 
@@ -35,7 +38,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     @property
     def lane(self) -> Priority:
         """The priority that it asks for."""
-        return Priority[(self.priority or "normal").upper()]
+        return _LANES[self.priority]
 
     @property
     def asked(self) -> dict[str, Any]:

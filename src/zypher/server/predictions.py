@@ -15,6 +15,7 @@ from zypher.brokers.base import Broker, Seen
 from zypher.errors import Conflict, NotFound, PredictionError, Unavailable
 from zypher.prediction import Prediction, Status
 from zypher.server import operations
+from zypher.server.answers import JSONText
 from zypher.server.connection import while_connected
 from zypher.server.estimates import retry_after
 from zypher.server.headers import prefers_events
@@ -53,13 +54,14 @@ class Predictions:
     async def predict(self, request: Request) -> Response:
         """Run the model on an input; answer with the result, its events, or an id to ask for it."""
         self._state.require_open()
-        patience = patience_to_predict(request.headers, self._settings.sync_timeout)
-        wants_events = prefers_events(request.headers)
+        headers = request.headers
+        patience = patience_to_predict(headers, self._settings.sync_timeout)
+        wants_events = prefers_events(headers)
         model = await self._state.model(request.path_params.get("name"))
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while
         asked, input = self._state.door.admit(body, model)
-        prediction = self._intake.prediction(asked, input, model, request.headers)
+        prediction = self._intake.prediction(asked, input, model, headers)
         record = await self._intake.submit(prediction, waits=patience.seconds > 0)
         if not patience.seconds:
             is_newest = record.id == prediction.id
@@ -68,7 +70,8 @@ class Predictions:
             return await self._stream(record)
         else:
             response = await self._answer(record, patience, request)
-        response.headers.update(patience.headers)
+        if patience.applied:
+            response.headers.update(patience.headers)
         return response
 
     async def poll(self, request: Request) -> Response:
@@ -82,11 +85,10 @@ class Predictions:
             seconds = await retry_after(self._broker, self._state.clock, prediction)
             headers["Retry-After"] = str(seconds)
             headers["Location"] = request.scope["path"]
-        return Response(
+        return JSONText(
             polled(prediction, self._settings.compat),
             status_code=200 if prediction.status.terminal else 202,
             headers=headers,
-            media_type="application/json",
         )
 
     async def _answer(
@@ -104,14 +106,14 @@ class Predictions:
             failure = record.failure
             return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
         if record.status is Status.COMPLETED:
-            return Response(answered(record), media_type="application/json", headers=id)
+            return JSONText(answered(record), headers=id)
         message = f"Not finished within {patience.seconds:g} s. Processing goes on asynchronously."
         return await self._intake.accepted(record, request, message)
 
     async def _outcome(self, id: str, patience: Patience, request: Request) -> Prediction:
         """The final record, or the one at the end of the caller's patience, once it is kept."""
         try:
-            async with while_connected(request.receive):
+            with while_connected(request.receive):
                 record = await self._broker.wait(id, patience.seconds)
         except ClientDisconnect:
             await self._broker.abandon(id)

@@ -13,7 +13,8 @@ UNKNOWN = "Prediction ID not found."
 
 def answered(prediction: Prediction) -> bytes:
     """A synchronous call that was answered with the result."""
-    return _join(input=prediction.input, result=prediction.result)
+    assert prediction.result is not None
+    return b'{"input":%b,"result":%b}' % (prediction.input, prediction.result)
 
 
 def accepted(prediction: Prediction, message: str) -> bytes:

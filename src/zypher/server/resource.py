@@ -11,6 +11,7 @@ from zypher.brokers.base import Broker, ModelInfo, Seen
 from zypher.errors import Conflict, InvalidInput, NotFound
 from zypher.prediction import Prediction, Status, new_id
 from zypher.server import operations
+from zypher.server.answers import JSONText
 from zypher.server.estimates import expected_wait
 from zypher.server.headers import idempotency_key
 from zypher.server.intake import Intake
@@ -165,4 +166,4 @@ def _wrong(name: str, what: str) -> InvalidInput:
 
 
 def _json(text: bytes) -> Response:
-    return Response(text, media_type="application/json")
+    return JSONText(text)

@@ -6,9 +6,12 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from zypher.server.fields import Fields
+from zypher.server.problems import problem
 from zypher.server.routes import answer_to
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -21,8 +24,7 @@ class ShortWay:
     application of a host it is not there: a host may make the endpoints depend on more.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
-        self._app = app
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
         known = [r for r in routes if isinstance(r, APIRoute) and _takes_the_request(r.endpoint)]
         self._fixed: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.endpoint
@@ -32,13 +34,19 @@ class ShortWay:
         }
         self._patterns = [route for route in known if route.param_convertors]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoint(scope) if scope["type"] == "http" else None
+    async def answers(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer a request; False if it is not for one of those endpoints."""
+        endpoint = self._endpoint(scope)
         if endpoint is None:
-            await self._app(scope, receive, send)
-        else:
-            response = await answer_to(endpoint, Request(scope, receive, send))
-            await response(scope, receive, send)
+            return False
+        try:
+            response = await answer_to(endpoint, PlainRequest(scope, receive, send))
+        except Exception:
+            # A fault of ours: the server writes it into the log, the answer hides it.
+            await problem("internal", FAULT)(scope, receive, send)
+            raise
+        await response(scope, receive, send)
+        return True
 
     def _endpoint(self, scope: Scope) -> Endpoint | None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -50,6 +58,19 @@ class ShortWay:
                     scope.update(found)
                     return route.endpoint
         return endpoint
+
+
+FAULT = "A fault of the server: its log says more."
+
+
+class PlainRequest(Request):
+    """A request whose header fields are found without looking through all of them."""
+
+    @property
+    def headers(self) -> Headers:
+        if not hasattr(self, "_fields"):
+            self._fields = Fields(scope=self.scope)
+        return self._fields
 
 
 def _takes_the_request(endpoint: Callable[..., Any]) -> bool:

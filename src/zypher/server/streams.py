@@ -70,8 +70,9 @@ class EventStream(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with aclosing(self._events), while_connected(receive):
-                await self.stream_response(send)
+            async with aclosing(self._events):
+                with while_connected(receive):
+                    await self.stream_response(send)
         except (ClientDisconnect, OSError):
             with suppress(Unavailable):  # its run goes on, then, for nobody
                 await self._hung_up()

@@ -1,10 +1,13 @@
 """uvicorn, as the node needs it: it neither starts nor stops anything by itself."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5
@@ -17,12 +20,14 @@ class Uvicorn(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="off",  # the node starts and stops around it
                 log_config=None,
                 log_level="warning",
                 access_log=False,
+                proxy_headers=False,  # nothing here depends on where a request came from
+                server_header=False,
                 root_path=root_path,
                 timeout_graceful_shutdown=_LAST_BYTES,
             )
@@ -32,3 +37,40 @@ class Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Do nothing: when to stop is decided by the program."""
         yield
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection; what it writes in one turn of the loop is sent together."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+
+
+class OneWrite:
+    """A transport that gathers what is written in one turn of the loop.
+
+    A small answer is written in two pieces, head and body: to send both at once saves a system
+    call here, and often the client one.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self._send)
+        self._pieces.append(piece)
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._transport.write(b"".join(pieces))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

@@ -1,0 +1,29 @@
+"""The header fields of a request, by their names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import Headers
+
+
+class Fields(Headers):
+    """Header fields that are put in order once, and not looked through for each name."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        super().__init__(raw=scope["headers"])
+        self._by_name: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            self._by_name.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+
+    def __getitem__(self, key: str) -> str:
+        return self._by_name[key.lower()][0]
+
+    def __contains__(self, key: Any) -> bool:
+        return key.lower() in self._by_name
+
+    def get(self, key: str, default: Any = None) -> Any:
+        values = self._by_name.get(key.lower())
+        return values[0] if values else default
+
+    def getlist(self, key: str) -> list[str]:
+        return self._by_name.get(key.lower(), [])
