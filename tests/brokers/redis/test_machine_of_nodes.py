@@ -51,6 +51,21 @@ class Nodes:
         for broker in self._brokers * 2:  # they agree on the time, which stands still from now on
             await broker._sweep()
 
+    async def claim(self, *arguments: Any, **options: Any) -> Any:
+        claimed = await self._chance.choice(self._brokers).claim(*arguments, **options)
+        await self._note_the_beat()
+        return claimed
+
+    async def renew(self, *arguments: Any) -> Any:
+        lost = await self._chance.choice(self._brokers).renew(*arguments)
+        await self._note_the_beat()
+        return lost
+
+    async def _note_the_beat(self) -> None:
+        """All see when a lease began; else one may find a part of what was lost with a worker."""
+        for broker in self._brokers:
+            await broker.renew("nobody", [])
+
     async def reclaim(self) -> int:
         """All of them have a janitor."""
         return sum([await broker.reclaim() for broker in self._brokers])
