@@ -1,6 +1,7 @@
 """uvicorn, as the node needs it: it neither starts nor stops anything by itself."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -8,6 +9,8 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from zypher.server.acceptor import Acceptor
 
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5
@@ -32,6 +35,14 @@ class Uvicorn(uvicorn.Server):
                 timeout_graceful_shutdown=_LAST_BYTES,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        acceptors: Any = [Acceptor(listener, self._protocol) for listener in sockets or ()]
+        self.servers = acceptors  # which it closes at the end
+
+    def _protocol(self) -> asyncio.Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
