@@ -38,8 +38,12 @@ class Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])
-        acceptors: Any = [Acceptor(listener, self._protocol) for listener in sockets or ()]
-        self.servers = acceptors  # which it closes at the end
+        self._acceptors = [Acceptor(listener, self._protocol) for listener in sockets or ()]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+        await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(self.config, self.server_state, self.lifespan.state)
