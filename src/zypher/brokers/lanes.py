@@ -58,11 +58,12 @@ class Lanes(Generic[Item]):
 
     def push(self, item: Item) -> None:
         """Queue an item in its lane, at its place, unless it is there already."""
-        assert item.lane is not None
-        if item.queued_in is not item.lane:
-            self._mark(item, item.lane)
+        lane = item.lane
+        assert lane is not None
+        if item.queued_in is not lane:
+            self._mark(item, lane)
             # The second part decides between one item and the dead entry of another at its place.
-            heapq.heappush(self._heaps[item.lane], (item.place, id(item), item))
+            heapq.heappush(self._heaps[lane], (item.place, id(item), item))
 
     def left(self, item: Item) -> None:
         """An item is about to leave by another way than `pop`."""
@@ -85,15 +86,18 @@ class Lanes(Generic[Item]):
         return self._waiting[lane]
 
     def peek(self) -> Item | None:
-        """The item that `pop` would take."""
-        lane = self._next_lane()
-        return None if lane is None else self._heaps[lane][0][-1]
+        """The item whose turn it is, passing over empty lanes; None if nothing can be taken."""
+        for lane in _ORDERS[self._turn]:
+            if (item := self.head(lane)) is not None:
+                return item
+            if lane in self.incomplete:
+                return None
+        return None
 
-    def pop(self) -> None:
-        """Take the item that `peek` shows."""
-        lane = self._next_lane()
-        assert lane is not None
-        *_, item = heapq.heappop(self._heaps[lane])
+    def pop(self, item: Item) -> None:
+        """Take the item that `peek` has just shown."""
+        assert item.queued_in is not None
+        heapq.heappop(self._heaps[item.queued_in])
         self._mark(item, None)
         self._turn = (self._turn + 1) % len(_ROUND)
 
@@ -110,21 +114,13 @@ class Lanes(Generic[Item]):
             self._dead[lane] = max(0, self._dead[lane] - 1)
         return heap[0][-1] if heap else None
 
-    def _next_lane(self) -> Priority | None:
-        """The lane whose turn it is, passing over the empty ones; None if nothing can be taken."""
-        for lane in _ORDERS[self._turn]:
-            if self.head(lane) is not None:
-                return lane
-            if lane in self.incomplete:
-                return None
-        return None
-
     def _is_live(self, item: Item, lane: Priority) -> bool:
         """False for what has left; its mark is taken off, so that it can be queued again."""
-        if item.lane is lane and item.queued_in is lane:
+        if item.queued_in is not lane:
+            return False
+        if item.lane is lane:
             return True
-        if item.queued_in is lane:
-            self._mark(item, None)
+        self._mark(item, None)
         return False
 
     def _mark(self, item: Item, lane: Priority | None) -> None:

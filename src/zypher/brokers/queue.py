@@ -136,7 +136,7 @@ class ModelQueue:
                 limit = min(limit, company)
                 if len(group) >= limit:
                     break
-            self.lanes.pop()
+            self.lanes.pop(entry)
             group.append(entry)
         return group
 

@@ -48,7 +48,10 @@ def patience_to_poll(headers: Headers, sync_timeout: float) -> Patience:
 
 
 def _preferred(headers: Headers, longest: float, *, otherwise: float) -> Patience:
-    preferences = parse_prefer(headers.getlist("prefer"))
+    values = headers.getlist("prefer")
+    if not values:
+        return Patience(otherwise)
+    preferences = parse_prefer(values)
     applied = []
     seconds = otherwise
     if "respond-async" in preferences:

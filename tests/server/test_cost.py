@@ -1,0 +1,83 @@
+"""What a request costs, in calls of functions: a number that is the same on every machine."""
+
+import asyncio
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import zypher
+from tests.server.service import Service
+from zypher.prediction import Outcome
+
+pytestmark = pytest.mark.anyio
+
+TOGETHER = 50
+GOOD = Outcome(b'"done"')
+
+SOURCE = str(Path(zypher.__file__).parent)
+
+# Of our functions, and by them of C's, from the application to the answer, with the claim and the
+# end of the run. It may become less; more needs a reason.
+MOST_CALLS = 270
+
+
+async def test_a_synchronous_call_takes_no_more_calls_of_functions_than_it_did(
+    service: Service,
+) -> None:
+    await served(service)  # what is done once has been done
+    calls = 0
+
+    def count(frame: FrameType, event: str, function: object) -> None:
+        nonlocal calls
+        is_ours = frame.f_code.co_filename.startswith(SOURCE)
+        calls += is_ours and event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        bodies = await served(service)
+    finally:
+        sys.setprofile(None)
+    assert bodies == [b'{"input":"x","result":"done"}'] * TOGETHER
+    assert calls / TOGETHER <= MOST_CALLS
+
+
+async def served(service: Service) -> list[bytes]:
+    """The answers to calls that come together."""
+    requests = [asyncio.create_task(answer(service)) for _ in range(TOGETHER)]
+    claimed = 0
+    while claimed < TOGETHER:
+        batch = await service.broker.claim("w", "m", limit=TOGETHER, timeout=10)
+        claimed += len(batch)
+        await service.broker.finish([(prediction.claim, GOOD) for prediction in batch])
+    return await asyncio.gather(*requests)
+
+
+async def answer(service: Service) -> bytes:
+    """The body of the answer to one call, of which the server sees what it sees of any."""
+    body = b'{"input":"x"}'
+    names = {"host": "127.0.0.1", "content-type": "application/json"}
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/predict",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [
+            (name.encode(), value.encode())
+            for name, value in (names | {"content-length": str(len(body))}).items()
+        ],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await service.app(scope, receive, send)
+    return b"".join(message.get("body", b"") for message in sent)
