@@ -48,6 +48,8 @@ TASKIQ = Path.home() / ".cache" / "zypher-benchmarks" / "taskiq"
 PEER = ("taskiq", "taskiq-redis", "redis[hiredis]", "fastapi", "uvicorn", "uvloop", "httptools")
 
 ROUNDS = 3
+# Seconds after which one that does not answer any more is given up, with an error.
+PATIENCE = 180.0
 CONNECTIONS = 64
 JOBS, NAPS, ALONE, WARM_UP = 10_000, 4_800, 300, 1_000
 ROOM = 100  # no-ops that one worker runs at once
@@ -317,11 +319,13 @@ async def main() -> None:
             print(f"round {number + 1} of {ROUNDS}: {side.name}", file=sys.stderr)
             figures = no_op[side.name]
             with service(side, NO_OP, redis, Path(name)) as port:
-                await load(port, side, NO_OP, redis, JOBS, figures)
-                await alone(port, figures)
+                async with asyncio.timeout(PATIENCE):
+                    await load(port, side, NO_OP, redis, JOBS, figures)
+                    await alone(port, figures)
             figures = blocking[side.name]
             with service(side, BLOCKING, redis, Path(name)) as port:
-                timing = await load(port, side, BLOCKING, redis, NAPS, figures)
+                async with asyncio.timeout(PATIENCE):
+                    timing = await load(port, side, BLOCKING, redis, NAPS, figures)
             alone_for, left = timing.ended - timing.accepted, NAPS - timing.ended_before
             figures["parts of the ideal"].append(NAPS / timing.ended / IDEAL)
             figures["... once all are accepted"].append(left / alone_for / IDEAL)
