@@ -15,6 +15,9 @@ from zypher.server.acceptor import Acceptor
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5
 
+# What is larger, in bytes, is sent by itself: to copy it would cost more than a system call.
+_SMALL = 65_536
+
 
 class Uvicorn(uvicorn.Server):
     """Answers for an application, and leaves signals to the program."""
@@ -74,6 +77,10 @@ class OneWrite:
         self._pieces: list[bytes] = []
 
     def write(self, piece: bytes) -> None:
+        if len(piece) > _SMALL:
+            self._send()
+            self._transport.write(piece)
+            return
         if not self._pieces:
             self._loop.call_soon(self._send)
         self._pieces.append(piece)
@@ -83,8 +90,8 @@ class OneWrite:
         self._transport.close()
 
     def _send(self) -> None:
-        if self._pieces:
-            pieces, self._pieces = self._pieces, []
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self._transport.is_closing():
             self._transport.write(b"".join(pieces))
 
     def __getattr__(self, name: str) -> Any:
