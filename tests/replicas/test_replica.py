@@ -2,6 +2,9 @@
 
 import asyncio
 import select
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,37 +17,45 @@ from zypher.replicas.replica import Replica, ReplicaDied
 pytestmark = pytest.mark.anyio
 
 
+@asynccontextmanager
+async def ready_replica() -> AsyncIterator[Replica]:
+    replica = Replica(spec("echo"))
+    try:
+        await replica.start()
+        await replica.ready()
+        yield replica
+    finally:
+        await replica.stop()
+
+
 @pytest.mark.parametrize("cause", ["its connection closed", "its process ended"])
 async def test_a_replica_takes_nothing_more_from_the_moment_that_it_is_dead(cause: str) -> None:
-    replica = Replica(spec("echo"))
-    await replica.start()
-    await replica.ready()
-    if cause == "its connection closed":
-        replica._connection.close()
-    else:
-        assert replica._process is not None
-        replica._process.kill()
-        await replica._process.wait()
-    with pytest.raises(ReplicaDied):
-        replica.run([Call(Claim("id", 1), b"1")])
-    assert replica.in_flight == []
-    await replica.stop()
+    async with ready_replica() as replica:
+        if cause == "its connection closed":
+            replica._connection.close()
+        else:
+            assert replica._process is not None
+            replica._process.kill()
+            await replica._process.wait()
+        with pytest.raises(ReplicaDied):
+            replica.run([Call(Claim("id", 1), b"1")])
+        assert replica.in_flight == []
 
 
 async def test_a_replica_that_is_being_killed_takes_nothing_more() -> None:
     """Also if the run that it is killed for has ended just then."""
-    replica = Replica(spec("echo"))
-    await replica.start()
-    await replica.ready()
-    claim = Claim("id", 1)
-    replica.run([Call(claim, b"1")])
-    await asyncio.sleep(0)
-    socket = replica._connection._transport.get_extra_info("socket")
-    assert select.select([socket], [], [], PATIENCE)[0]  # the outcome, which nobody has looked at
-    assert replica.give_up(claim, insists=True)
-    while replica.in_flight:
-        replica._require_alive()
+    async with ready_replica() as replica:
+        claim = Claim("id", 1)
+        assert replica._process is not None
+        replica._process.send_signal(signal.SIGSTOP)  # it does not answer in the turn of the loop
+        replica.run([Call(claim, b"1")])
         await asyncio.sleep(0)
-    with pytest.raises(ReplicaDied):
-        await replica.has_room()
-    await replica.stop()
+        replica._process.send_signal(signal.SIGCONT)
+        socket = replica._connection._transport.get_extra_info("socket")
+        assert select.select([socket], [], [], PATIENCE)[0]  # the outcome, which nobody has seen
+        assert replica.give_up(claim, insists=True)
+        while replica.in_flight:
+            replica._require_alive()
+            await asyncio.sleep(0)
+        with pytest.raises(ReplicaDied):
+            await replica.has_room()
