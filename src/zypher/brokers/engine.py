@@ -145,10 +145,11 @@ class Engine(Deliveries):
         if timeout <= 0:
             return await self.get(id)
         with self._waiters.one(id, timeout) as waiter:
-            entry = self._entries.get(id) or await self._known(id)
-            record = None if entry is None or self._expired(entry.shown) else entry.shown
-            if record is None or record.status.terminal:
-                return record
+            entry = self._entries.get(id) or await self._find(id)
+            if entry is None or self._expired(entry.shown):
+                return None
+            if entry.shown.status.terminal:
+                return entry.shown
             return await waiter or await self.get(id)
 
     async def position(self, id: str) -> int | None:

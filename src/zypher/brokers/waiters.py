@@ -46,7 +46,7 @@ class Waiters(Generic[T]):
 
 
 class Waiter(Generic[T]):
-    """One of those who wait."""
+    """One of those who wait, for as long as the `with` block lasts."""
 
     def __init__(
         self, waiters: dict[str, list[asyncio.Future[T | None]]], id: str, timeout: float

@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 from zypher.server.information import Information
 from zypher.server.intake import Intake
 from zypher.server.predictions import Predictions
-from zypher.server.problems import problem
+from zypher.server.problems import fault, problem
 from zypher.server.resource import Resource
 from zypher.server.routes import ProblemRoute
-from zypher.server.short_way import FAULT, ShortWay
+from zypher.server.short_way import ShortWay
 from zypher.server.state import ServerState
 from zypher.settings import Settings
 
@@ -36,7 +36,11 @@ def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
 
 
 class Application(FastAPI):
-    """Our endpoints, guarded, by the short way where there is one."""
+    """Our endpoints, by the short way where there is one, for requests to names in `allowed`.
+
+    A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding) and then
+    reads what is served there; its requests still carry that name. None allows all.
+    """
 
     def __init__(
         self, router: APIRouter, allowed: frozenset[str] | None, lifespan: Lifespan
@@ -50,13 +54,13 @@ class Application(FastAPI):
             exception_handlers={HTTPException: partial(_no_route, router), Exception: _fault},
         )
         self.include_router(router)
-        self._guard = HostGuard(allowed)
+        self._allowed = allowed
         self._short_way = ShortWay(router.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if (refusal := self._guard.refusal(scope)) is not None:
-                await refusal(scope, receive, send)
+            if self._allowed is not None and (host := _host(scope)) not in self._allowed:
+                await _refusal(host)(scope, receive, send)
                 return
             if await self._short_way.answers(scope, receive, send):
                 return
@@ -75,31 +79,6 @@ def build_router(state: ServerState) -> APIRouter:
     Resource(state, intake).add_to(router)
     Information(state).add_to(router)
     return router
-
-
-class HostGuard:
-    """Refuses requests for names that this server does not have.
-
-    A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding) and then
-    reads what is served there; its requests still carry that name. `allowed` None allows all.
-    """
-
-    def __init__(self, allowed: frozenset[str] | None) -> None:
-        self._allowed = allowed
-
-    def refusal(self, scope: Scope) -> Response | None:
-        """The answer to a request for another name."""
-        if self._allowed is None:
-            return None
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode(
-            "latin-1"
-        )
-        if hostname(host) in self._allowed:
-            return None
-        return problem(
-            "forbidden",
-            f"This server is not {host!r}. To serve under that name, add it to allowed-hosts.",
-        )
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:
@@ -124,6 +103,19 @@ def hostname(host: str) -> str:
     return (host[:end] if end > 0 else host).lower()
 
 
+def _host(scope: Scope) -> str:
+    """The name that a request is for."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return hostname(host.decode("latin-1"))
+
+
+def _refusal(host: str) -> Response:
+    return problem(
+        "forbidden",
+        f"This server is not {host!r}. To serve under that name, add it to allowed-hosts.",
+    )
+
+
 async def _no_route(router: APIRouter, request: Request, error: Exception) -> Response:
     """What the framework refuses: paths and methods that do not exist."""
     assert isinstance(error, HTTPException)
@@ -146,5 +138,5 @@ def _methods(router: APIRouter, scope: Scope) -> set[str]:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    """A fault of ours: the log has it (the server writes it there), the answer hides it."""
-    return problem("internal", FAULT)
+    """What an endpoint raises and nobody foresaw; the server writes it into its log."""
+    return fault()

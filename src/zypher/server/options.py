@@ -16,7 +16,6 @@ _Positive = Annotated[float, msgspec.Meta(gt=0)]
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 _Retries = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
-
 _LANES = {priority.name.lower(): priority for priority in Priority} | {None: Priority.NORMAL}
 
 

@@ -62,6 +62,11 @@ def problem(
     )
 
 
+def fault() -> Response:
+    """The answer for a fault of ours, which it hides."""
+    return problem("internal", "A fault of the server: its log says more.")
+
+
 def problem_of(error: PredictionError) -> Response:
     """The answer for an error that was raised."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}

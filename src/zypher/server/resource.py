@@ -57,7 +57,7 @@ class Resource:
             "predictions": [summary(record) for record in page.predictions],
             "cursor": page.cursor and base64.urlsafe_b64encode(page.cursor.encode()).decode(),
         }
-        return _json(msgspec.json.encode(body))
+        return JSONText(msgspec.json.encode(body))
 
     async def get(self, request: Request) -> Response:
         """All that is known of a prediction."""
@@ -84,7 +84,7 @@ class Resource:
         record = await self._broker.cancel(request.path_params["id"])
         if record is None:
             raise NotFound(UNKNOWN)
-        return _json(full(record))
+        return JSONText(full(record))
 
     async def retry(self, request: Request) -> Response:
         """Submit the input of a prediction that has ended once more, with the same options."""
@@ -122,7 +122,7 @@ class Resource:
         if news is None:
             raise NotFound(UNKNOWN)
         outlook = await self._outlook(news.record)
-        return _json(full(news.record, news.events, **outlook))
+        return JSONText(full(news.record, news.events, **outlook))
 
     async def _outlook(self, record: Prediction) -> Mapping[str, float]:
         """Where a queued prediction is in line, and when it may be its turn, if that is known."""
@@ -163,7 +163,3 @@ def _wrong(name: str, what: str) -> InvalidInput:
     return InvalidInput(
         f"The parameter {name} {what}.", errors=[fault(["query", name], what, name)]
     )
-
-
-def _json(text: bytes) -> Response:
-    return JSONText(text)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,7 +12,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from zypher.server.fields import Fields
-from zypher.server.problems import problem
+from zypher.server.problems import fault
 from zypher.server.routes import answer_to
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -42,8 +43,7 @@ class ShortWay:
         try:
             response = await answer_to(endpoint, PlainRequest(scope, receive, send))
         except Exception:
-            # A fault of ours: the server writes it into the log, the answer hides it.
-            await problem("internal", FAULT)(scope, receive, send)
+            await fault()(scope, receive, send)  # the server writes into its log what it was
             raise
         await response(scope, receive, send)
         return True
@@ -60,17 +60,12 @@ class ShortWay:
         return endpoint
 
 
-FAULT = "A fault of the server: its log says more."
-
-
 class PlainRequest(Request):
     """A request whose header fields are found without looking through all of them."""
 
-    @property
+    @cached_property
     def headers(self) -> Headers:
-        if not hasattr(self, "_fields"):
-            self._fields = Fields(scope=self.scope)
-        return self._fields
+        return Fields(self.scope)
 
 
 def _takes_the_request(endpoint: Callable[..., Any]) -> bool:
