@@ -214,3 +214,11 @@ def test_every_name_that_the_architecture_tells_of_exists() -> None:
         last = name.rstrip("/").rpartition(".")[2]
         known = re.search(rf"{re.escape(last)}\b", source) or (ROOT / name).exists()
         assert known or last in ("py", "md"), name
+
+
+def test_every_endpoint_is_in_the_reference(mock: Server) -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    told = set(re.findall(r"`(?:(?:GET|POST|DELETE) )?(/[^\s`?]*)", page))
+    paths = mock.client.get("/openapi.json").json()["paths"]
+    described = {path.replace("/models/mock/", "/models/{name}/") for path in paths}
+    assert described <= told, described - told
