@@ -1,7 +1,13 @@
--- What wrk sends, and how it tells what came of it: one line of JSON.
+-- What wrk sends (with `jobs` behind the address, asynchronously), and how it tells what came of it: one line of JSON.
 wrk.method = "POST"
 wrk.body = '{"input":1}'
 wrk.headers["Content-Type"] = "application/json"
+
+function init(arguments)
+  if arguments[1] == "jobs" then
+    wrk.headers["Async-Mode"] = "true"
+  end
+end
 
 function done(summary, latency, requests)
   local errors = summary.errors
