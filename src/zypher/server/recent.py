@@ -50,6 +50,12 @@ class Recent:
         return (await self._broker.list(status=status, limit=limit)).predictions
 
 
+class _Line(msgspec.Struct):
+    """The data of a `log` event."""
+
+    text: str
+
+
 class _Told:
     """What one run told last."""
 
@@ -76,7 +82,7 @@ class _Told:
             case "progress":
                 self.told["progress"] = msgspec.Raw(event.data)
             case "log":
-                self.told["log"] = _text(event.data)[:MOST_TEXT]
+                self.told["log"] = msgspec.json.decode(event.data, type=_Line).text[:MOST_TEXT]
             case "output":
                 text = self.told.get("output", "") + _text(event.data)
                 self.told["output"] = text[-MOST_TEXT:]
