@@ -277,6 +277,7 @@ STATS: dict[str, Any] = {
     "responses": {200: _body("How they stand.", ref("Stats")), **_problems()},
 }
 LIVE: dict[str, Any] = {
+    "name": "server_events",
     "tags": ["Server"],
     "summary": "Follow the whole server",
     "description": "Server-sent events until the server stops: `stats` about once a second, "

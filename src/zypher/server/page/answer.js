@@ -1,6 +1,6 @@
 // One answer: what came back, and, for what goes on, what happens until it has ended.
 
-import { act, call, eventsOf, follow, hasEnded, reason } from "./api.js";
+import { act, answerOf, call, eventsOf, follow, hasEnded, reason } from "./api.js";
 import { h, newId, setText } from "./dom.js";
 import { mediaIn, withoutLongMedia } from "./media.js";
 import { code } from "./request.js";
@@ -60,8 +60,7 @@ export class Answer {
       const response = await fetch(path, { method: "POST", headers, body, signal });
       this.showHeaders(response.headers);
       if (!response.ok) {
-        const text = await response.text();
-        const problem = { status: response.status, body: JSON.parse(text), text, ok: false, seconds: this.seconds() };
+        const problem = { ...answerOf(response, await response.text()), seconds: this.seconds() };
         this.showAnswer(problem);
         return problem;
       }
@@ -83,7 +82,7 @@ export class Answer {
       const canceled = await act(this.id, "cancel");
       if (!canceled.ok) this.note.textContent = reason(canceled);
     };
-    this.accepted = `202 Accepted after ${duration(answer.seconds)}`;
+    this.accepted = `${answer.line} after ${duration(answer.seconds)}`;
     this.tell("working", this.accepted);
     this.note.textContent = answer.body.message;
     this.close = follow(this.id, (name, data, text) => this.take(name, data, text));
@@ -126,7 +125,7 @@ export class Answer {
 
   showAnswer(answer) {
     const took = duration(answer.seconds);
-    this.tell(answer.ok ? "done" : "failed", answer.status ? `${answer.status} · ${took}` : `No answer · ${took}`);
+    this.tell(answer.ok ? "done" : "failed", answer.status ? `${answer.line} · ${took}` : `No answer · ${took}`);
     if (!answer.text) this.body.replaceChildren(h("p", { class: "error" }, reason(answer)));
     else {
       const problem = answer.ok ? [] : [h("p", { class: "error" }, reason(answer))];
@@ -136,7 +135,7 @@ export class Answer {
 
   showHeaders(headers) {
     const there = HEADERS.filter((name) => headers.get(name) !== null);
-    this.facts.replaceChildren(...there.flatMap((name) => [h("dt", {}, name), h("dd", {}, headers.get(name))]));
+    this.facts.replaceChildren(...there.map((name) => h("div", {}, h("dt", {}, name), h("dd", {}, headers.get(name)))));
   }
 
   tell(state, text) {

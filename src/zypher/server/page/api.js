@@ -7,12 +7,22 @@ export async function call(method, path, { headers = {}, body, signal } = {}) {
   try {
     const response = await fetch(path, { method, headers, body, signal, cache: "no-store" });
     const text = await response.text();
-    return { status: response.status, ok: response.ok, headers: response.headers, text, body: parsed(text), seconds: seconds() };
+    return { ...answerOf(response, text), seconds: seconds() };
   } catch (error) {
     const detail = error.name === "AbortError" ? "You hung up." : "The server did not answer.";
     return { status: 0, ok: false, headers: new Headers(), text: "", body: { detail }, seconds: seconds() };
   }
 }
+
+/** What a response and its text say. */
+export const answerOf = (response, text) => ({
+  status: response.status,
+  line: `${response.status} ${response.statusText}`.trim(),
+  ok: response.ok,
+  headers: response.headers,
+  text,
+  body: parsed(text),
+});
 
 export const get = (path) => call("GET", path);
 

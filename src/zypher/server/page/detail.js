@@ -68,7 +68,7 @@ export class Detail {
       use: button("Use this input", () => { this.dialog.close(); this.use(this.record.model, this.record.input); }),
     };
     this.dialog.replaceChildren(
-      h("div", { class: "head" }, h("h2", { id: "detail-title" }, `Prediction ${shortId(id)}`),
+      h("div", { class: "head" }, h("h2", {}, `Prediction ${shortId(id)}`),
         h("button", { type: "button", class: "small", autofocus: true, onclick: () => this.dialog.close() }, "Close")),
       h("p", { class: "full-id" }, id), this.status, this.bar, this.note, this.timeline,
       h("div", { class: "actions" }, Object.values(this.buttons)), this.result, this.parts, this.log, this.facts, this.input,

@@ -64,7 +64,7 @@ function object(schema, about) {
     set: (value) => {
       const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
       gift.show(isObject);
-      const begin = isObject ? value : initial(schema, about.root) ?? {};
+      const begin = isObject ? value : initial({ ...schema, default: undefined }, about.root);
       fields.forEach(([name, one]) => one.set(begin[name]));
       others = Object.fromEntries(Object.entries(isObject ? value : {}).filter(([name]) => !known.has(name)));
     },

@@ -3,7 +3,7 @@
 const EVENTS = ["stats", "predictions", "history", "sample", "away"];
 const SILENCE = 6000;
 const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 8000;
+const LONGEST_PAUSE = 4000;
 
 /**
  * Follows the server. `tell(name, data)` is called for each event; `state(name, nextTry)` when it

@@ -41,9 +41,12 @@ function showStats(stats) {
 
 /** Asks for the models: there are others than before. */
 async function learn(names) {
-  const answer = await get("models");
-  if (!answer.ok) return;
   known = names;
+  const answer = await get("models");
+  if (!answer.ok) {
+    known = null;
+    return;
+  }
   attempt.show(answer.body.models);
   const [first] = answer.body.models;
   const title = first ? `${first.name} · Zypher` : "Zypher";

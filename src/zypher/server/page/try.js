@@ -115,7 +115,7 @@ export class Try {
     );
     const request = requestOf({
       model: this.model.name,
-      isDefault: this.model === this.models[0],
+      isDefault: this.model.name === this.models[0].name,
       input: unmarked(byId("json").value),
       options: chosen(false),
       extra: chosen(true),
