@@ -6,12 +6,12 @@ import threading
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
-
 from tests.harness import Server
 
 HERE = Path(__file__).parent
 MODELS = ("paint", "tell")
-PROMPTS = ("A lighthouse in the fog", "Two hills and a moon", "A harbour at dawn", "Bad\tprompt")
+PROMPTS = ("A lighthouse in the fog", "Two hills and a moon", "A harbour at dawn")
+BAD = "A tab\tin a prompt"
 WIDTH, HEIGHT = 1280, 1000
 
 # Seconds of traffic before the first picture, so that the plots have something to show.
@@ -36,7 +36,7 @@ def main() -> None:
 def keep_busy(server: Server, done: threading.Event) -> None:
     """Submit predictions, now many and now few."""
     for number in itertools.count():
-        prompt = PROMPTS[number % len(PROMPTS)]
+        prompt = BAD if number % 20 == 5 else PROMPTS[number % len(PROMPTS)]
         server.submit({"prompt": prompt, "steps": 14 + number % 7 * 4}, model="paint")
         if number % 2:
             server.submit("Once upon a time", model="tell")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.harness import Server, target
@@ -18,7 +19,7 @@ from zypher.brokers.base import ModelStats
 from zypher.server import live
 from zypher.server.broadcast import Broadcast
 from zypher.server.history import INTERVAL, LENGTH, History
-from zypher.server.recent import MOST_RUNNING, MOST_TEXT, MOST_WAITING
+from zypher.server.recent import MOST_RUNNING, MOST_TEXT, MOST_WAITING, Recent
 from zypher.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +134,25 @@ async def test_what_runs_has_what_it_told_last_and_never_much_of_it(watched: Wat
     await call.hang_up()
 
 
+async def test_the_end_of_a_run_is_noticed_without_looking_through_the_list(
+    watched: Watched,
+) -> None:
+    id = await watched.submit()
+    claimed = await watched.claim()
+    recent = Recent(watched.broker)
+    await recent.look(await watched.broker.stats())
+    await watched.tell(claimed.claim, "progress", {"fraction": 0.5})
+    await recent.listen()
+    assert json.loads(msgspec.json.encode(recent.rows["running"][0]["progress"]))["fraction"] == 0.5
+    await watched.finish(claimed.claim)
+    before = watched.broker.asked["list"]
+    await recent.listen()
+    assert watched.broker.asked["list"] == before
+    assert recent.rows["running"] == []
+    assert [row["prediction_id"] for row in recent.rows["ended"]] == [id]
+    assert recent.rows["ended"][0]["status"] == "completed"
+
+
 async def test_of_a_long_queue_a_few_are_shown(watched: Watched) -> None:
     for _ in range(100):
         await watched.submit()
@@ -207,7 +227,9 @@ async def test_a_broker_that_does_not_answer_is_away(
         return {}
 
     monkeypatch.setattr(watched.broker, "stats", hang)
-    assert (await next_of(call, "away"))["degraded"] == ["The broker has not answered in time."]
+    assert (await next_of(call, "away"))["degraded"] == [
+        "The broker has not answered within 0.05 s."
+    ]
     await call.hang_up()
 
 

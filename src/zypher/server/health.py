@@ -41,7 +41,7 @@ async def readiness(state: ServerState) -> Readiness:
         async with asyncio.timeout(_PATIENCE):
             return report(state, await overview(state.broker))
     except (Unavailable, TimeoutError) as error:
-        return report_of_absence(state, error)
+        return report_of_absence(state, error, _PATIENCE)
 
 
 async def overview(broker: Broker) -> Overview:
@@ -56,9 +56,9 @@ def report(state: ServerState, now: Overview) -> Readiness:
     return _report(state.broker, _status(state), degraded, replicas, now.stats)
 
 
-def report_of_absence(state: ServerState, error: Exception) -> Readiness:
-    """How this node stands when its broker did not answer, for this reason."""
-    silent = str(error) or "The broker has not answered in time."
+def report_of_absence(state: ServerState, error: Exception, patience: float) -> Readiness:
+    """How this node stands when its broker did not answer, for this reason or within this time."""
+    silent = str(error) or f"The broker has not answered within {patience:g} s."
     degraded = [*state.broker.degraded()] or [silent]
     status = "draining" if _is_leaving(state.phase) else "failing"
     return _report(state.broker, status, degraded, {}, {})

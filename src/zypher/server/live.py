@@ -1,8 +1,9 @@
 """`/events`: how the whole server stands, as it changes, for everybody who follows."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -22,8 +23,7 @@ from zypher.server.streams import EventStream
 _INTERVAL = 1.0
 _PATIENCE = 2.0
 
-# The part of the time that looking at predictions may take: where that takes long, as in a list of
-# a million, it is done less often.
+# The part of the time that a duty may take.
 _SHARE = 0.05
 
 
@@ -67,7 +67,7 @@ class Ticker:
         self._recent = Recent(state.broker)
         self._sample = state.history.newest  # that was told last
         self._predictions = b""  # as they were told last
-        self._next_predictions = 0.0
+        self._looking, self._listening = _Duty(), _Duty()
 
     async def run(self) -> None:
         """Tick until it is cancelled."""
@@ -99,12 +99,9 @@ class Ticker:
         await self._tell_predictions(now.stats)
 
     async def _tell_predictions(self, stats: Mapping[str, ModelStats]) -> None:
-        begun = asyncio.get_running_loop().time()
-        if begun < self._next_predictions:
-            return
-        rows = msgspec.json.encode(await self._recent.rows(stats))
-        ended = asyncio.get_running_loop().time()
-        self._next_predictions = ended + (ended - begun) / _SHARE
+        await self._looking.turn(partial(self._recent.look, stats))
+        await self._listening.turn(self._recent.listen)
+        rows = msgspec.json.encode(self._recent.rows)
         if rows != self._predictions:
             self._predictions = rows
             self._tell("predictions", rows)
@@ -123,10 +120,25 @@ class Ticker:
     def _tell_absence(self, error: Exception) -> None:
         self._broadcast.hide("stats", "predictions")
         self._predictions = b""
-        standing = report_of_absence(self._state, error)
+        standing = report_of_absence(self._state, error, _PATIENCE)
         self._tell(
             "away", msgspec.json.encode({"status": standing.status, "degraded": standing.degraded})
         )
 
     def _tell(self, name: str, data: bytes) -> None:
         self._broadcast.show(name, event(name, data))
+
+
+class _Duty:
+    """What is done at every tick, or less often where it takes long, as in a list of a million."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    async def turn(self, do: Callable[[], Awaitable[None]]) -> None:
+        """Do it, if its share of the time allows it."""
+        now = asyncio.get_running_loop().time
+        begun = now()
+        if begun >= self._due:
+            await do()
+            self._due = now() + (now() - begun) / _SHARE

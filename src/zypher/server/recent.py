@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from zypher.brokers.base import Broker, Event, ModelStats, Seen
 from zypher.prediction import Prediction, Status
@@ -22,29 +23,43 @@ _ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
 
 
 class Recent:
-    """Looks at them again and again; of what a run told it asks only for what is new."""
+    """Looks for them now and then, and listens all the while to those that run."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._told: dict[str, _Told] = {}
+        self._waiting: Sequence[Prediction] = ()
+        self._running: dict[str, _Run] = {}
+        self._ended: list[Prediction] = []
 
-    async def rows(self, stats: Mapping[str, ModelStats]) -> dict[str, list[dict[str, Any]]]:
-        """A few predictions of each kind, the newest first, without inputs and results."""
+    @property
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """A few of each kind, the newest first, without inputs and results."""
+        return {
+            "waiting": [_brief(record) for record in self._waiting],
+            "running": [_brief(run.record) | run.told for run in self._running.values()],
+            "ended": [_brief(record) for record in self._ended],
+        }
+
+    async def look(self, stats: Mapping[str, ModelStats]) -> None:
+        """See what there is. This looks through the list of all."""
         waits = any(one.queued for one in stats.values())
         runs = any(one.processing for one in stats.values())
         waiting = await self._list(Status.QUEUED, MOST_WAITING) if waits else []
         running = await self._list(Status.PROCESSING, MOST_RUNNING) if runs else []
         ended = [row for status in _ENDED for row in await self._list(status, MOST_ENDED)]
-        await self._listen(running)
-        return {
-            "waiting": [_brief(record) for record in waiting],
-            "running": [_brief(record) | self._told[record.id].told for record in running],
-            "ended": [_brief(record) for record in sorted(ended, key=_end, reverse=True)],
-        }
+        self._waiting = waiting
+        self._running = {one.id: self._running.get(one.id) or _Run(one) for one in running}
+        self._ended = sorted(ended, key=_end, reverse=True)
 
-    async def _listen(self, running: Sequence[Prediction]) -> None:
-        self._told = {record.id: self._told.get(record.id, _Told()) for record in running}
-        await asyncio.gather(*(told.update(self._broker, id) for id, told in self._told.items()))
+    async def listen(self) -> None:
+        """Take in what those that run have told, and that they have ended."""
+        await asyncio.gather(*(run.update(self._broker) for run in self._running.values()))
+        for id, run in list(self._running.items()):
+            if run.record.status is not Status.PROCESSING:
+                del self._running[id]
+                if run.record.status.terminal:
+                    self._ended.insert(0, run.record)
+        del self._ended[MOST_ENDED * len(_ENDED) :]
 
     async def _list(self, status: Status, limit: int) -> Sequence[Prediction]:
         return (await self._broker.list(status=status, limit=limit)).predictions
@@ -56,24 +71,26 @@ class _Line(msgspec.Struct):
     text: str
 
 
-class _Told:
-    """What one run told last."""
+class _Run:
+    """A run: its record, and what it told last."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Prediction) -> None:
+        self.record = record
         self.told: dict[str, Any] = {}
         self._seen = Seen()
 
-    async def update(self, broker: Broker, id: str) -> None:
+    async def update(self, broker: Broker) -> None:
         """Take in what is new."""
-        news = await broker.watch(id, self._seen, timeout=0)
+        news = await broker.watch(self.record.id, self._seen, timeout=0)
         if news is None:
             return
-        record = news.record
-        if record.attempt != self._seen.attempt or news.has_gap:
+        self.record = record = replace(news.record, input=b"", result=None)  # which may be large
+        goes_on = record.attempt == self._seen.attempt and not news.has_gap
+        if not goes_on:
             self.told = {}
         for _, event in news.events:
             self._take(event)
-        last = self._seen.sequence if record.attempt == self._seen.attempt else 0
+        last = self._seen.sequence if goes_on else 0
         sequence = news.events[-1][0] if news.events else last
         self._seen = Seen(record.status, record.attempt, sequence)
 

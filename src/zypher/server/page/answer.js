@@ -32,7 +32,7 @@ export class Answer {
     this.open = h("button", { type: "button", class: "small", hidden: true, onclick: () => this.opened(this.id) }, "Details");
     this.element = h("article", { class: "answer", "aria-labelledby": id },
       h("div", { class: "caption" }, h("h3", { id }, title), this.open, this.stop),
-      this.head, this.bar, this.note, this.facts, this.parts, this.body, this.log, code(request));
+      this.head, this.bar, this.note, this.parts, this.body, this.log, this.facts, code(request));
     this.hangUp = new AbortController();
     this.close = () => this.hangUp.abort();
   }

@@ -50,15 +50,15 @@ export class Plots {
 
   drawOne(plot, names, end, minutes) {
     const lines = names.map((name) => smoothed(this.points(plot, name), plot.smooth));
-    const most = Math.max(plot.least, ...lines.flat().map((point) => point.value));
+    const values = lines.flat().map((point) => point.value);
+    const most = Math.max(plot.least, ...values); // of the axis: nothing looks like much
     const x = (at) => WIDTH * (1 - (end - at) / (minutes * MINUTE));
     const y = (value) => HEIGHT - 3 - (HEIGHT - 8) * (value / most);
     const paths = lines.map((line, place) => s("path", { class: `line line-${place % 4}`, d: path(line, x, y) }));
     const area = lines.length === 1 ? [s("path", { class: "area", d: areaUnder(lines[0], x, y) })] : [];
     plot.svg.replaceChildren(s("line", { class: "ground", x1: 0, x2: WIDTH, y1: HEIGHT - 1, y2: HEIGHT - 1 }), ...area, ...paths);
-    const known = lines.flat().length > 0;
     setText(plot.begin, `${minutes} min ago`);
-    setText(plot.most, known ? `most ${plot.text(most)}` : "");
+    setText(plot.most, values.length ? `most ${plot.text(Math.max(...values))}` : "");
     const now = names.map((name, place) => ({ name, place, value: lines[place].at(-1)?.value }));
     plot.svg.setAttribute("aria-label", describe(plot, now, lines, minutes));
     showKeyed(plot.legend, now, (one) => one.name, makeKey, (key, one) => {
