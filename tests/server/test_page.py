@@ -76,15 +76,11 @@ def test_what_is_no_file_of_the_page_is_not_found(server: Server) -> None:
 
 @pytest.mark.parametrize("file", sorted(FILES.iterdir()), ids=lambda file: file.name)
 def test_no_file_names_an_outside_address_or_makes_markup_of_text(file: Path) -> None:
-    text = file.read_text().replace("http://www.w3.org/2000/svg", "")
-    assert "//" not in re.sub(
-        r"^\s*//.*|\s// .*|/\^#\\/\?/|/data:.*", "", text, flags=re.MULTILINE
-    ).replace("http://127.0.0.1", "")
+    text = file.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+    assert not re.search(r"""https?:|[\"'(]//""", text)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
     if file.suffix == ".html":
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", text)
         addresses = re.findall(r'(?:href|src)="([^"]*)"', text)
         assert addresses
-        assert not [
-            address for address in addresses if address.startswith("/") and address != "/docs"
-        ]
+        assert not [address for address in addresses if address.startswith("/")]
