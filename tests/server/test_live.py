@@ -233,6 +233,17 @@ async def test_a_broker_that_does_not_answer_is_away(
     await call.hang_up()
 
 
+async def test_a_list_that_takes_very_long_holds_up_nothing_else(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_PATIENCE", 0.05)
+    monkeypatch.setattr(watched.broker, "list", lambda **_: asyncio.sleep(60))
+    call = watched.follow()
+    assert await next_of(call, "history") == []
+    assert {(await call.event())["event"] for _ in range(20)} == {"stats"}
+    await call.hang_up()
+
+
 async def test_the_streams_end_with_the_server_and_there_are_no_new_ones(watched: Watched) -> None:
     call = watched.follow()
     await next_of(call, "stats")

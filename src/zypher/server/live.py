@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from zypher.brokers.base import ModelStats
+from zypher.brokers.base import ModelStats, Overview
 from zypher.errors import Unavailable
 from zypher.periodic import every
 from zypher.server import operations
@@ -66,27 +66,47 @@ class Ticker:
         self._broadcast = state.broadcast
         self._recent = Recent(state.broker)
         self._sample = state.history.newest  # that was told last
+        self._stats: Mapping[str, ModelStats] | None = None  # while the broker is there
         self._predictions = b""  # as they were told last
         self._looking, self._listening = _Duty(), _Duty()
 
     async def run(self) -> None:
-        """Tick until it is cancelled."""
+        """Tick until it is cancelled. A long look at the predictions holds up nothing else."""
         self._broadcast.clear()  # what was told to those who are gone
         self._broadcast.show("sample", self._history())
         await self.tick()
-        await every(_INTERVAL, self.tick)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(every(_INTERVAL, self.tick))
+            await self.tell_predictions()
+            group.create_task(every(_INTERVAL, self.tell_predictions))
 
     async def tick(self) -> None:
         """Tell how things stand; while the broker is away, only that."""
         self._tell_sample()
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._tell_queues()
+                now = await overview(self._state.broker)
         except (Unavailable, TimeoutError) as error:
             self._tell_absence(error)
+        else:
+            self._tell_stats(now)
 
-    async def _tell_queues(self) -> None:
-        now = await overview(self._state.broker)
+    async def tell_predictions(self) -> None:
+        """Tell what there is, if it is something else than before."""
+        if self._stats is None:
+            return
+        try:
+            await self._looking.turn(partial(self._recent.look, self._stats))
+            await self._listening.turn(self._recent.listen)
+        except Unavailable:
+            return  # as the next tick tells
+        rows = msgspec.json.encode(self._recent.rows)
+        if rows != self._predictions:
+            self._predictions = rows
+            self._tell("predictions", rows)
+
+    def _tell_stats(self, now: Overview) -> None:
+        self._stats = now.stats
         standing = report(self._state, now)
         more = {
             "time": timestamp(self._state.clock.wall()),
@@ -96,15 +116,6 @@ class Ticker:
         }
         self._broadcast.hide("away")
         self._tell("stats", msgspec.json.encode(statistics(now) | more))
-        await self._tell_predictions(now.stats)
-
-    async def _tell_predictions(self, stats: Mapping[str, ModelStats]) -> None:
-        await self._looking.turn(partial(self._recent.look, stats))
-        await self._listening.turn(self._recent.listen)
-        rows = msgspec.json.encode(self._recent.rows)
-        if rows != self._predictions:
-            self._predictions = rows
-            self._tell("predictions", rows)
 
     def _tell_sample(self) -> None:
         """The newest sample; all of them to those who come later."""
@@ -119,6 +130,7 @@ class Ticker:
 
     def _tell_absence(self, error: Exception) -> None:
         self._broadcast.hide("stats", "predictions")
+        self._stats = None
         self._predictions = b""
         standing = report_of_absence(self._state, error, _PATIENCE)
         self._tell(
