@@ -33,6 +33,9 @@ OF_ONE = {
     "/predictions/{id}/retry",
 }
 
+# Nobody reads an answer to its end that has none.
+ENDLESS = {"/events"}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -49,6 +52,8 @@ def test_no_request_is_answered_with_a_fault_or_in_a_way_that_is_not_described(
     assert len(operations) == sum(len(methods) for methods in schema.raw_schema["paths"].values())
     known = st.sampled_from([server.submit(number) for number in range(KNOWN)])
     for operation in operations:
+        if operation.path in ENDLESS:
+            continue
         sensible, not_sensible = (operation.as_strategy(mode) for mode in GenerationMode)
 
         @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))

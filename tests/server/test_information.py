@@ -31,11 +31,6 @@ def test_the_mock_is_welcomed_as_the_mock() -> None:
         assert float(result) == float(result)
 
 
-def test_a_browser_is_sent_to_a_page(server: Server) -> None:
-    response = server.client.get("/", headers={"Accept": "text/html,*/*"}, follow_redirects=True)
-    assert response.headers["Content-Type"].startswith("text/html")
-
-
 def test_there_is_no_favicon_and_no_error_about_it(server: Server) -> None:
     response = server.client.get("/favicon.ico")
     assert (response.status_code, response.json()) == (200, {"message": "No favicon"})

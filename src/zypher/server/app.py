@@ -11,8 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from zypher.server import page
 from zypher.server.information import Information
 from zypher.server.intake import Intake
+from zypher.server.live import Live
 from zypher.server.predictions import Predictions
 from zypher.server.problems import fault, problem
 from zypher.server.resource import Resource
@@ -78,6 +80,8 @@ def build_router(state: ServerState) -> APIRouter:
     Predictions(state, intake).add_to(router)
     Resource(state, intake).add_to(router)
     Information(state).add_to(router)
+    Live(state).add_to(router)
+    page.add_to(router)
     return router
 
 

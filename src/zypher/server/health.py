@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zypher.brokers.base import Broker, ModelStats, ReplicaCounts
+from zypher.brokers.base import Broker, ModelStats, Overview, ReplicaCounts
 from zypher.errors import Unavailable
 from zypher.prediction import Priority
 from zypher.server.state import Phase, ServerState
@@ -37,18 +37,31 @@ class Readiness(msgspec.Struct, frozen=True):
 
 async def readiness(state: ServerState) -> Readiness:
     """How this node stands now; it says so at once, also while the broker is away."""
-    broker = state.broker
     try:
         async with asyncio.timeout(_PATIENCE):
-            replicas = await _replicas(broker)
-            stats = await broker.stats()
+            return report(state, await overview(state.broker))
     except (Unavailable, TimeoutError) as error:
-        silent = str(error) or f"The broker has not answered within {_PATIENCE:g} s."
-        degraded = [*broker.degraded()] or [silent]
-        status = "draining" if _is_leaving(state.phase) else "failing"
-        return _report(broker, status, degraded, {}, {})
-    degraded = [*broker.degraded(), *_complaints(state.models, replicas)]
-    return _report(broker, _status(state), degraded, replicas, stats)
+        return report_of_absence(state, error, _PATIENCE)
+
+
+async def overview(broker: Broker) -> Overview:
+    """How the queues stand and who works on them, at this moment."""
+    return Overview(await broker.stats(), await broker.workers())
+
+
+def report(state: ServerState, now: Overview) -> Readiness:
+    """How this node stands when its broker says this."""
+    replicas = _merged(worker.replicas for worker in now.workers.values())
+    degraded = [*state.broker.degraded(), *_complaints(state.models, replicas)]
+    return _report(state.broker, _status(state), degraded, replicas, now.stats)
+
+
+def report_of_absence(state: ServerState, error: Exception, patience: float) -> Readiness:
+    """How this node stands when its broker did not answer, for this reason or within this time."""
+    silent = str(error) or f"The broker has not answered within {patience:g} s."
+    degraded = [*state.broker.degraded()] or [silent]
+    status = "draining" if _is_leaving(state.phase) else "failing"
+    return _report(state.broker, status, degraded, {}, {})
 
 
 def _report(
@@ -69,16 +82,15 @@ def _report(
     )
 
 
-async def statistics(broker: Broker) -> dict[str, Any]:
+def statistics(now: Overview) -> dict[str, Any]:
     """The queue and the replicas of every model, and the workers, wherever they are."""
-    workers = (await broker.workers()).values()
-    replicas = _merged(worker.replicas for worker in workers)
+    replicas = _merged(worker.replicas for worker in now.workers.values())
     return {
         "models": {
             name: msgspec.structs.asdict(stats)
             | {"waiting": dict(zip(_LANES, stats.waiting, strict=True))}
             | {"replicas": replicas.get(name, ReplicaCounts())}
-            for name, stats in (await broker.stats()).items()
+            for name, stats in now.stats.items()
         },
         "workers": [
             {
@@ -86,14 +98,11 @@ async def statistics(broker: Broker) -> dict[str, Any]:
                 "host": worker.host,
                 "pid": worker.pid,
                 "stale_outcomes": worker.stale_outcomes,
+                "replicas": worker.replicas,
             }
-            for worker in workers
+            for worker in now.workers.values()
         ],
     }
-
-
-async def _replicas(broker: Broker) -> dict[str, ReplicaCounts]:
-    return _merged(worker.replicas for worker in (await broker.workers()).values())
 
 
 def _is_leaving(phase: Phase) -> bool:

@@ -6,12 +6,11 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from zypher.brokers.base import Broker
-from zypher.server import openapi, operations
-from zypher.server.health import readiness, statistics
+from zypher.server import openapi, operations, page
+from zypher.server.health import overview, readiness, statistics
 from zypher.server.state import ServerState
 
 _SWAGGER = Path(__file__).with_name("swagger")
@@ -42,11 +41,15 @@ class Information:
         router.mount("/docs", StaticFiles(directory=_SWAGGER), name="swagger")
 
     async def root(self, request: Request) -> Response:
-        """Say hello, and where to go on. A browser is sent to the documentation."""
+        """Say hello, and where to go on. A browser gets the page."""
         if "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse("docs")
-        title = openapi.title(self._state.models)
-        return _json({"message": f"Welcome to the {title}!", "status": "ok", "docs": "docs"})
+            response = page.answer(request)
+        else:
+            title = openapi.title(self._state.models)
+            welcome = {"message": f"Welcome to the {title}!", "status": "ok", "docs": "docs"}
+            response = _json(welcome | {"page": "ui"})
+        response.headers["Vary"] = "Accept"
+        return response
 
     async def models(self) -> Response:
         """All models, the default one first."""
@@ -67,7 +70,7 @@ class Information:
 
     async def statistics(self) -> Response:
         """How many wait, run and have ended of each model, and who works on them."""
-        return _json(await statistics(self._broker))
+        return _json(statistics(await overview(self._broker)))
 
     async def favicon(self) -> Response:
         """There is none, and no error in a browser's log about it."""

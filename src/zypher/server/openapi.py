@@ -25,6 +25,13 @@ def _object(required: str, **properties: Schema) -> Schema:
 _NUMBER: Schema = {"type": "number", "minimum": 0}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _TIME: Schema = {"type": "string", "format": "date-time"}
+_REPLICAS = _object(
+    "ready starting slots failure",
+    ready=_COUNT,
+    starting=_COUNT,
+    slots=_COUNT,
+    failure={"type": ["string", "null"]},
+)
 _PRIORITY: Schema = {"enum": ["high", "normal", "low"]}
 
 
@@ -79,7 +86,12 @@ _SCHEMAS: dict[str, Schema] = {
         workers={
             "type": "array",
             "items": _object(
-                "id host pid stale_outcomes", id=TEXT, host=TEXT, pid=_COUNT, stale_outcomes=_COUNT
+                "id host pid stale_outcomes replicas",
+                id=TEXT,
+                host=TEXT,
+                pid=_COUNT,
+                stale_outcomes=_COUNT,
+                replicas={"type": "object", "additionalProperties": _REPLICAS},
             ),
         },
     ),
@@ -99,13 +111,7 @@ _SCHEMAS: dict[str, Schema] = {
         retried=_COUNT,
         crashes=_COUNT,
         rate=_NUMBER,
-        replicas=_object(
-            "ready starting slots failure",
-            ready=_COUNT,
-            starting=_COUNT,
-            slots=_COUNT,
-            failure={"type": ["string", "null"]},
-        ),
+        replicas=_REPLICAS,
     ),
     "Accepted": _object("message prediction_id", message=TEXT, prediction_id=ID),
     "Unfinished": _object(

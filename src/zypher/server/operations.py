@@ -94,6 +94,12 @@ _EVENT_STREAM = {
         "example": 'event: progress\ndata: {"fraction": 0.5}\nid: 1-3\n\n',
     }
 }
+_SERVER_EVENTS = {
+    "text/event-stream": {
+        "schema": TEXT,
+        "example": 'event: away\ndata: {"status":"failing","degraded":["Redis is away."]}\n\n',
+    }
+}
 _UNKNOWN = "There is no such prediction, or it has expired."
 _RECORD = {
     "prediction_id": _EXAMPLE_ID,
@@ -270,10 +276,29 @@ STATS: dict[str, Any] = {
     "summary": "The queues, the replicas and the workers",
     "responses": {200: _body("How they stand.", ref("Stats")), **_problems()},
 }
+LIVE: dict[str, Any] = {
+    "name": "server_events",
+    "tags": ["Server"],
+    "summary": "Follow the whole server",
+    "description": "Server-sent events until the server stops: `stats` about once a second, "
+    "`predictions` when they change, `history` at the beginning and each `sample` behind it, and "
+    "`away` while the queue cannot be reached.",
+    "responses": {
+        200: {"description": "The events, as they happen.", "content": _SERVER_EVENTS},
+        **_problems(),
+    },
+}
 ROOT: dict[str, Any] = {
     "tags": ["Server"],
     "summary": "A welcome",
-    "responses": {307: {"description": "A browser is sent to the page."}, **_problems()},
+    "description": "A browser, which accepts HTML, gets the page.",
+    "responses": {
+        200: {
+            "description": "A few words, or the page.",
+            "content": {"application/json": {"schema": {}}, "text/html": {"schema": TEXT}},
+        },
+        **_problems(),
+    },
 }
 LIVEZ: dict[str, Any] = {
     "tags": ["Server"],

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from zypher.brokers.base import Broker, ReplicaCounts
 from zypher.clock import Clock
+from zypher.errors import Unavailable
 from zypher.periodic import every, insist
+from zypher.server import history
 from zypher.server.app import Lifespan, build_app
 from zypher.server.state import Phase, ServerState
 from zypher.server.webhooks import Sender, sender_for
@@ -16,7 +19,7 @@ _LEARNING_INTERVAL = 1.0
 
 
 class Server:
-    """The application, the sender of webhooks, and what the server learns of models elsewhere."""
+    """The application, the sender of webhooks, and what the server notes of others by itself."""
 
     def __init__(
         self,
@@ -27,7 +30,7 @@ class Server:
     ) -> None:
         self._state = ServerState(broker, settings, clock)
         self._sender: Sender | None = None
-        self._learning: asyncio.Task[None] | None = None
+        self._duties: list[asyncio.Task[None]] = []
         self.app = build_app(self._state, lifespan)
 
     def start(
@@ -38,6 +41,7 @@ class Server:
         state.phase = Phase.STARTING
         state.broker = broker
         state.own_replicas = own_replicas
+        state.broadcast.open()
         self._sender = sender_for(broker, state.settings, state.clock)
         self._sender.start()
 
@@ -47,7 +51,10 @@ class Server:
         for name in needed:
             if error := self._state.catalog.unusable.get(name):
                 raise error
-        self._learning = asyncio.create_task(every(_LEARNING_INTERVAL, self._learn))
+        self._duties = [
+            asyncio.create_task(every(_LEARNING_INTERVAL, self._learn)),
+            asyncio.create_task(every(history.INTERVAL, self._sample)),
+        ]
         self._state.phase = Phase.OPEN
 
     async def close(self) -> None:
@@ -60,10 +67,15 @@ class Server:
     async def stop(self) -> None:
         """End what goes on beside the requests."""
         self._state.phase = Phase.CLOSED
-        if self._learning is not None:
-            self._learning.cancel()
+        self._state.broadcast.close()
+        for duty in self._duties:
+            duty.cancel()
         if self._sender is not None:
             await self._sender.stop()
 
     async def _learn(self) -> None:
         await insist(self._state.learn)
+
+    async def _sample(self) -> None:
+        with suppress(Unavailable):  # a gap in the history, which shows that it was away
+            self._state.history.add(await self._state.broker.stats())

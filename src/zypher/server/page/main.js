@@ -1,0 +1,105 @@
+// Puts the page together.
+
+import { get } from "./api.js";
+import { Detail } from "./detail.js";
+import { byId, setText } from "./dom.js";
+import { Live } from "./live.js";
+import { Plots } from "./plots.js";
+import { Queue } from "./queue.js";
+import { skew } from "./rows.js";
+import { showDegraded, showServer } from "./server.js";
+import { clock } from "./text.js";
+import { Try } from "./try.js";
+
+const detail = new Detail((model, input) => attempt.use(model, input));
+const attempt = new Try((id) => detail.open(id));
+const queue = new Queue((id) => detail.open(id));
+const plots = new Plots();
+const live = new Live(hear, (state) => (state === "live" ? back() : gone()));
+
+let known = null; // the names of the models whose schemas are shown
+let lastTold = null;
+
+function hear(name, data) {
+  if (name === "stats") showStats(data);
+  else if (name === "predictions") queue.showPredictions(data);
+  else if (name === "history") plots.begin(data);
+  else if (name === "sample") plots.add(data);
+  else if (name === "away") brokerAway(data);
+}
+
+function showStats(stats) {
+  skew.of = Date.parse(stats.time) - Date.now();
+  lastTold = Date.now();
+  setLive(true);
+  showStatus(stats.status);
+  queue.showStats(stats);
+  showServer(stats);
+  const names = Object.keys(stats.models).join("\n");
+  if (names !== known) learn(names);
+}
+
+/** Asks for the models: there are others than before. */
+async function learn(names) {
+  known = names;
+  const answer = await get("models");
+  if (!answer.ok) {
+    known = null;
+    return;
+  }
+  attempt.show(answer.body.models);
+  const [first] = answer.body.models;
+  const title = first ? `${first.name} · Zypher` : "Zypher";
+  if (document.title !== title) document.title = title;
+}
+
+const STATUS = { ready: "Ready", starting: "Starting", failing: "Cannot serve", draining: "Shutting down" };
+
+function showStatus(status) {
+  byId("status").dataset.state = status;
+  setText(byId("status-text"), STATUS[status] ?? status);
+}
+
+/** The server answers, but its queue is away. */
+function brokerAway({ status, degraded }) {
+  setLive(false);
+  showStatus(status);
+  showDegraded(degraded);
+  banner(`The queue cannot be reached${asOf()}. ${degraded.join(" ")}`);
+}
+
+function gone() {
+  setLive(false);
+  showStatus("away");
+  setText(byId("status-text"), "Away");
+  banner(`The server cannot be reached${asOf()}. This page tries again by itself.`);
+}
+
+/** It is there again: what it is told now is new, also which models there are. */
+function back() {
+  known = null;
+}
+
+const asOf = () => (lastTold ? `; what is shown is of ${clock(lastTold)}` : "");
+
+function setLive(isLive) {
+  const was = document.body.dataset.live;
+  document.body.dataset.live = isLive ? "yes" : "no";
+  byId("as-of").hidden = isLive;
+  setText(byId("as-of"), lastTold ? `as of ${clock(lastTold)}` : "");
+  if (isLive && was === "no") banner("It is back.", 4000);
+}
+
+let hiding;
+
+function banner(text, forMilliseconds) {
+  clearTimeout(hiding);
+  byId("banner").hidden = false;
+  byId("banner").dataset.good = forMilliseconds ? "yes" : "no";
+  setText(byId("banner"), text);
+  if (forMilliseconds) hiding = setTimeout(() => { byId("banner").hidden = true; }, forMilliseconds);
+}
+
+byId("show-model").addEventListener("change", () => plots.draw());
+live.connect();
+detail.followHash();
