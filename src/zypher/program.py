@@ -34,8 +34,9 @@ def run_worker(node: Node) -> None:
 def _run(life: Coroutine[Any, Any, None]) -> None:
     sys.stderr = patient_stderr()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("zypher.reload").setLevel(logging.INFO)
     uvloop.run(life)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # what has ended cannot be interrupted any more
 
 
@@ -55,6 +56,7 @@ async def _serve(node: Node, listener: socket.socket) -> None:
 async def _live(node: Node, announce: Callable[[], None]) -> None:
     """Have a node do its work until a signal asks to stop; then stop in order, and say no more."""
     stopping = _stop_on_signals()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, node.reload)
     if node.settings.models:
         typer.echo(f"Loading {', '.join(node.settings.models)} ...", err=True)
     try:
