@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -96,6 +97,13 @@ class Process:
         if not self._started.wait(PATIENCE) or not self._announced:
             self.kill()
             raise AssertionError("the program did not come up:\n" + "".join(self.lines))
+
+    def wait_said(self, text: str, times: int = 1) -> None:
+        """Wait until so many lines that it wrote have had this in them."""
+        deadline = time.monotonic() + PATIENCE
+        while sum(text in line for line in self.lines) < times:
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{''.join(self.lines)}"
+            time.sleep(0.01)
 
     def kill(self) -> None:
         """End it without ceremony, if it still runs."""

@@ -86,9 +86,7 @@ def _flags() -> Iterator[inspect.Parameter]:
             show_default=False,
         )
         kind = Annotated[bool | None, flag] if name in _SWITCHES else Annotated[str, flag]
-        yield inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind
-        )
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _text(default: object) -> str:
