@@ -1,13 +1,15 @@
 """SIGHUP: new code takes over, and nobody notices but by its answers."""
 
 import asyncio
+import os
+import pty
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -17,10 +19,12 @@ import pytest
 from tests.harness import (
     ASYNC,
     PATIENCE,
+    ZYPHER,
     Holder,
     Process,
     Server,
     WorkerProcess,
+    free_port,
     gather_posts,
     holder,
     target,
@@ -283,8 +287,9 @@ def test_with_replace_the_old_one_finishes_what_it_runs_before_the_new_one_is_se
         file.write_text(GATED.format(port=gate.port))
         swap(server)
         server.wait_said(AGAIN)
-        while len(server.replicas()) < 2:  # which imports the code, and waits
-            time.sleep(0.01)
+        while server.client.get("/readyz").json()["replicas"]["model"]["ready"]:
+            time.sleep(0.01)  # the new code is imported, and waits
+        assert len(server.replicas()) == 2
         run.finish("old")
         setup = gate.started()
         assert [replica.pid for replica in server.replicas()] == [setup.pid]
@@ -408,6 +413,9 @@ def test_a_signal_while_a_server_starts_has_it_load_the_code_as_it_is_then(
 def test_a_signal_before_a_server_can_heed_it_does_no_harm(file: Path) -> None:
     server = serving(file)
     try:
+        program = psutil.Process(server.process.pid)
+        while not any("pydantic_core" in file.path for file in program.memory_maps()):
+            pass  # it has begun to load
         while not server.lines:
             swap(server)
             time.sleep(0.01)
@@ -415,6 +423,43 @@ def test_a_signal_before_a_server_can_heed_it_does_no_harm(file: Path) -> None:
             assert result(server) == "old"
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize(("command", "stops"), [([], True), (["nohup"], False)])
+def test_a_terminal_that_is_closed_stops_what_was_started_there(
+    file: Path, command: list[str], stops: bool
+) -> None:
+    port = str(free_port())
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(file.parent)
+        os.execvp("env", ["env", *command, ZYPHER, "serve", "--port", port, "model.py:Model"])
+    program = psutil.Process(pid)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            while not answers(client):
+                time.sleep(0.05)
+            os.close(terminal)
+            if stops:
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+                assert not answers(client)
+            else:
+                program.send_signal(signal.SIGHUP)
+                file.write_text(PLAIN.format("new"))
+                while client.post("/predict", json={"input": 1}).json()["result"] != "new":
+                    program.send_signal(signal.SIGHUP)
+                    time.sleep(1)
+    finally:
+        if not stops:
+            program.terminate()
+            os.waitpid(pid, 0)
+
+
+def answers(client: httpx2.Client) -> bool:
+    """Whether there is a server that is ready."""
+    with suppress(httpx2.TransportError):
+        return client.get("/readyz").status_code == 200
+    return False
 
 
 def test_a_signal_while_a_server_stops_does_no_harm(gate: Holder) -> None:
@@ -439,7 +484,7 @@ def test_a_thousand_runs_in_flight_finish_in_the_old_code(file: Path) -> None:
     )
     file.write_text(code.format("old"))
     with Server("model.py:model", cwd=file.parent) as server:
-        posts = gather_posts(server.url, [2] * 1000, Async_Mode="true")
+        posts = gather_posts(server.url, [8] * 1000, Async_Mode="true")
         ids = [response.json()["prediction_id"] for response in asyncio.run(posts)]
         while server.client.get("/readyz").json()["jobs"]["processing"] < 1000:
             pass
