@@ -433,7 +433,7 @@ def test_a_terminal_that_is_closed_stops_what_was_started_there(
     pid, terminal = pty.fork()
     if not pid:
         os.chdir(file.parent)
-        os.execvp("env", ["env", *command, ZYPHER, "serve", "--port", port, "model.py:Model"])
+        os.execvp("env", ["env", *command, str(ZYPHER), "serve", "--port", port, "model.py:Model"])
     program = psutil.Process(pid)
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:

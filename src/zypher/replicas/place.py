@@ -117,9 +117,9 @@ class Place:
         try:
             await self._unless_renewed(replica.start(), version, left)
             pool.note_described(replica.described)
+            pool.watch.add(replica.files, saved_before)
             left -= now() - begun
             if pool.spec.swap == "replace":
-                pool.watch.add(replica.files, saved_before)
                 await self._empty()
             await self._unless_renewed(replica.set_up(), version, left)
             pool.watch.keep(replica.files)
@@ -135,7 +135,7 @@ class Place:
             await asyncio.wait([self._loading])
         finally:
             self._loading.cancel()
-            await asyncio.wait([self._loading])
+            await asyncio.gather(self._loading, return_exceptions=True)
         if self._loading.cancelled() or version != self._pool.version:
             raise _Outdated
         try:

@@ -14,15 +14,16 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
+from zypher.brokers.base import Broker, ReplicaCounts
 from zypher.errors import InvalidInput, Unavailable
 from zypher.periodic import every, insist
 from zypher.prediction import Claim, Outcome, Prediction, new_id, signature_of
-from zypher.replicas.frames import Call, Described
+from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
 from zypher.replicas.watch import names_of
 from zypher.worker.claims import Claims, once
+from zypher.worker.registration import Registration
 
 log = logging.getLogger("zypher.reload")
 
@@ -61,13 +62,11 @@ class Worker:
         self._feeders: dict[Replica, asyncio.Task[None]] = {}
         self._retiring: set[Replica] = set()
         self._duties: list[asyncio.Task[None]] = []
-        self._registered: WorkerInfo | None = None
-        self._models: dict[str, ModelInfo] = {}  # as they were registered
-        self._tell_of_models = registered
         self._draining = False
         self._reload = reload
-        host = (self._attend, self._retire, self._register)
+        host = (self._attend, self._retire, self._changed)
         self._pools = [Pool(spec, size, *host, waits_for_saves=reload) for spec, size in models]
+        self._registration = Registration(broker, self.id, self._pools, registered)
 
     # Start and stop.
 
@@ -82,8 +81,9 @@ class Worker:
         for pool in self._pools:
             pool.start()
         for pool in self._pools:
-            model = _model(pool, await pool.described)
-            await insist(partial(self._register_model, model))
+            described = await pool.described
+            model = (pool.spec.name, pool.running or described)
+            await insist(partial(self._registration.register_model, *model))
 
     async def up(self) -> None:
         """Wait until every model has had a ready replica. Raises `ModelLoadError` as `start`."""
@@ -120,8 +120,7 @@ class Worker:
         While the broker is away this waits for it.
         """
         await self._claims.renew()
-        if self._registered != self._info():
-            await self._register()
+        await self._registration.refresh(self.stale_outcomes)
 
     @property
     def running(self) -> int:
@@ -135,7 +134,7 @@ class Worker:
 
     def replicas(self) -> dict[str, ReplicaCounts]:
         """How its replicas stand, by model."""
-        return {pool.spec.name: _counts(pool) for pool in self._pools}
+        return self._registration.replicas()
 
     # The work.
 
@@ -231,7 +230,7 @@ class Worker:
             batch += more
             full_at = min([full_at, *(now() + spare for spare in _spare_times(more))])
 
-    # What it tells of itself.
+    # New code.
 
     async def _look(self) -> None:
         """Swap the models whose files were saved."""
@@ -240,53 +239,9 @@ class Worker:
                 log.info("%s changed: loading %s ...", names_of(files), pool.spec.name)
                 pool.swap()
 
-    async def _register(self) -> None:
-        """Tell the broker of new code, and how many replicas are ready; if it is away, with the
-        next renewal."""
-        if self._claims.stopping:
-            return
-        info, self._registered = self._info(), None
-        with contextlib.suppress(Unavailable):
-            for pool in self._pools:
-                if pool.running:
-                    await self._register_model(_model(pool, pool.running))
-            await self._broker.register_worker(info)
-            self._registered = info
-            if self._tell_of_models is not None:
-                await self._tell_of_models()
-
-    async def _register_model(self, model: ModelInfo) -> None:
-        if self._models.get(model.name) != model:
-            await self._broker.register_model(model)
-            self._models[model.name] = model
-
-    def _signatures(self) -> dict[str, str]:
-        """The signatures of the models of which a replica has been ready."""
-        return {
-            pool.spec.name: signature_of(pool.running.input_schema)
-            for pool in self._pools
-            if pool.running
-        }
-
-    def _info(self) -> WorkerInfo:
-        return WorkerInfo(
-            id=self.id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            replicas=self.replicas(),
-            signatures=self._signatures(),
-            stale_outcomes=self.stale_outcomes,
-        )
-
-
-def _model(pool: Pool, described: Described) -> ModelInfo:
-    """What servers need to know of the model of a pool."""
-    return ModelInfo(
-        name=pool.spec.name,
-        description=described.description,
-        input_schema=described.input_schema,
-        output_schema=described.output_schema,
-    )
+    async def _changed(self) -> None:
+        if not self._claims.stopping:
+            await self._registration.register(self.stale_outcomes)
 
 
 def _are_suspects(batch: Sequence[Prediction]) -> bool:
@@ -313,12 +268,3 @@ def _spare_times(claimed: Sequence[Prediction]) -> list[float]:
 
 def _claims(predictions: Sequence[Prediction]) -> list[Claim]:
     return [prediction.claim for prediction in predictions]
-
-
-def _counts(pool: Pool) -> ReplicaCounts:
-    return ReplicaCounts(
-        ready=len(pool.ready),
-        starting=pool.size - len(pool.ready),
-        slots=sum(replica.slots for replica in pool.ready),
-        failure=str(pool.failure) if pool.failure else None,
-    )
