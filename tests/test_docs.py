@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "models.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SCALE_OUT = ROOT / "docs" / "how-to" / "scale-out.md"
-# That of webhooks, which has a receiver, is tried with the webhooks; to scale out takes a Redis, and
+# That of webhooks, which has a receiver, is tried with the webhooks; to scale out takes a Redis,
 # to reload a file that is saved.
 RELOAD = ROOT / "docs" / "how-to" / "reload.md"
 ELSEWHERE = ("webhooks", SCALE_OUT.stem, RELOAD.stem)
