@@ -184,6 +184,13 @@ class Server(Process):
         return self.client.get(f"/predict/{id}", headers={"Prefer": f"wait={wait}"} if wait else {})
 
 
+def eventually_ready(server: Server) -> None:
+    """Wait until a probe finds the server ready and nothing missing."""
+    deadline = time.monotonic() + PATIENCE
+    while (answer := server.client.get("/readyz")).status_code != 200 or answer.json()["degraded"]:
+        assert time.monotonic() < deadline, answer.text
+
+
 class Holder:
     """Holds runs of the model `hold`: knows when one has started, and says when it ends."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import PATIENCE, Server, holder
+from tests.harness import PATIENCE, Server, eventually_ready, holder
 
 FUNCTION = "def model(value: int) -> str:\n    return {!r}\n"
 SWAPPED = "model runs the new code."
@@ -116,6 +116,7 @@ def test_code_that_cannot_be_loaded_changes_nothing_until_it_is_right(
     file: Path, text: str, said: str
 ) -> None:
     with reloading(file, "--replicas", "2") as server:
+        eventually_ready(server)
         replicas = server.replicas()
         file.write_text(text)
         server.wait_said("It is loaded again when it is saved.")

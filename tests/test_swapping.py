@@ -24,6 +24,7 @@ from tests.harness import (
     Process,
     Server,
     WorkerProcess,
+    eventually_ready,
     free_port,
     gather_posts,
     holder,
@@ -110,8 +111,12 @@ def gate() -> Iterator[Holder]:
         yield holding
 
 
-def serving(file: Path, *arguments: str) -> Server:
-    return Server("model.py:Model", *arguments, cwd=file.parent)
+@contextmanager
+def serving(file: Path, *arguments: str) -> Iterator[Server]:
+    """A server whose replicas are all ready."""
+    with Server("model.py:Model", *arguments, cwd=file.parent) as server:
+        eventually_ready(server)
+        yield server
 
 
 def swap(process: Process) -> None:
@@ -397,7 +402,7 @@ def test_a_signal_while_a_server_starts_has_it_load_the_code_as_it_is_then(
     file: Path, gate: Holder
 ) -> None:
     file.write_text(GATED.format(port=gate.port))
-    server = serving(file)
+    server = Server("model.py:Model", cwd=file.parent)
     try:
         setup = gate.started()
         file.write_text(PLAIN.format("new"))
@@ -411,7 +416,7 @@ def test_a_signal_while_a_server_starts_has_it_load_the_code_as_it_is_then(
 
 
 def test_a_signal_before_a_server_can_heed_it_does_no_harm(file: Path) -> None:
-    server = serving(file)
+    server = Server("model.py:Model", cwd=file.parent)
     try:
         program = psutil.Process(server.process.pid)
         while not any("pydantic_core" in file.path for file in program.memory_maps()):
@@ -479,22 +484,24 @@ def test_a_signal_while_a_server_stops_does_no_harm(gate: Holder) -> None:
 
 def test_a_thousand_runs_in_flight_finish_in_the_old_code(file: Path) -> None:
     code = (
-        "import asyncio\nasync def model(seconds: float) -> str:\n"
-        "    await asyncio.sleep(seconds)\n    return {!r}\n"
+        "import asyncio, os\nasync def model(waits: bool) -> str:\n"
+        "    while waits and not os.path.exists('go'):\n        await asyncio.sleep(0.1)\n"
+        "    return {!r}\n"
     )
     file.write_text(code.format("old"))
     with Server("model.py:model", cwd=file.parent) as server:
-        posts = gather_posts(server.url, [8] * 1000, Async_Mode="true")
+        posts = gather_posts(server.url, [True] * 1000, Async_Mode="true")
         ids = [response.json()["prediction_id"] for response in asyncio.run(posts)]
         while server.client.get("/readyz").json()["jobs"]["processing"] < 1000:
-            pass
+            time.sleep(0.01)
         file.write_text(code.format("new"))
         swapped(server)
-        assert server.predict(0).json()["result"] == "new"
-        records = [server.client.get(f"/predictions/{id}").json() for id in ids[:10]]
+        assert server.predict(False).json()["result"] == "new"
+        (file.parent / "go").touch()
         results = Counter(server.poll(id, wait=20).json()["output"]["result"] for id in ids)
         assert results == {"old": 1000}
-        assert {record["attempt"] for record in records} == {1}
+        attempts = {server.client.get(f"/predictions/{id}").json()["attempt"] for id in ids}
+        assert attempts == {1}
         processes_end(server, left=1)
 
 
@@ -517,6 +524,22 @@ def test_what_the_old_signature_admitted_and_the_new_code_takes_is_run(file: Pat
         assert server.predict("text").json()["result"] == "new"
         results = {server.poll(id, wait=20).json()["output"]["result"] for id in ids}
         assert results <= {"old", "new"}
+
+
+def test_between_two_places_what_the_new_signature_admits_is_not_refused_by_the_old_code(
+    file: Path, gate: Holder
+) -> None:
+    with serving(file, "--replicas", "2") as server, ThreadPoolExecutor() as threads:
+        file.write_text(GATED.format(port=gate.port).replace("value: int", "text: str"))
+        swap(server)
+        gate.started().finish("new")
+        held = gate.started()  # the other place still runs the old code
+        while server.predict("text").status_code == 422:
+            pass
+        calls = [threads.submit(server.predict, "text") for _ in range(20)]
+        assert {call.result(PATIENCE).json()["result"] for call in calls} == {"new"}
+        held.finish("new")
+        server.wait_said(SWAPPED)
 
 
 # A worker and a server over one Redis.

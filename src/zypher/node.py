@@ -89,7 +89,7 @@ class Node:
 
     def reload(self) -> None:
         """Have its replicas swapped for such as run the models' code as it is now."""
-        if self._worker is not None and not self._was_stopped:
+        if self._worker is not None:
             self._worker.reload()
 
     async def unfinished(self) -> tuple[int, int]:

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from zypher.errors import ModelLoadError
 from zypher.replicas.replica import Replica, ReplicaDied
@@ -115,22 +115,22 @@ class Place:
         begun, saved_before = now(), time.time()
         left = pool.spec.setup_timeout
         try:
-            await self._unless_renewed(replica.start(), version, left)
+            await self._unless_renewed(replica.start, version, left)
             pool.note_described(replica.described)
             pool.watch.add(replica.files, saved_before)
             left -= now() - begun
             if pool.spec.swap == "replace":
                 await self._empty()
-            await self._unless_renewed(replica.set_up(), version, left)
+            await self._unless_renewed(replica.set_up, version, left)
             pool.watch.keep(replica.files)
         finally:
             pool.watch.add(replica.files, saved_before)
 
     async def _unless_renewed(
-        self, step: Coroutine[Any, Any, None], version: int, timeout: float
+        self, step: Callable[[], Awaitable[None]], version: int, timeout: float
     ) -> None:
         """Take a step in time. Raises `_Outdated` once there is a newer version."""
-        self._loading = asyncio.create_task(asyncio.wait_for(step, timeout))
+        self._loading = asyncio.create_task(self._in_time(step, timeout))
         try:
             await asyncio.wait([self._loading])
         finally:
@@ -138,8 +138,12 @@ class Place:
             await asyncio.gather(self._loading, return_exceptions=True)
         if self._loading.cancelled() or version != self._pool.version:
             raise _Outdated
+        self._loading.result()
+
+    async def _in_time(self, step: Callable[[], Awaitable[None]], timeout: float) -> None:
         try:
-            self._loading.result()
+            async with asyncio.timeout(timeout):
+                await step()
         except TimeoutError:
             spec = self._pool.spec
             raise ModelLoadError(
