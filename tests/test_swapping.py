@@ -112,9 +112,9 @@ def gate() -> Iterator[Holder]:
 
 
 @contextmanager
-def serving(file: Path, *arguments: str) -> Iterator[Server]:
+def serving(file: Path, *arguments: str, **environment: str) -> Iterator[Server]:
     """A server whose replicas are all ready."""
-    with Server("model.py:Model", *arguments, cwd=file.parent) as server:
+    with Server("model.py:Model", *arguments, cwd=file.parent, **environment) as server:
         eventually_ready(server)
         yield server
 
@@ -229,6 +229,16 @@ def test_what_was_saved_after_the_first_of_two_signals_is_served_after_the_secon
         wait_gone([psutil.Process(first.pid)] if psutil.pid_exists(first.pid) else [])
         first.close()
         processes_end(server, left=2)
+
+
+def test_a_file_of_the_same_length_and_second_is_not_taken_for_unchanged(file: Path) -> None:
+    with serving(file, PYTHONDONTWRITEBYTECODE="") as server:
+        second = time.time() + 60  # so that all of this is in time
+        for number, text in enumerate(("new", "two", "six"), start=1):
+            file.write_text(PLAIN.format(text))
+            os.utime(file, (second, second))
+            swapped(server, times=number)
+            assert result(server) == text
 
 
 def test_ten_signals_at_once_are_as_good_as_one(file: Path) -> None:
@@ -351,10 +361,11 @@ def test_a_setup_that_fails_leaves_the_old_one_at_work_until_the_next_signal(
         assert result(server) == "new"
 
 
-def test_a_new_replica_that_is_killed_while_it_sets_up_is_started_again(
-    file: Path, gate: Holder
+@pytest.mark.parametrize(("mode", "replicas"), [("overlap", 1), ("replace", 2)])
+def test_a_new_replica_that_is_killed_while_it_sets_up_is_started_again_and_others_serve(
+    file: Path, gate: Holder, mode: str, replicas: int
 ) -> None:
-    with serving(file) as server:
+    with serving(file, "--swap", mode, "--replicas", str(replicas)) as server:
         file.write_text(GATED.format(port=gate.port))
         swap(server)
         for _ in range(3):
@@ -362,7 +373,8 @@ def test_a_new_replica_that_is_killed_while_it_sets_up_is_started_again(
             psutil.Process(setup.pid).kill()
             assert result(server) == "old"
             setup.close()
-        gate.started().finish("new")
+        for _ in range(replicas):
+            gate.started().finish("new")
         server.wait_said(SWAPPED)
         assert result(server) == "new"
 
