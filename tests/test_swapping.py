@@ -112,9 +112,9 @@ def gate() -> Iterator[Holder]:
 
 
 @contextmanager
-def serving(file: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+def serving(file: Path, *arguments: str) -> Iterator[Server]:
     """A server whose replicas are all ready."""
-    with Server("model.py:Model", *arguments, cwd=file.parent, **environment) as server:
+    with Server("model.py:Model", *arguments, cwd=file.parent) as server:
         eventually_ready(server)
         yield server
 
@@ -232,7 +232,7 @@ def test_what_was_saved_after_the_first_of_two_signals_is_served_after_the_secon
 
 
 def test_a_file_of_the_same_length_and_second_is_not_taken_for_unchanged(file: Path) -> None:
-    with serving(file, PYTHONDONTWRITEBYTECODE="") as server:
+    with Server("model.py:Model", cwd=file.parent, PYTHONDONTWRITEBYTECODE="") as server:
         second = time.time() + 60  # so that all of this is in time
         for number, text in enumerate(("new", "two", "six"), start=1):
             file.write_text(PLAIN.format(text))
