@@ -125,7 +125,7 @@ class Process:
     def replicas(self) -> list[psutil.Process]:
         """Its replica processes."""
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "zypher.replicas.child" in child.cmdline()]
+        return [child for child in children if is_replica(child)]
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -245,6 +245,13 @@ def holder() -> Iterator[Holder]:
         yield holding
     finally:
         holding.close()
+
+
+def is_replica(process: psutil.Process) -> bool:
+    """True if this is a replica that has not ended."""
+    with suppress(psutil.NoSuchProcess):  # also if it is a zombie
+        return "zypher.replicas.child" in process.cmdline()
+    return False
 
 
 def is_gone(process: psutil.Process) -> bool:
