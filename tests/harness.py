@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -97,6 +98,13 @@ class Process:
             self.kill()
             raise AssertionError("the program did not come up:\n" + "".join(self.lines))
 
+    def wait_said(self, text: str, times: int = 1) -> None:
+        """Wait until so many lines that it wrote have had this in them."""
+        deadline = time.monotonic() + PATIENCE
+        while sum(text in line for line in self.lines) < times:
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{''.join(self.lines)}"
+            time.sleep(0.01)
+
     def kill(self) -> None:
         """End it without ceremony, if it still runs."""
         if self.process.poll() is None:
@@ -117,7 +125,7 @@ class Process:
     def replicas(self) -> list[psutil.Process]:
         """Its replica processes."""
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "zypher.replicas.child" in child.cmdline()]
+        return [child for child in children if is_replica(child)]
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -176,6 +184,13 @@ class Server(Process):
         return self.client.get(f"/predict/{id}", headers={"Prefer": f"wait={wait}"} if wait else {})
 
 
+def eventually_ready(server: Server) -> None:
+    """Wait until a probe finds the server ready and nothing missing."""
+    deadline = time.monotonic() + PATIENCE
+    while (answer := server.client.get("/readyz")).status_code != 200 or answer.json()["degraded"]:
+        assert time.monotonic() < deadline, answer.text
+
+
 class Holder:
     """Holds runs of the model `hold`: knows when one has started, and says when it ends."""
 
@@ -230,6 +245,13 @@ def holder() -> Iterator[Holder]:
         yield holding
     finally:
         holding.close()
+
+
+def is_replica(process: psutil.Process) -> bool:
+    """True if this is a replica that has not ended."""
+    with suppress(psutil.NoSuchProcess):  # also if it is a zombie
+        return "zypher.replicas.child" in process.cmdline()
+    return False
 
 
 def is_gone(process: psutil.Process) -> bool:

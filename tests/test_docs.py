@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,10 @@ ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "models.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SCALE_OUT = ROOT / "docs" / "how-to" / "scale-out.md"
-# That of webhooks, which has a receiver, is tried with the webhooks; to scale out takes a Redis.
-ELSEWHERE = ("webhooks", SCALE_OUT.stem)
+# That of webhooks, which has a receiver, is tried with the webhooks; to scale out takes a Redis,
+# to reload a file that is saved.
+RELOAD = ROOT / "docs" / "how-to" / "reload.md"
+ELSEWHERE = ("webhooks", SCALE_OUT.stem, RELOAD.stem)
 RECIPES = [page for page in PAGES if page.parent.name == "how-to" and page.stem not in ELSEWHERE]
 
 
@@ -103,6 +106,20 @@ def test_a_client_does_not_notice_that_one_machine_became_three(tmp_path: Path) 
             assert run_curl(many, command) == shown.removeprefix("# ")
             assert "survives the death of Redis and of its machine" in "".join(many.lines)
             assert "PASSWORD" not in "".join(many.lines)
+
+
+def test_new_code_runs_as_the_how_to_says_after_a_save_and_after_a_signal(tmp_path: Path) -> None:
+    file, code = tmp_path / "sentiment.py", models(ROOT / "README.md")["sentiment.py"]
+    file.write_text(code)
+    serve, kill = blocks(RELOAD, "sh")
+    with Server(*shlex.split(serve)[2:], cwd=tmp_path) as server:
+        file.write_text(code.replace('"fine": 0.5', '"fine": 0.75'))
+        (shown,) = blocks(RELOAD, "text")
+        for line in shown.splitlines():
+            server.wait_said(line)
+        assert server.predict("all is fine").json()["result"] == {"score": 0.75}
+        subprocess.run(kill.replace("PID", str(server.process.pid)), shell=True, check=True)
+        server.wait_said(shown.splitlines()[-1], times=2)
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,31 @@ def test_readiness_waits_for_every_models_code(tmp_path: Path, held: Holder) -> 
         server.kill()
 
 
+def test_the_first_model_is_the_default_also_if_another_is_ready_before(
+    tmp_path: Path, held: Holder
+) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import socket\n"
+        f"with socket.create_connection(('127.0.0.1', {held.port})) as gate:\n"
+        "    gate.sendall(b'0\\n')\n"
+        "    gate.makefile().read()\n"
+        "def slow(value: int) -> int:\n    return value\n"
+    )
+    server = Server(f"{slow}:slow", target("echo"), "--port", str(port := free_port()))
+    try:
+        importing = held.started()
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            while client.get("/readyz").json()["replicas"].get("echo", {}).get("ready") != 1:
+                pass
+            importing.finish()
+            server.wait_ready()
+            models = client.get("/models").json()["models"]
+            assert [model["name"] for model in models] == ["slow", "echo"]
+    finally:
+        server.kill()
+
+
 def test_predictions_accepted_while_setup_runs_are_run_when_it_is_done(
     tmp_path: Path, held: Holder
 ) -> None:

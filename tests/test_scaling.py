@@ -13,6 +13,7 @@ from tests.harness import (
     Holder,
     Server,
     WorkerProcess,
+    eventually_ready,
     gather_posts,
     holder,
     target,
@@ -32,13 +33,6 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def held() -> Iterator[Holder]:
     with holder() as holding:
         yield holding
-
-
-def eventually_ready(server: Server) -> None:
-    """Wait until a probe finds the server ready and nothing missing."""
-    deadline = time.monotonic() + PATIENCE
-    while (answer := server.client.get("/readyz")).status_code != 200 or answer.json()["degraded"]:
-        assert time.monotonic() < deadline, answer.text
 
 
 def test_a_server_without_models_serves_what_workers_run_and_outlives_them(

@@ -50,7 +50,7 @@ def main() -> None:
 def with_settings(command: Callable[[Settings, list[str]], None]) -> Callable[..., None]:
     """Give a command a flag for every setting, and call it with the settings and the models."""
 
-    def run(models: _Models = None, **flags: str | None) -> None:
+    def run(models: _Models = None, **flags: str | bool | None) -> None:
         given = {name: value for name, value in flags.items() if value is not None}
         command(load_settings(**given), models or [])
 
@@ -70,6 +70,10 @@ _METAVARS: dict[Any, str] = {
 }
 
 
+# Flags that take no value: to give them is to say yes.
+_SWITCHES = ("reload",)
+
+
 def _flags() -> Iterator[inspect.Parameter]:
     for name, field in Settings.model_fields.items():
         if name == "models":
@@ -78,12 +82,11 @@ def _flags() -> Iterator[inspect.Parameter]:
         flag = typer.Option(
             f"--{option(name)}",
             help=f"{field.description}{default}",
-            metavar=_METAVARS.get(field.annotation, "TEXT"),
+            metavar=None if name in _SWITCHES else _METAVARS.get(field.annotation, "TEXT"),
             show_default=False,
         )
-        yield inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str, flag]
-        )
+        kind = Annotated[bool | None, flag] if name in _SWITCHES else Annotated[str, flag]
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _text(default: object) -> str:
@@ -119,7 +122,8 @@ def check(settings: Settings, models: list[str]) -> None:
     settings = with_models(settings, models)
     guarantee = uvloop.run(guarantee_of(settings))
     # Not with the broker itself: a server may be using it.
-    uvloop.run(check_models(settings.model_copy(update={"broker": "memory:"})))
+    alone = settings.model_copy(update={"broker": "memory:", "reload": False})
+    uvloop.run(check_models(alone))
     for name, table in settings.models.items():
         typer.echo(f"{name}: {table.target} loads.")
     if guarantee is not None:

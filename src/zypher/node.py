@@ -66,6 +66,8 @@ class Node:
                 self._broker,
                 replicas_of(self.settings),
                 cancel_grace=self.settings.cancel_grace,
+                reload=self.settings.reload,
+                registered=None if self._server is None else self._server.learn,
             )
         if self._server is not None:
             own_replicas = None if self._worker is None else self._worker.replicas
@@ -84,6 +86,11 @@ class Node:
         """Wait until every model has been ready. Raises `ModelLoadError` if one never is."""
         if self._worker is not None:
             await self._worker.up()
+
+    def reload(self) -> None:
+        """Have its replicas swapped for such as run the models' code as it is now."""
+        if self._worker is not None:
+            self._worker.reload()
 
     async def unfinished(self) -> tuple[int, int]:
         """How many predictions run here, and how many wait for this node to be started again."""

@@ -19,6 +19,7 @@ from zypher.errors import ConfigurationError
 from zypher.node import Node
 from zypher.settings import Settings
 from zypher.stderr import patient_stderr
+from zypher.terminal import has_terminal
 
 
 def run_server(node: Node, listener: socket.socket) -> None:
@@ -34,8 +35,9 @@ def run_worker(node: Node) -> None:
 def _run(life: Coroutine[Any, Any, None]) -> None:
     sys.stderr = patient_stderr()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("zypher.reload").setLevel(logging.INFO)
     uvloop.run(life)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # what has ended cannot be interrupted any more
 
 
@@ -55,6 +57,7 @@ async def _serve(node: Node, listener: socket.socket) -> None:
 async def _live(node: Node, announce: Callable[[], None]) -> None:
     """Have a node do its work until a signal asks to stop; then stop in order, and say no more."""
     stopping = _stop_on_signals()
+    _reload_on_signal(node, stopping)
     if node.settings.models:
         typer.echo(f"Loading {', '.join(node.settings.models)} ...", err=True)
     try:
@@ -116,6 +119,20 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     return stopping
+
+
+def _reload_on_signal(node: Node, stopping: asyncio.Event) -> None:
+    """SIGHUP has the models loaded again; unless it says that our terminal was closed, which stops
+    the program, as one expects who has not started it with nohup."""
+    ends_with_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+    def on_signal() -> None:
+        if ends_with_terminal and not has_terminal():
+            stopping.set()
+        else:
+            node.reload()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_signal)
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -89,6 +89,7 @@ def _spec(name: str, settings: Settings) -> ReplicaSpec:
         mock_delay=settings.mock_delay,
         max_result_size=settings.max_result_size,
         setup_timeout=table.setup_timeout or settings.setup_timeout,
+        swap=table.swap or settings.swap,
     )
 
 

@@ -93,6 +93,9 @@ Range = Annotated[
 ]
 
 
+Swap = Literal["overlap", "replace"]
+
+
 class ModelSettings(BaseModel):
     """One model's table in `zypher.toml`, `[models.NAME]`. What it leaves out is as for all."""
 
@@ -102,6 +105,7 @@ class ModelSettings(BaseModel):
     replicas: Count | None = None
     concurrency: Count | None = None
     setup_timeout: PositiveSeconds | None = None
+    swap: Swap | None = None
 
 
 class Settings(BaseSettings):
@@ -161,6 +165,14 @@ class Settings(BaseSettings):
     )
     setup_timeout: PositiveSeconds = Field(
         300.0, description="How long a replica may take to load its model."
+    )
+    reload: bool = Field(
+        False, description="Whether models are loaded again when their files are saved."
+    )
+    swap: Swap = Field(
+        "overlap",
+        description="How a replica makes room for one with new code: it ends once that is ready, "
+        "or, with replace, before that runs setup(), where there is memory for one only.",
     )
     max_queued: Count = Field(
         10_000, description="Waiting predictions per model; a tenth is for callers who wait."

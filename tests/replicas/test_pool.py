@@ -7,7 +7,8 @@ import pytest
 
 from tests.harness import MODELS, PATIENCE
 from zypher.errors import ModelLoadError
-from zypher.replicas.pool import Pool, restart_delay
+from zypher.replicas.place import restart_delay
+from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaSpec
 
 
@@ -34,11 +35,14 @@ async def test_a_pool_can_be_stopped_at_any_moment_and_leaves_no_process(stop_af
         async for _ in replica.reports():
             pass
 
+    async def retire(replica: Replica) -> None:
+        raise AssertionError("nothing was swapped")
+
     async def changed() -> None:
         pass
 
     for _ in range(3):
-        pool = Pool(spec("echo"), 3, attend, changed)
+        pool = Pool(spec("echo"), 3, attend, retire, changed)
         pool.start()
         if stop_after == "start":
             await asyncio.sleep(0)
@@ -55,10 +59,13 @@ async def test_a_model_that_never_comes_up_settles_the_milestones_with_its_error
     async def attend(replica: Replica) -> None:
         raise AssertionError("it was never ready")
 
+    async def retire(replica: Replica) -> None:
+        raise AssertionError("nothing was swapped")
+
     async def changed() -> None:
         pass
 
-    pool = Pool(spec("BrokenSetup"), 2, attend, changed)
+    pool = Pool(spec("BrokenSetup"), 2, attend, retire, changed)
     pool.start()
     async with asyncio.timeout(PATIENCE):
         await pool.described

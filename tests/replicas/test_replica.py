@@ -22,7 +22,7 @@ async def ready_replica() -> AsyncIterator[Replica]:
     replica = Replica(spec("echo"))
     try:
         await replica.start()
-        await replica.ready()
+        await replica.set_up()
         yield replica
     finally:
         await replica.stop()

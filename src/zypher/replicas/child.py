@@ -19,6 +19,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from zypher.errors import ModelLoadError
+from zypher.model.imports import files_of_code, forget_young_bytecode
 from zypher.model.loading import MOCK, Model, load, user_traceback
 from zypher.prediction import Claim, Outcome
 from zypher.replicas import runs
@@ -36,6 +37,7 @@ from zypher.replicas.frames import (
     Message,
     Ready,
     Run,
+    SetUp,
     sendable,
 )
 
@@ -83,7 +85,10 @@ class Child:
     def _receive(self, message: Message) -> None:
         match message:
             case Load():
-                self._spawn(self._load(message))
+                self._order = message
+                self._spawn(self._or_give_up(self._load()))
+            case SetUp():
+                self._spawn(self._or_give_up(self._set_up()))
             case Run() if self._executor.model.batch:
                 self._run_batch(message.calls)
             case Run():
@@ -94,27 +99,38 @@ class Child:
                     if claim in self._runs:
                         self._runs[claim].withdraw(claim)
 
-    async def _load(self, order: Load) -> None:
-        try:
-            model = load(order.target, mock_delay=order.mock_delay)
-            concurrency = order.concurrency or _default_concurrency(model)
-            self._send(_describe(model, concurrency))
-            await set_up(model)
-        except ModelLoadError as error:
-            self._give_up(str(error), error.traceback)
-            return
-        except BaseException as error:
-            fault = f"A fault of Zypher while it loaded {order.target}: {error!r}."
-            self._give_up(fault, traceback.format_exc())
-            return
-        self._executor = Executor(model, concurrency, order.max_result_size)
+    async def _load(self) -> None:
+        order = self._order
+        self._model = load(order.target, mock_delay=order.mock_delay)
+        self._concurrency = order.concurrency or _default_concurrency(self._model)
+        self._send(_describe(self._model, self._concurrency, self._files()))
+
+    async def _set_up(self) -> None:
+        await set_up(self._model)
+        self._executor = Executor(self._model, self._concurrency, self._order.max_result_size)
         gc.collect()
         gc.freeze()  # what is loaded stays, and need not be looked through again and again
-        self._send(Ready())
+        self._send(Ready(self._files()))
 
-    def _give_up(self, message: str, traceback: str | None) -> None:
-        self._send(LoadFailed(sendable(message), traceback and sendable(traceback)))
+    async def _or_give_up(self, step: Coroutine[Any, Any, None]) -> None:
+        """Take a step on the way to a loaded model, or say what is in the way, and end."""
+        try:
+            await step
+        except ModelLoadError as error:
+            self._give_up(str(error), error.traceback, error)
+        except BaseException as error:
+            fault = f"A fault of Zypher while it loaded {self._order.target}: {error!r}."
+            self._give_up(fault, traceback.format_exc(), error)
+
+    def _give_up(self, message: str, traceback: str | None, error: BaseException) -> None:
+        files = self._files(error)
+        self._send(LoadFailed(sendable(message), traceback and sendable(traceback), files))
         self._channel.close()
+
+    def _files(self, error: BaseException | None = None) -> list[str]:
+        files = files_of_code(self._order.target, error)
+        forget_young_bytecode(files)
+        return [sendable(file) for file in files]
 
     def _run_one(self, call: Call) -> None:
         run = self._runs[call.claim] = runs.Run([call.claim], call.deadline, self._channel)
@@ -185,7 +201,7 @@ def _default_concurrency(model: Model) -> int:
     return ASYNC_CONCURRENCY if model.is_async and not model.batch else 1
 
 
-def _describe(model: Model, concurrency: int) -> Described:
+def _describe(model: Model, concurrency: int, files: list[str]) -> Described:
     batch = model.batch
     return Described(
         description=model.description,
@@ -193,6 +209,7 @@ def _describe(model: Model, concurrency: int) -> Described:
         output_schema=model.signature.output_schema,
         concurrency=concurrency,
         batching=Batching(batch.max_size, batch.max_wait) if batch else None,
+        files=files,
     )
 
 

@@ -58,17 +58,24 @@ class Batching(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, frozen=True, tag="described"):
-    """From the replica, once the model's code is imported."""
+    """From the replica, once the model's code is imported, from these files."""
 
     description: str
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] | None
     concurrency: int
     batching: Batching | None
+    files: list[str]
+
+
+class SetUp(msgspec.Struct, frozen=True, tag="set_up"):
+    """To the replica, once it has described the model: run `setup()`."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """From the replica: `setup()` is done."""
+    """From the replica: `setup()` is done; it may have imported more files."""
+
+    files: list[str]
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
@@ -76,6 +83,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
 
     message: str
     traceback: str | None
+    files: list[str]
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
@@ -95,7 +103,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     outcomes: list[tuple[Claim, Outcome]]
 
 
-Message = Load | Run | Cancel | Described | Ready | LoadFailed | Told | Finished
+Message = Load | SetUp | Run | Cancel | Described | Ready | LoadFailed | Told | Finished
 
 # What runs tell is dropped where more than so many bytes of it wait to be taken.
 MOST_TOLD = 1_000_000

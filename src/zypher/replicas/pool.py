@@ -7,21 +7,26 @@ from typing import TypeVar
 
 from zypher.errors import ModelLoadError
 from zypher.replicas.frames import Described
-from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
+from zypher.replicas.place import Place
+from zypher.replicas.replica import Replica, ReplicaSpec
+from zypher.replicas.watch import Watch
 
 T = TypeVar("T")
 
 log = logging.getLogger("zypher.replicas")
-
-_FIRST_DELAY = 0.1
-_LONGEST_DELAY = 10.0
+news = logging.getLogger("zypher.reload")
 
 
 class Pool:
-    """`size` places, each with a task that keeps a living replica in it.
+    """`size` places, each of which keeps a living replica in it.
 
-    `attend` is handed every replica that is ready and returns when it has died. `changed` is
-    called after every change of `ready`, `starting` or `failure`.
+    `attend` is handed every replica that is ready and returns when it has died; `retire` is handed
+    one that a newer takes the place of, and returns once nothing more is begun there. `changed` is
+    called after every change of `ready`, `starting`, `running` or `failure`.
+
+    `swap` has all replicas replaced, one place after the other, by such that run the code as it is
+    then. If it cannot be loaded, the old one goes on, and so does a pool that `waits_for_saves`
+    if there is none: it is loaded again when it was saved.
     """
 
     def __init__(
@@ -29,112 +34,107 @@ class Pool:
         spec: ReplicaSpec,
         size: int,
         attend: Callable[[Replica], Awaitable[None]],
+        retire: Callable[[Replica], Awaitable[None]],
         changed: Callable[[], Awaitable[None]],
+        *,
+        waits_for_saves: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.spec = spec
         self.size = size
+        self.attend = attend
+        self.retire = retire
+        self.changed = changed
+        self.waits_for_saves = waits_for_saves
         self.replicas: set[Replica] = set()
         self.ready: set[Replica] = set()
+        self.running: Described | None = None  # what the newest replica runs
         self.failure: ModelLoadError | None = None
         # The first replica that gets so far settles these; if all places fail before one
         # does, the error does.
         self.described: asyncio.Future[Described] = loop.create_future()
         self.up: asyncio.Future[None] = loop.create_future()
-        self._attend = attend
-        self._changed = changed
-        self._failed_places: set[int] = set()
-        self._stopping = False
+        self.watch = Watch()
+        self.version = 0  # of the code: how often it was to be swapped
+        self.broken: int | None = None  # the version that could not be loaded, if it was the last
+        self._swapping: Place | None = None
+        self._told = 0  # the version of which was said that it runs
+        self.is_stopping = False
+        self._places = [Place(self) for _ in range(size)]
         self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def has_been_ready(self) -> bool:
-        """True from the first time on that one of its replicas was ready."""
-        return self.up.done() and self.up.exception() is None
 
     def start(self) -> None:
         """Begin to fill all places."""
-        self._tasks = [asyncio.create_task(self._keep(place)) for place in range(self.size)]
+        self._tasks = [asyncio.create_task(place.keep()) for place in self._places]
+
+    def swap(self) -> None:
+        """Have all replicas run the code as it is now. What is being loaded is loaded anew."""
+        if not self.is_stopping:
+            self.version += 1
+            for place in self._places:
+                place.renew()
 
     async def stop(self) -> None:
         """End all replicas, and wait until their processes are gone."""
-        self._stopping = True
+        self.is_stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(place.clear() for place in self._places))
+        while self.replicas:  # whose end was interrupted by that
+            await self.replicas.pop().stop()
 
-    async def _keep(self, place: int) -> None:
-        """Keep one place filled: start a replica, see it through its life, start the next."""
-        deaths = 0  # in a row, for which no prediction can be blamed
-        # A fault at the moment of a cancellation can take its place: hence the flag.
-        while not self._stopping:
-            await asyncio.sleep(restart_delay(deaths))
-            replica = Replica(self.spec)
-            try:
-                await self._live_or_fail(replica, place)
-            except Exception:
-                log.exception("%s: a fault while a replica was attended", self.spec.name)
-            blameless = not replica.in_flight and not replica.finished
-            deaths = deaths + 1 if blameless else 0
+    # For its places.
 
-    async def _live_or_fail(self, replica: Replica, place: int) -> None:
-        try:
-            await self._live(replica)
-        except ModelLoadError as error:
-            await self._fail(place, error)
+    def may_swap(self, place: Place) -> bool:
+        """True if it is this place's turn: while it is swapped, the others serve."""
+        others_serve = self.size == 1 or len(self.ready) > 1
+        return self._swapping in (None, place) and (others_serve or self.spec.swap == "overlap")
 
-    async def _live(self, replica: Replica) -> None:
-        """The life of one replica; the place is empty again when this ends."""
-        self.replicas.add(replica)
-        try:
-            await self._load(replica)
-            self.failure = None
-            self.ready.add(replica)
-            await self._changed()
-            await self._attend(replica)
-        finally:
-            self.ready.discard(replica)
-            self.replicas.discard(replica)
-            await replica.stop()
-            await self._changed()
+    def begin_swap(self, place: Place) -> None:
+        """It is this place's turn, until `end_swap`."""
+        self._swapping = place
 
-    async def _load(self, replica: Replica) -> None:
-        timeout = self.spec.setup_timeout
-        try:
-            async with asyncio.timeout(timeout):
-                await replica.start()
-                _settle(self.described, replica.described)
-                await replica.ready()
-        except TimeoutError:
-            raise ModelLoadError(
-                f"{self.spec.target} was not ready within setup-timeout ({timeout:g} s). "
-                "Give it more time with --setup-timeout, or have setup() do less."
-            ) from None
-        except ReplicaDied as error:
-            raise ModelLoadError(f"{error} It had not finished loading the model.") from None
+    def end_swap(self, place: Place) -> None:
+        """It is the turn of others, if it was this one's."""
+        if self._swapping is place:
+            self._swapping = None
+        for other in self._places:
+            other.look()
+
+    def note_described(self, described: Described) -> None:
+        """A replica has imported the model."""
+        _settle(self.described, described)
+
+    def note_ready(self, described: Described) -> None:
+        """A replica of the newest code is ready."""
+        self.running = described
+        self.failure = self.broken = None
         _settle(self.up, None)
 
-    async def _fail(self, place: int, error: ModelLoadError) -> None:
+    def note_swapped(self) -> None:
+        """A place runs the newest code; once all do, that is news."""
+        runs_everywhere = all(place.version == self.version for place in self._places)
+        if runs_everywhere and self._told != self.version:
+            self._told = self.version
+            news.info("%s runs the new code.", self.spec.name)
+
+    async def note_failed(self, error: ModelLoadError) -> None:
+        """A replica could not be loaded."""
         self.failure = error
-        self._failed_places.add(place)
-        if self.up.done():
-            log.error("%s: %s", self.spec.name, error.report)
-        elif len(self._failed_places) == self.size:
+        if self.up.done() or self.waits_for_saves:
+            log.error("%s: %s%s", self.spec.name, error.report, self._prospects())
+        elif all(place.has_failed for place in self._places):
             for milestone in (self.described, self.up):
                 if not milestone.done():
                     milestone.set_exception(error)
                     milestone.exception()  # seen: whether anybody waits for it is their affair
-        await self._changed()
+        await self.changed()
 
-
-def restart_delay(deaths: int) -> float:
-    """Seconds to wait before the next start, after so many deaths that nothing explains.
-
-    The first start and the first restart are at once.
-    """
-    if deaths <= 1:
-        return 0.0
-    return min(_FIRST_DELAY * 2.0 ** (deaths - 2), _LONGEST_DELAY)
+    def _prospects(self) -> str:
+        """What goes on although a replica could not be loaded, and when it is tried again."""
+        goes_on = f" {self.spec.name} goes on with its old code." if self.ready else ""
+        return goes_on + (" It is loaded again when it is saved." if self.waits_for_saves else "")
 
 
 def _settle(milestone: asyncio.Future[T], value: T) -> None:

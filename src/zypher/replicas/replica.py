@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from zypher.replicas.frames import (
     Message,
     Ready,
     Run,
+    SetUp,
     Told,
 )
 from zypher.replicas.stderr import ErrorOutput
@@ -49,6 +50,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     mock_delay: tuple[float, float] = (8.0, 15.0)
     max_result_size: int = 64_000_000
     setup_timeout: float = 300.0
+    swap: Literal["overlap", "replace"] = "overlap"
 
 
 class ReplicaDied(ZypherError):
@@ -77,6 +79,8 @@ class Replica:
     def __init__(self, spec: ReplicaSpec) -> None:
         self.spec = spec
         self.finished = 0
+        self.files: list[str] = []
+        self.is_retired = False
         self._process: asyncio.subprocess.Process | None = None
         self._connection = Connection(self._receive)
         self._loading: asyncio.Queue[Described | Ready | LoadFailed | None] = asyncio.Queue()
@@ -99,24 +103,17 @@ class Replica:
     async def start(self) -> None:
         """Start the process and wait until it has imported the model: `described` is set.
 
+        `files` are those that its code is in, as far as it has got.
+
         Raises `ModelLoadError` when the model cannot be served, `ReplicaDied` when the process
         ended by itself.
         """
-        ours, theirs = socket.socketpair()
-        self._errors = ErrorOutput()
-        with theirs, self._errors.starting() as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "zypher.replicas.child"),
-                *(str(theirs.fileno()), str(os.getpid())),
-                pass_fds=[theirs.fileno()],
-                env={k: v for k, v in os.environ.items() if not k.startswith(_PRIVATE)},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=errors,  # what a model prints is its log
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is for us; a kill is for all that it started
-            )
-        self._watcher = asyncio.create_task(self._watch(self._process))
-        await asyncio.get_running_loop().create_unix_connection(lambda: self._connection, sock=ours)
+        opening = asyncio.create_task(self._open())
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait([opening])  # a process that is half started could not be ended
+            raise
         self._connection.send(
             Load(
                 target=self.spec.target,
@@ -130,16 +127,41 @@ class Replica:
         self.described = described
         self._update()
 
-    async def ready(self) -> None:
-        """Wait until `setup()` is done. Raises as `start` does."""
+    async def _open(self) -> None:
+        """Start the process, and connect to it."""
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self._connection, sock=ours)
+        self._errors = ErrorOutput()
+        with theirs, self._errors.starting() as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "zypher.replicas.child"),
+                *(str(theirs.fileno()), str(os.getpid())),
+                pass_fds=[theirs.fileno()],
+                env={k: v for k, v in os.environ.items() if not k.startswith(_PRIVATE)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=errors,  # what a model prints is its log
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is for us; a kill is for all that it started
+            )
+        self._watcher = asyncio.create_task(self._watch(self._process))
+
+    async def set_up(self) -> None:
+        """Have it run `setup()`, and wait until that is done. Raises as `start` does."""
+        self._connection.send(SetUp())
         await self._loaded()
+
+    def retire(self) -> None:
+        """Nothing more is handed to it: its process ends once nothing runs there any more."""
+        self.is_retired = True
+        self._update()
 
     async def stop(self) -> None:
         """End the process and all that it started, and wait until it is gone."""
         if self._process is not None:
             if not self._watcher.done():
                 self._kill(self._process.pid)
-            await self._watcher
+            await asyncio.shield(self._watcher)
 
     @property
     def has_ended(self) -> bool:
@@ -261,6 +283,7 @@ class Replica:
         message = await self._loading.get()
         if message is None:
             raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
+        self.files = message.files
         if isinstance(message, LoadFailed):
             raise ModelLoadError(message.message, traceback=message.traceback)
         return message
@@ -290,7 +313,7 @@ class Replica:
         _set(self._has_room, self._gone or self.room > 0)
         _set(self._is_idle, self._gone or not self._in_flight)
         _set(self._has_news, self._gone or bool(self._outcomes) or bool(self._told))
-        if self._overdue and not self._gone:
+        if (self._overdue or self.is_retired) and not (self._gone or self._doomed):
             self._kill_if_nothing_else_runs()
 
     def _kill_if_nothing_else_runs(self) -> None:

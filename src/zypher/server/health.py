@@ -127,6 +127,8 @@ def _complaints(models: Iterable[str], replicas: Mapping[str, ReplicaCounts]) ->
             yield f"No worker serves {name} now: its predictions wait for one"
         elif counts.starting:
             yield _complaint(name, counts)
+        elif counts.failure:
+            yield f"{name} runs its old code, because the new could not be loaded: {counts.failure}"
 
 
 def _complaint(name: str, counts: ReplicaCounts) -> str:

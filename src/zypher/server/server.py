@@ -57,6 +57,10 @@ class Server:
         ]
         self._state.phase = Phase.OPEN
 
+    async def learn(self) -> None:
+        """Take over what models there are now. Raises `Unavailable`."""
+        await self._state.learn()
+
     async def close(self) -> None:
         """Take nothing new in, once callers have had the time to go elsewhere."""
         if self._state.phase is Phase.OPEN:

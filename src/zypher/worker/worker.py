@@ -6,31 +6,45 @@ by itself. An idle replica is one whose feeder waits in `claim`, so work goes to
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
-from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
+from zypher.brokers.base import Broker, ReplicaCounts
 from zypher.errors import InvalidInput, Unavailable
 from zypher.periodic import every, insist
 from zypher.prediction import Claim, Outcome, Prediction, new_id, signature_of
 from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
+from zypher.replicas.watch import names_of
 from zypher.worker.claims import Claims, once
+from zypher.worker.registration import Registration
+
+log = logging.getLogger("zypher.reload")
 
 # How long one claim waits for work before it asks again, in seconds.
 _PATIENCE = 60.0
+
+# What a retired replica is just claiming it may still run: to give that back would cost an attempt.
+# A claim that gets nothing for so long, in seconds, is called off.
+_LAST_CLAIM = 0.1
+
+# How often `reload` looks for files that were saved, in seconds.
+_LOOK_INTERVAL = 0.3
 
 
 class Worker:
     """Runs the predictions of some models.
 
     `models` says how many replicas of which. A run that has to stop is killed if it has not after
-    `cancel_grace` seconds. Somebody has to call `renew` well within every lease.
+    `cancel_grace` seconds. With `reload`, models are loaded again when their files are saved.
+    `registered` is called when the broker has been told of a model. Somebody has to call `renew`
+    well within every lease.
     """
 
     def __init__(
@@ -39,15 +53,20 @@ class Worker:
         models: Sequence[tuple[ReplicaSpec, int]],
         *,
         cancel_grace: float = 5.0,
+        reload: bool = False,
+        registered: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self._broker = broker
         self._claims = Claims(broker, self.id, cancel_grace=cancel_grace)
-        self._feeders: set[asyncio.Task[None]] = set()
-        self._heeding: asyncio.Task[None] | None = None
-        self._registered: WorkerInfo | None = None
+        self._feeders: dict[Replica, asyncio.Task[None]] = {}
+        self._retiring: set[Replica] = set()
+        self._duties: list[asyncio.Task[None]] = []
         self._draining = False
-        self._pools = [Pool(spec, size, self._attend, self._register) for spec, size in models]
+        self._reload = reload
+        host = (self._attend, self._retire, self._changed)
+        self._pools = [Pool(spec, size, *host, waits_for_saves=reload) for spec, size in models]
+        self._registration = Registration(broker, self.id, self._pools, registered)
 
     # Start and stop.
 
@@ -56,28 +75,32 @@ class Worker:
 
         Raises `ModelLoadError` for the first one that cannot be.
         """
-        self._heeding = asyncio.create_task(every(0.0, self._claims.heed))
+        self._duties.append(asyncio.create_task(every(0.0, self._claims.heed)))
+        if self._reload:
+            self._duties.append(asyncio.create_task(every(_LOOK_INTERVAL, self._look)))
         for pool in self._pools:
             pool.start()
         for pool in self._pools:
             described = await pool.described
-            model = ModelInfo(
-                name=pool.spec.name,
-                description=described.description,
-                input_schema=described.input_schema,
-                output_schema=described.output_schema,
-            )
-            await insist(partial(self._broker.register_model, model))
+            model = (pool.spec.name, pool.running or described)
+            await insist(partial(self._registration.register_model, *model))
 
     async def up(self) -> None:
         """Wait until every model has had a ready replica. Raises `ModelLoadError` as `start`."""
         for pool in self._pools:
             await pool.up
 
+    def reload(self) -> None:
+        """Have all models loaded again, and their replicas swapped for such as run the new code."""
+        if not self._draining:
+            for pool in self._pools:
+                log.info("Loading %s again ...", pool.spec.name)
+                pool.swap()
+
     async def drain(self, grace: float) -> None:
         """Claim nothing more, and give what runs up to `grace` seconds to finish."""
         self._draining = True
-        for feeder in self._feeders:
+        for feeder in self._feeders.values():
             feeder.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
@@ -87,8 +110,8 @@ class Worker:
         """End all replicas. What they still ran goes back to the queue, charged nothing."""
         self._draining = self._claims.stopping = True
         await asyncio.gather(*(pool.stop() for pool in self._pools))
-        if self._heeding is not None:
-            self._heeding.cancel()
+        for duty in self._duties:
+            duty.cancel()
         await once(partial(self._broker.forget_worker, self.id))
 
     async def renew(self) -> None:
@@ -97,8 +120,7 @@ class Worker:
         While the broker is away this waits for it.
         """
         await self._claims.renew()
-        if self._registered != self._info():
-            await self._register()
+        await self._registration.refresh(self.stale_outcomes)
 
     @property
     def running(self) -> int:
@@ -112,7 +134,7 @@ class Worker:
 
     def replicas(self) -> dict[str, ReplicaCounts]:
         """How its replicas stand, by model."""
-        return {pool.spec.name: _counts(pool) for pool in self._pools}
+        return self._registration.replicas()
 
     # The work.
 
@@ -121,7 +143,7 @@ class Worker:
         held = self._claims.of(replica)
         try:
             async with asyncio.TaskGroup() as tasks:
-                feeder = tasks.create_task(self._feed(replica))
+                feeder = self._feeders[replica] = tasks.create_task(self._feed(replica))
                 async for told, ended in replica.reports():
                     if told:
                         await self._claims.publish(replica, told)
@@ -129,8 +151,11 @@ class Worker:
                         signed = [(claim, _signed(outcome, replica)) for claim, outcome in ended]
                         await self._claims.finish(replica, signed)
                 feeder.cancel()
-            await self._claims.crash(replica)
+            if replica.in_flight or not replica.is_retired:
+                await self._claims.crash(replica)
         finally:
+            self._feeders.pop(replica, None)
+            self._retiring.discard(replica)
             # What it was never handed; or, on a stop or a fault, all that it has not finished.
             try:
                 await self._claims.release(replica, list(held))
@@ -139,11 +164,12 @@ class Worker:
 
     async def _feed(self, replica: Replica) -> None:
         """Claim what the replica has room for, as a batch if it is batched, and have it run."""
-        self._remember(asyncio.current_task())
         batch: list[Prediction] = []
         try:
             while not self._draining:
                 await replica.has_room()
+                if replica in self._retiring:
+                    break
                 await self._gather(replica, batch)
                 suspects = _are_suspects(batch)
                 if suspects and replica.in_flight:
@@ -160,6 +186,14 @@ class Worker:
             pass
         finally:
             await self._claims.release(replica, _claims(batch))
+
+    async def _retire(self, replica: Replica) -> None:
+        """Have nothing more begun in this replica."""
+        if feeder := self._feeders.get(replica):
+            self._retiring.add(replica)
+            await asyncio.wait([feeder], timeout=_LAST_CLAIM)
+            feeder.cancel()
+            await asyncio.wait([feeder])
 
     async def _hand_over(self, replica: Replica, batch: list[Prediction]) -> None:
         """Have the replica run a batch, less what was withdrawn since it was claimed."""
@@ -196,38 +230,18 @@ class Worker:
             batch += more
             full_at = min([full_at, *(now() + spare for spare in _spare_times(more))])
 
-    # What it tells of itself.
+    # New code.
 
-    def _remember(self, feeder: asyncio.Task[None] | None) -> None:
-        assert feeder is not None
-        self._feeders.add(feeder)
-        feeder.add_done_callback(self._feeders.discard)
+    async def _look(self) -> None:
+        """Swap the models whose files were saved."""
+        for pool in self._pools:
+            if (files := pool.watch.saved()) and not self._draining:
+                log.info("%s changed: loading %s ...", names_of(files), pool.spec.name)
+                pool.swap()
 
-    async def _register(self) -> None:
-        """Tell the broker how many replicas are ready; if it is away, with the next renewal."""
-        info = self._info()
+    async def _changed(self) -> None:
         if not self._claims.stopping:
-            with contextlib.suppress(Unavailable):
-                await self._broker.register_worker(info)
-                self._registered = info
-
-    def _signatures(self) -> dict[str, str]:
-        """The signatures of the models of which a replica has been ready."""
-        return {
-            pool.spec.name: signature_of(pool.described.result().input_schema)
-            for pool in self._pools
-            if pool.has_been_ready
-        }
-
-    def _info(self) -> WorkerInfo:
-        return WorkerInfo(
-            id=self.id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            replicas=self.replicas(),
-            signatures=self._signatures(),
-            stale_outcomes=self.stale_outcomes,
-        )
+            await self._registration.register(self.stale_outcomes)
 
 
 def _are_suspects(batch: Sequence[Prediction]) -> bool:
@@ -254,12 +268,3 @@ def _spare_times(claimed: Sequence[Prediction]) -> list[float]:
 
 def _claims(predictions: Sequence[Prediction]) -> list[Claim]:
     return [prediction.claim for prediction in predictions]
-
-
-def _counts(pool: Pool) -> ReplicaCounts:
-    return ReplicaCounts(
-        ready=len(pool.ready),
-        starting=pool.size - len(pool.ready),
-        slots=sum(replica.slots for replica in pool.ready),
-        failure=str(pool.failure) if pool.failure else None,
-    )
