@@ -34,22 +34,24 @@ def written(content: bytes, suffix: str, folder: str) -> str:
         return file.name
 
 
-def sent(file: PurePath | io.IOBase) -> str:
+def sent(file: PurePath | io.IOBase, began: int) -> str:
     """The content of a file that a model returned, as a data URL.
 
-    A file in the folder of temporary files is deleted: it was made for this result.
-    Raises InvalidOutput when it cannot be read.
+    A temporary file that is not older than the run, which `began` then, was made for this result
+    and is deleted. Raises InvalidOutput when it cannot be read.
     """
     if isinstance(file, io.IOBase):
-        return _data_url(file.read(), str(getattr(file, "name", "")))
+        with file:
+            return _data_url(file.read(), str(getattr(file, "name", "")))
     path = Path(file)
     try:
         url = _data_url(path.read_bytes(), path.name)
+        is_new = path.stat().st_mtime_ns >= began
     except OSError as error:
         raise InvalidOutput(
             f"The model returned the path {path}, which cannot be read: {error.strerror}."
         ) from error
-    if path.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve()):
+    if is_new and path.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve()):
         path.unlink(missing_ok=True)
     return url
 

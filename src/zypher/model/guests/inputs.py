@@ -1,6 +1,5 @@
 """The inputs of a predictor that was written for Cog: what `Input()` and the types say of them."""
 
-import contextlib
 import copy
 import enum
 import io
@@ -12,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from zypher.errors import ModelLoadError
 from zypher.model.annotations import map_arguments
@@ -23,6 +23,8 @@ _WORDS: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
     (("min_length", "max_length", "regex"), (str,), "text"),
     (("choices",), (int, str), "text and whole numbers"),
 )
+
+_FILE = "A data URL; others are not fetched"
 
 
 def is_cogs(kind: Any, *names: str) -> bool:
@@ -78,7 +80,7 @@ class CogInput:
 
     def _read(self, default: Any) -> Any:
         """What `Input()` made; None where it was not called."""
-        if isinstance(default, pydantic.fields.FieldInfo):
+        if isinstance(default, FieldInfo):
             raise ModelLoadError(
                 f"{self._subject} has the Input() of an old cog. Install a newer one, or none: "
                 "Zypher then has what stands in for it."
@@ -114,7 +116,13 @@ class CogInput:
             hint = hint | None
         if self._says("deprecated"):
             hint = Annotated[hint, pydantic.Field(json_schema_extra={"deprecated": True})]
-        return Annotated[hint, pydantic.Field(description=self._says("description"))]
+        return Annotated[hint, pydantic.Field(description=self._description())]
+
+    def _description(self) -> str | None:
+        text: str | None = self._says("description")
+        if not any(map(is_file, kinds_of(self._hint))):
+            return text
+        return f"{text} (a data URL; others are not fetched)" if text else _FILE
 
     def _in_json(self, kind: Any) -> Any:
         """The type of the JSON for one of the types that the hint is made of."""
@@ -147,16 +155,18 @@ class CogInput:
     def _require_valid_default(self) -> None:
         if self.default is Parameter.empty:
             return
-        with contextlib.suppress(pydantic.errors.PydanticUserError):  # no schema: told elsewhere
-            try:
-                adapter = pydantic.TypeAdapter(self.annotation)
-                self.default = adapter.validate_python(self.default)
-            except pydantic.ValidationError as error:
-                reason = error.errors(include_url=False)[0]["msg"]
-                raise ModelLoadError(
-                    f"{self._subject} has the default {self.default!r}, which its type and "
-                    f"Input() do not allow: {reason}."
-                ) from None
+        try:
+            adapter = pydantic.TypeAdapter(self.annotation)
+        except Exception:
+            return  # no schema can be made of it, which is told where signatures are read
+        try:
+            self.default = adapter.validate_python(self.default)
+        except pydantic.ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise ModelLoadError(
+                f"{self._subject} has the default {self.default!r}, which its type and Input() "
+                f"do not allow: {reason}."
+            ) from None
 
     def _real(self, hint: Any, value: Any, folder: str) -> Any:
         """A value of the JSON as the type that the predictor knows."""

@@ -26,19 +26,22 @@ def json_type(hint: Any) -> Any:
     return JoinedText if _is_joined(hint) else map_type(hint, _in_json_type)
 
 
-def in_json(value: Any) -> Any:
-    """A result, or a part of one, with its files as data URLs. Raises InvalidOutput."""
+def in_json(value: Any, began: int) -> Any:
+    """A result, or a part of one, with its files as data URLs, of a run that `began` then.
+
+    Raises InvalidOutput.
+    """
     if isinstance(value, PurePath | io.IOBase):
-        return files.sent(value)
+        return files.sent(value, began)
     if isinstance(value, list | tuple):
-        return [in_json(item) for item in value]
+        return [in_json(item, began) for item in value]
     if isinstance(value, dict):
-        return {name: in_json(member) for name, member in value.items()}
+        return {name: in_json(member, began) for name, member in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
-        return {field.name: in_json(getattr(value, field.name)) for field in fields}
+        return {field.name: in_json(getattr(value, field.name), began) for field in fields}
     if isinstance(value, pydantic.BaseModel):
-        return {name: in_json(member) for name, member in value}
+        return {name: in_json(member, began) for name, member in value}
     return value
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from inspect import Parameter
+from pathlib import Path
 from typing import Any
 
 from zypher.errors import ModelLoadError
@@ -17,6 +18,7 @@ from zypher.model.guests.options import GuestOptions, mark_guest
 from zypher.model.guests.outputs import in_json, is_iterator, json_type
 from zypher.model.signature import function_of, resolved_hints
 
+_ANY_NUMBER = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _METHODS = ("predict", "run")  # newer predictors have the latter
 
 
@@ -48,7 +50,7 @@ def adapted(owner: Any, target: str) -> Callable[..., Any]:
     inputs = {
         name: CogInput(parameter, types[name], subject)
         for name, parameter in parameters.items()
-        if name in types
+        if name in types and parameter.kind not in _ANY_NUMBER
     }
     predict: Any = _wrapper(method, list(inputs.values()), types.get("return"))
     predict.__name__ = function.__name__
@@ -100,26 +102,26 @@ def _wrapper(
     if inspect.isasyncgenfunction(method):
 
         async def yield_async(**values: Any) -> AsyncIterator[Any]:
-            with _received(inputs, values) as arguments:
+            with _run(inputs, values) as (arguments, encoded):
                 async with aclosing(method(**arguments)) as parts:
                     async for part in parts:
-                        yield in_json(part)
+                        yield encoded(part)
 
         return yield_async
     if inspect.iscoroutinefunction(method):
 
         async def run_async(**values: Any) -> Any:
-            with _received(inputs, values) as arguments:
-                return in_json(await method(**arguments))
+            with _run(inputs, values) as (arguments, encoded):
+                return encoded(await method(**arguments))
 
         return run_async
     if inspect.isgeneratorfunction(method) or is_iterator(returns):
 
         def yield_parts(**values: Any) -> Iterator[Any]:
-            with _received(inputs, values) as arguments:
+            with _run(inputs, values) as (arguments, encoded):
                 parts = method(**arguments)
                 try:
-                    yield from map(in_json, parts)
+                    yield from map(encoded, parts)
                 finally:
                     if inspect.isgenerator(parts):
                         parts.close()
@@ -127,14 +129,21 @@ def _wrapper(
         return yield_parts
 
     def run(**values: Any) -> Any:
-        with _received(inputs, values) as arguments:
-            return in_json(method(**arguments))
+        with _run(inputs, values) as (arguments, encoded):
+            return encoded(method(**arguments))
 
     return run
 
 
 @contextmanager
-def _received(inputs: Sequence[CogInput], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What to call the predictor with. The files of its inputs are there until the run ends."""
+def _run(
+    inputs: Sequence[CogInput], values: dict[str, Any]
+) -> Iterator[tuple[dict[str, Any], Callable[[Any], Any]]]:
+    """What to call the predictor with, and what makes JSON of what it returns.
+
+    The files of its inputs are there until the run ends.
+    """
     with tempfile.TemporaryDirectory(prefix="zypher-") as folder:
-        yield {input.name: input.received(values, folder) for input in inputs}
+        began = Path(folder).stat().st_mtime_ns  # by the clock of the files
+        arguments = {input.name: input.received(values, folder) for input in inputs}
+        yield arguments, functools.partial(in_json, began=began)

@@ -1,5 +1,7 @@
 """Predictors as one writes them for Cog: text in, text out, a token at a time."""
 
+from typing import Optional
+
 from cog import (
     AsyncConcatenateIterator,
     BasePredictor,
@@ -25,7 +27,7 @@ class Predictor(BasePredictor):
         max_new_tokens: int = Input(description="How many words", ge=1, le=8, default=3),
         temperature: float = Input(description="Higher is wilder", ge=0, le=2, default=0.7),
         style: str = Input(choices=["plain", "loud"], default="plain"),
-        seed: int = Input(description="Leave blank to randomize", default=None),
+        seed: Optional[int] = Input(description="Leave blank to randomize", default=None),
         stop: str = Input(regex="[a-z]*", default="", deprecated=True),
     ) -> ConcatenateIterator[str]:
         emit_metric("seeded", seed is not None)

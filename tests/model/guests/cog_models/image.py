@@ -14,7 +14,7 @@ class Predictor(BasePredictor):
     def predict(
         self,
         image: Path = Input(description="Grey input image"),
-        mask: Path = Input(description="Where to change it", default=None),
+        mask: Optional[Path] = Input(description="Where to change it", default=None),
         scale: float = Input(description="Factor to scale brightness by", ge=0, le=10, default=1.5),
         invert: bool = Input(description="Turn black to white", default=False),
     ) -> Path:
