@@ -1,5 +1,6 @@
 """A model in a test's own process does what it does behind a server."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -112,6 +113,18 @@ def test_a_run_knows_and_tells_what_it_does_behind_a_server() -> None:
         assert model.events == [("log", {"text": "done"})]
     with pytest.raises(RuntimeError, match="no prediction here"):
         zypher.current()
+
+
+def test_an_async_test_has_a_thread_run_the_model() -> None:
+    async def test(ready: zypher.testing.LoadedModel) -> Any:
+        with pytest.raises(RuntimeError, match=r"asyncio\.to_thread"):
+            zypher.testing.predict(models.Slow, 0)
+        with pytest.raises(RuntimeError, match=r"asyncio\.to_thread"):
+            ready.predict(0)
+        return await asyncio.to_thread(ready.predict, 0)
+
+    with zypher.testing.loaded(models.Slow) as ready:
+        assert asyncio.run(test(ready)) is True
 
 
 def test_the_parts_of_a_generator_are_events() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import json
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ def loaded(model: Any) -> "Iterator[LoadedModel]":
     (`"sentiment.py:Sentiment"`). What its `setup()` raises passes through. Raises ModelLoadError
     when `zypher serve` could not serve it.
     """
+    _require_no_loop()
     found = load(model) if isinstance(model, str) else model_of(model, target_of(model))
     with asyncio.Runner() as runner:
         runner.run(found.setup())
@@ -78,7 +79,8 @@ class LoadedModel:
         not fit the schema, and InvalidOutput when JSON cannot carry the result.
         """
         if not self._model.batch:
-            return self._run(self._predict(self._admitted(input)))
+            text = self._admitted(input)
+            return self._run(lambda: self._predict(text))
         (result,) = self.predict_batch([input])
         if isinstance(result, Exception):
             raise result
@@ -97,7 +99,8 @@ class LoadedModel:
                 if most
                 else f"{self._model.target} is not batched: use predict()."
             )
-        return self._run(self._predict_batch([self._admitted(input) for input in inputs]))
+        texts = [self._admitted(input) for input in inputs]
+        return self._run(lambda: self._predict_batch(texts))
 
     def _admitted(self, input: Any) -> bytes:
         """An input as the JSON text that a server's door lets in."""
@@ -105,9 +108,10 @@ class LoadedModel:
         self._door.check(text, self._info)
         return text
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+    def _run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        _require_no_loop()
         self.events = []
-        return self._runner.run(work, context=contextvars.copy_context())
+        return self._runner.run(work(), context=contextvars.copy_context())
 
     async def _predict(self, text: bytes) -> Any:
         return await self._ended(self._model.signature.decode(text), Run([_claim()], None, self))
@@ -140,6 +144,17 @@ class LoadedModel:
     def offer(self, told: Told) -> None:
         """Note what a run tells."""
         self.events.append((told.kind, json.loads(told.data)))
+
+
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "A model has an event loop of its own, as in a replica: from an async test, call it with "
+        "`await asyncio.to_thread(...)`."
+    )
 
 
 def _claim() -> Claim:
