@@ -114,22 +114,23 @@ class LoadedModel:
         return self._runner.run(work(), context=contextvars.copy_context())
 
     async def _predict(self, text: bytes) -> Any:
-        return await self._ended(self._model.signature.decode(text), Run([_claim()], None, self))
+        arguments = self._model.signature.decode(text)
+        return self._read(await self._call(arguments, Run([_claim()], None, self)))
 
     async def _predict_batch(self, texts: list[bytes]) -> list[Any]:
         items = [self._model.signature.decode(text) for text in texts]
-        return [*await self._ended(items, BatchRun([_claim() for _ in items], self))]
+        results = await self._call(items, BatchRun([_claim() for _ in items], self))
+        return [self._read(result) for result in results]
 
-    async def _ended(self, arguments: Any, run: Run) -> Any:
-        """The result of a run, as a client would read it."""
+    async def _call(self, arguments: Any, run: Run) -> Any:
         run.begin(interruptible=False)
         try:
-            result = await self._executor.call(arguments, run)
+            return await self._executor.call(arguments, run)
         finally:
             run.end()
-        return map(self._read, result) if self._model.batch else self._read(result)
 
     def _read(self, result: Any) -> Any:
+        """A result as a client would read it."""
         if isinstance(result, ItemError | InvalidInput):
             return result
         text = self._executor.completed(result).result
