@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from zypher.brokers.base import ModelInfo
+from zypher.client.requests import encoded
 from zypher.errors import InvalidInput
 from zypher.model.author import ItemError
 from zypher.model.loading import Model, load, model_of
@@ -26,7 +27,7 @@ _MAX_RESULT_SIZE: int = Settings.model_fields["max_result_size"].default
 
 
 def predict(model: Any, input: Any) -> Any:
-    """The result of a model for an input, both as JSON values; `setup()` runs before.
+    """The result of a model for an input, both as with a `zypher.Client`; `setup()` runs before.
 
     `model` and what is raised are as with `loaded` and `LoadedModel.predict`.
     """
@@ -73,7 +74,7 @@ class LoadedModel:
         )
 
     def predict(self, input: Any) -> Any:
-        """The result for an input, both as JSON values.
+        """The result for an input, both as with a `zypher.Client`.
 
         What the model raises passes through unchanged. Raises InvalidInput when the input does
         not fit the schema, and InvalidOutput when JSON cannot carry the result.
@@ -103,8 +104,8 @@ class LoadedModel:
         return self._run(lambda: self._predict_batch(texts))
 
     def _admitted(self, input: Any) -> bytes:
-        """An input as the JSON text that a server's door lets in."""
-        text = json.dumps(input, allow_nan=False).encode()
+        """An input as the JSON text that a client sends and a server's door lets in."""
+        text = encoded(input)
         self._door.check(text, self._info)
         return text
 
