@@ -135,7 +135,9 @@ def test_a_regex_is_looked_for_at_the_beginning(write: Write) -> None:
 
 def test_a_default_is_new_for_each_run(write: Write) -> None:
     code = predictor(
-        "def predict(self, of: list[int] = Input(default=[])) -> int: of.append(1); return len(of)"
+        "def predict(self, of: dict[str, int] = Input(default={})) -> int:\n"
+        "        of[str(len(of))] = 1\n"
+        "        return len(of)"
     )
     with zypher.testing.loaded(f"{write(code)}:Predictor") as model:
         assert [model.predict({}), model.predict({})] == [1, 1]
@@ -175,17 +177,19 @@ def test_the_files_of_an_input_are_there_until_the_last_part_and_no_longer(write
     assert not Path(name).parent.exists()
 
 
-def test_a_generator_that_nobody_wants_any_more_is_closed(write: Write) -> None:
+def test_a_generator_that_nobody_wants_any_more_is_closed_before_its_files_go(
+    write: Write,
+) -> None:
     code = predictor(
-        "def predict(self, n: int) -> Iterator[float]:\n"
+        "def predict(self, p: Path) -> Iterator[float]:\n"
         "        try:\n"
         "            yield float('nan')\n"
         "        finally:\n"
-        "            cog.closed = True"
+        "            cog.closed_with = p.read_text()"
     )
     with pytest.raises(InvalidOutput):
-        zypher.testing.predict(f"{write(code)}:Predictor", {"n": 1})
-    assert sys.modules["cog"].closed
+        zypher.testing.predict(f"{write(code)}:Predictor", {"p": "data:,hi"})
+    assert sys.modules["cog"].closed_with == "hi"
 
 
 def test_an_import_of_cog_fails_where_no_model_is_loaded() -> None:
