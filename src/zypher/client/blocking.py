@@ -85,6 +85,11 @@ class Client:
         self._connection = Connection(Calls(url, timeout, patience), headers)
         self._calls = self._connection.calls
 
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._calls.url
+
     def __enter__(self) -> Self:
         return self
 
