@@ -20,7 +20,7 @@ from zypher.server import live
 from zypher.server.broadcast import Broadcast
 from zypher.server.history import INTERVAL, LENGTH, History
 from zypher.server.recent import MOST_RUNNING, MOST_TEXT, MOST_WAITING, Recent
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
 
