@@ -168,7 +168,7 @@ def _announce_server(node: Node, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     names = ", ".join(node.settings.models) or "what workers run"
-    typer.echo(f"Serving {names} at {url}  (documentation: {url}/docs)", err=True)
+    typer.echo(f"Serving {names} at {url}  (a page for browsers; the API: {url}/docs)", err=True)
     typer.echo(node.guarantee, err=True)
     if not is_loopback(node.settings.host):
         typer.echo(f"Listening on {host}: anybody who reaches this port may use it.", err=True)
