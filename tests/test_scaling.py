@@ -19,7 +19,7 @@ from tests.harness import (
     wait_gone,
 )
 from tests.redis_servers import Program, RedisServer
-from tests.test_cli import zypher
+from tests.cli.commands import zypher
 
 
 @pytest.fixture(scope="module")
