@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import zypher
 from tests.harness import (
     PATIENCE,
     Holder,
@@ -19,7 +20,6 @@ from tests.harness import (
     wait_gone,
 )
 from tests.redis_servers import Program, RedisServer
-from tests.cli.commands import zypher
 
 
 @pytest.fixture(scope="module")
