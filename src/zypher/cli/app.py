@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module, metadata
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from zypher.cli.endings import EPILOG, exit_code
+from zypher.cli.endings import MEANINGS, ending_of, last_words
 from zypher.cli.text import complain
-from zypher.errors import ModelLoadError, ZypherError
+from zypher.errors import ZypherError
 
 
 class _Command(NamedTuple):
@@ -79,7 +79,7 @@ app = typer.Typer(
     cls=_Commands,
     name="zypher",
     help="Turns any Python model into a prediction server, and talks to it.",
-    epilog=EPILOG,
+    epilog=f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in MEANINGS.items())}.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -90,15 +90,9 @@ def main() -> None:
     """Run the command line. An ordinary mistake ends in one sentence and an exit code."""
     try:
         app()
-    except ModelLoadError as error:
-        sys.exit(error.report)
     except ZypherError as error:
-        _fail(error)
-
-
-def _fail(error: ZypherError) -> NoReturn:
-    complain(str(error))
-    sys.exit(exit_code(error))
+        complain(last_words(error))
+        sys.exit(ending_of(error))
 
 
 def _print_version(wanted: bool) -> None:

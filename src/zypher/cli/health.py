@@ -13,6 +13,9 @@ from zypher.cli.text import complain, one_line, put_line
 # The most that is read of an answer: more is not one of ours.
 _SIZE = 1_000_000
 
+# What comes of reading an answer that has not what ours have.
+_MISREAD = (ValueError, LookupError, TypeError, AttributeError)
+
 
 class _Sick(Exception):
     """The server is not as it should be, for this reason."""
@@ -62,18 +65,19 @@ def _ask(url: str, live: bool, timeout: float) -> str:
     try:
         connection.request("GET", f"{parts.path.rstrip('/')}/{'livez' if live else 'readyz'}")
         response = connection.getresponse()
-        report = _report(response.read(_SIZE))
+        is_well, body = response.status == http.client.OK, response.read(_SIZE)
+        sentence = (_how_it_is if is_well else _why_not)(json.loads(body))
     except TimeoutError:
         raise _Sick(f"The server at {place} has not answered within {timeout:g} s.") from None
     except OSError as error:
         raise _Sick(f"No server answers at {place}: {error.strerror or error}.") from None
-    except (http.client.HTTPException, ValueError):
+    except (http.client.HTTPException, *_MISREAD):
         raise _Sick(f"What answers at {place} is no Zypher server.") from None
     finally:
         connection.close()
-    if response.status != http.client.OK:
-        raise _Sick(f"The server at {place} is not ready: {_why_not(report)}.")
-    return f"The server at {place} {_how_it_is(report)}."
+    if not is_well:
+        raise _Sick(f"The server at {place} is not ready: {sentence}.")
+    return f"The server at {place} {sentence}."
 
 
 def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
@@ -83,14 +87,6 @@ def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnectio
     is_secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
     return kind(parts.hostname, parts.port, timeout=timeout)
-
-
-def _report(body: bytes) -> dict[str, Any]:
-    """What the server says. Raises ValueError for what no Zypher server says."""
-    report = json.loads(body)
-    if not isinstance(report, dict) or "status" not in report:
-        raise ValueError
-    return report
 
 
 def _how_it_is(report: dict[str, Any]) -> str:

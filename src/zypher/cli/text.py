@@ -17,8 +17,8 @@ _READER_IS_GONE = 141
 
 
 def shown(text: str) -> str:
-    """The text as a terminal may have it: what would command it is escaped."""
-    return _COMMANDING.sub(_escaped, text)
+    """The text as a terminal may have it: what would command it is written as in JSON."""
+    return _COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def one_line(text: str) -> str:
@@ -70,7 +70,3 @@ def _leave_quietly() -> NoReturn:
 def _let_go(stream: TextIO) -> None:
     """Have Python not try again, at its end, to write what nobody takes."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()

@@ -1,0 +1,119 @@
+"""`zypher predict`."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from zypher.cli.address import DEFAULT
+from zypher.cli.connecting import AsJson, Url, connect
+from zypher.cli.documents import put_id
+from zypher.cli.endings import interruptible, last_words, limited
+from zypher.cli.inputs import read_input
+from zypher.cli.outcomes import put_outcome
+from zypher.errors import NotFound, ZypherError
+
+if TYPE_CHECKING:
+    from zypher.client import Client, Handle, Model, Options
+
+
+def predict(
+    input: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT]...",
+            help="Text or JSON, as the model takes it; @FILE; - for standard input, which is also "
+            "the default; or name=value, name=@FILE, for each parameter.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which model. Default: the server's first.")
+    ] = None,
+    is_async: Annotated[
+        bool, typer.Option("--async", help="Print the id at once, and wait for nothing.")
+    ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", help="Show how it goes, and the parts of the result as they come."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Wait so long at most; the prediction goes on then."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="An idempotency key: a repeat with it runs nothing."),
+    ] = None,
+    priority: Annotated[
+        Literal["high", "normal", "low"] | None,
+        typer.Option(help="Default: high for whoever waits, else normal."),
+    ] = None,
+    queue_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="It fails if its run has not begun after so long."),
+    ] = None,
+    run_timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="It fails if a run takes longer.")
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="It fails if it has not ended after so long."),
+    ] = None,
+    ttl: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long it is kept after its end.")
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="How often it runs again because the model raised."),
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="A URL that is called at the end.")
+    ] = None,
+    url: Url = DEFAULT,
+) -> None:
+    """Run a model of a server and print the result.
+
+    Ctrl-C cancels it, unless with --async.
+    """
+    if is_async and (follow or timeout is not None):
+        raise typer.BadParameter("--async waits for nothing: leave --follow and --timeout out.")
+    options: Options = {
+        "priority": priority or (None if is_async else "high"),
+        "queue_timeout": queue_timeout,
+        "run_timeout": run_timeout,
+        "deadline": deadline,
+        "ttl": ttl,
+        "retries": retries,
+        "webhook": webhook,
+    }
+    with connect(url) as client:
+        chosen = _find(client, model)
+        value = read_input(input or [], chosen.name, chosen.input_schema)
+        handle = client.submit(value, model=chosen.name, idempotency_key=key, **options)
+        if is_async:
+            put_id(handle.id, as_json=as_json)
+            return
+        with interruptible(lambda: _cancel(handle)), limited(timeout, handle.id):
+            put_outcome(handle, chosen, follow=follow, as_json=as_json)
+
+
+def _find(client: "Client", name: str | None) -> "Model":
+    """The model of that name, or the default one. Raises NotFound."""
+    models = client.models()
+    for model in models:
+        if name in (None, model.name):
+            return model
+    names = ", ".join(model.name for model in models) or "none"
+    wanted = "The server has no model." if name is None else f"There is no model {name!r}."
+    raise NotFound(f"{wanted} There are: {names}.")
+
+
+def _cancel(handle: "Handle") -> str:
+    """Cancel what is waited for, and say so."""
+    try:
+        handle.cancel()
+    except ZypherError as error:
+        return f"Prediction {handle.id} could not be canceled: {last_words(error)}"
+    return f"Canceled prediction {handle.id}."
