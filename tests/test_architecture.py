@@ -13,15 +13,22 @@ HEAVY = {"fastapi", "starlette", "uvicorn", "pydantic", "numpy", "typer", "rich"
 
 
 def modules_after(code: str) -> set[str]:
-    """The top-level modules that this code leaves in a fresh interpreter."""
-    listing = "print(*{name.partition('.')[0] for name in sys.modules})"
-    script = f"import sys\n{code}\n{listing}"
+    """The modules that this code leaves in a fresh interpreter."""
+    script = f"import sys\n{code}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     return set(done.stdout.decode().split())
 
 
 def test_importing_zypher_is_light() -> None:
     assert not modules_after("import zypher") & (HEAVY | {"asyncio", "msgspec"})
+
+
+@pytest.mark.parametrize("name", ["Client", "AsyncClient"])
+def test_the_client_imports_nothing_of_the_server(name: str) -> None:
+    modules = modules_after(f"import zypher\nclient = zypher.{name}()")
+    assert not modules & HEAVY
+    ours = {name for name in modules if name.startswith("zypher.")}
+    assert {name.split(".")[1] for name in ours} <= {"client", "errors", "model"}
 
 
 def test_a_replica_imports_neither_the_web_framework_nor_pydantic_by_itself() -> None:

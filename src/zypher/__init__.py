@@ -3,6 +3,7 @@
 `import zypher` is light: models import it inside their replicas.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zypher.errors import InvalidInput
@@ -10,15 +11,30 @@ from zypher.model.author import ItemError, JoinedText, batch
 from zypher.model.current import current
 
 if TYPE_CHECKING:
+    from zypher.client import AsyncClient, Client
     from zypher.node import create_app
 
-__all__ = ["InvalidInput", "ItemError", "JoinedText", "batch", "create_app", "current"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "InvalidInput",
+    "ItemError",
+    "JoinedText",
+    "batch",
+    "create_app",
+    "current",
+]
+
+# What is imported only for those who ask for it, and where it is.
+_LATER = {
+    "AsyncClient": "zypher.client",
+    "Client": "zypher.client",
+    "create_app": "zypher.node",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the server only for those who ask for it."""
-    if name == "create_app":
-        from zypher.node import create_app
-
-        return create_app
+    """Import the client and the server only for those who ask for them."""
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'zypher' has no attribute {name!r}")

@@ -25,6 +25,7 @@
         ├── RunTimeout                run_timeout
         ├── DeadlineExceeded          deadline
         ├── Unavailable               unavailable
+        │   └── Unreachable           the same, where no answer has come
         ├── StorageFull               storage_full
         └── Internal                  internal
 
@@ -34,7 +35,7 @@ is not known here: that is the server's table (`zypher.server.problems`).
 """
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 
 class ZypherError(Exception):
@@ -69,7 +70,7 @@ class PredictionError(ZypherError):
     `retry_after` is the number of seconds after which a repeat may succeed.
     """
 
-    code: ClassVar[str]
+    code: str
 
     def __init__(
         self,
@@ -211,6 +212,17 @@ class Unavailable(PredictionError):
     """The server cannot take or finish this now: it starts, it stops or it lost its broker."""
 
     code = "unavailable"
+
+
+class Unreachable(Unavailable):
+    """No answer came from a server: nobody listens there, or the connection broke.
+
+    `was_sent`: the request may have been received, and what it asked for may be done.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool = False) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class StorageFull(PredictionError):

@@ -1,0 +1,111 @@
+"""Many calls at once, in order: in threads, and in tasks.
+
+Both begin the calls in the order of the inputs, so many at once as they may, and hold as many
+results ready again. Once a call has failed no other is begun; its error comes where its result
+would have come.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+# For each call that may be under way, so many are taken from the inputs.
+_AHEAD = 2
+
+_Job = tuple[Any, Future[R]]
+
+
+def map_in_threads(
+    call: Callable[[Any], R], inputs: Iterable[Any], concurrency: int
+) -> Iterator[R]:
+    """What `call` returns for each input. What is under way at the end is left to itself."""
+    jobs: SimpleQueue[_Job[R] | None] = SimpleQueue()
+    failed = Event()
+    upcoming = iter(inputs)
+    window: deque[Future[R]] = deque()
+    # They do not hold up the end of the program: it closes their connections.
+    threads = [
+        Thread(target=_work, args=(call, jobs, failed), daemon=True) for _ in range(concurrency)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while True:
+            while len(window) < _AHEAD * concurrency and not failed.is_set():
+                try:
+                    input = next(upcoming)
+                except StopIteration:
+                    break
+                window.append(Future())
+                jobs.put((input, window[-1]))
+            if not window:
+                return
+            yield window.popleft().result()
+    finally:
+        failed.set()
+        for _ in threads:
+            jobs.put(None)
+
+
+def _work(call: Callable[[Any], R], jobs: SimpleQueue[_Job[R] | None], failed: Event) -> None:
+    while (job := jobs.get()) is not None and not failed.is_set():
+        input, future = job
+        try:
+            future.set_result(call(input))
+        except BaseException as error:
+            failed.set()
+            future.set_exception(error)
+
+
+async def map_in_tasks(
+    call: Callable[[Any], Awaitable[R]],
+    inputs: Iterable[Any] | AsyncIterable[Any],
+    concurrency: int,
+) -> AsyncIterator[R]:
+    """What `call` returns for each input. What is under way at the end is cancelled."""
+    slots = asyncio.Semaphore(concurrency)
+    failed = asyncio.Event()
+    upcoming = _asynchronous(inputs)
+    window: deque[asyncio.Task[R]] = deque()
+
+    async def run(input: Any) -> R:
+        async with slots:
+            if failed.is_set():
+                raise asyncio.CancelledError
+            try:
+                return await call(input)
+            except BaseException:
+                failed.set()
+                raise
+
+    try:
+        while True:
+            while len(window) < _AHEAD * concurrency and not failed.is_set():
+                try:
+                    input = await anext(upcoming)
+                except StopAsyncIteration:
+                    break
+                window.append(asyncio.create_task(run(input)))
+            if not window:
+                return
+            yield await window[0]
+            window.popleft()
+    finally:
+        for task in window:
+            task.cancel()
+        await asyncio.gather(*window, return_exceptions=True)
+
+
+async def _asynchronous(inputs: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(inputs, AsyncIterable):
+        async for input in inputs:
+            yield input
+    else:
+        for input in inputs:
+            yield input
