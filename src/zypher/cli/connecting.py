@@ -15,6 +15,9 @@ Url = Annotated[
         envvar=VARIABLE, metavar="URL", help=f"The server. Default: {DEFAULT}.", show_default=False
     ),
 ]
+ModelName = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Only those of this model.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 
 

@@ -3,9 +3,12 @@
 import codecs
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zypher.cli.text import put_line
+
+if TYPE_CHECKING:
+    from zypher.client import Record
 
 
 def put_result(result: Any, *, as_json: bool) -> None:
@@ -34,3 +37,14 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     encoding = sys.stdout.encoding if sys.stdout else "utf-8"
     is_narrow = codecs.lookup(encoding).name != "utf-8"
     return json.dumps(value, ensure_ascii=is_narrow, indent=indent)
+
+
+def as_document(record: "Record") -> dict[str, Any]:
+    """The record as the HTTP API has it: only the members that it has."""
+    from msgspec import to_builtins
+
+    has_result = {"result"} if record.status == "completed" else set()
+    members: dict[str, Any] = to_builtins(record)
+    return {
+        name: value for name, value in members.items() if value is not None or name in has_result
+    }

@@ -51,6 +51,9 @@ _ENDINGS: dict[Ending, tuple[type[ZypherError], ...]] = {
     Ending.UNKNOWN: (errors.NotFound,),
 }
 
+# What the sentence alone does not say in a word that a program can look for.
+_WITH_CODE = (Ending.FAILED, Ending.MISTAKE)
+
 
 class Unfinished(ZypherError):
     """What was waited for has not ended in time."""
@@ -65,11 +68,11 @@ def ending_of(error: ZypherError) -> Ending:
 
 
 def last_words(error: ZypherError) -> str:
-    """The sentence that says why, and the code of a prediction's error."""
+    """The sentence that says why, with the code of what a prediction failed or was refused for."""
     if isinstance(error, ModelLoadError):
         return error.report
-    code = f" ({error.code})" if isinstance(error, PredictionError) else ""
-    return one_line(f"{error}{code}")
+    has_code = isinstance(error, PredictionError) and ending_of(error) in _WITH_CODE
+    return one_line(f"{error} ({error.code})" if has_code else str(error))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from zypher.errors import InvalidInput
+from zypher.errors import ConfigurationError
 
 _FILE, _STDIN = "@", "-"
 
@@ -35,7 +35,7 @@ class _Source(NamedTuple):
 def read_input(words: Sequence[str], model: str, schema: Mapping[str, Any]) -> Any:
     """The input that these words are for a model: text, @FILE, - or nothing, or name=value.
 
-    Raises InvalidInput, one sentence, when they are none.
+    Raises ConfigurationError, one sentence, when they are none.
     """
     fields = _fields(schema)
     if not words:
@@ -43,20 +43,23 @@ def read_input(words: Sequence[str], model: str, schema: Mapping[str, Any]) -> A
     if fields and not words[0].startswith(("{", _FILE)) and words[0] != _STDIN:
         return dict(_pairs(words, model, schema, fields))
     if len(words) > 1:
-        raise InvalidInput(
+        raise ConfigurationError(
             f"The model {model} takes one input, and there are {len(words)}: put it in quotes."
         )
-    return _value(words[0], schema, schema, f"the model {model}", takes_stdin=True)
+    return _value(words[0], schema, schema, f"The model {model}", takes_stdin=True)
 
 
 def _read_nothing(model: str, schema: Mapping[str, Any], fields: Mapping[str, Any] | None) -> Any:
     if fields == {}:
         return {}
-    if sys.stdin is None or sys.stdin.isatty():
-        raise InvalidInput(
+    form = _form(schema, schema)
+    is_there = sys.stdin is not None and not sys.stdin.isatty()
+    source = _read_stdin(form) if is_there else None
+    if source is None or (form is _Form.JSON and not source.data):
+        raise ConfigurationError(
             f"The input is missing. The model {model} takes {_summary(schema, fields)}."
         )
-    return _value(_STDIN, schema, schema, f"the model {model}", takes_stdin=True)
+    return _decode(source, form, f"The model {model}")
 
 
 def _summary(schema: Mapping[str, Any], fields: Mapping[str, Any] | None) -> str:
@@ -72,15 +75,15 @@ def _pairs(
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            raise InvalidInput(
+            raise ConfigurationError(
                 f"The model {model} takes several parameters: write {_summary(root, fields)}, "
                 f"or one JSON object; {word!r} is neither."
             )
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(fields)}."
-            raise InvalidInput(f"The model {model} has no parameter {name!r}. {hint}")
-        yield name, _value(text, fields[name], root, f"the parameter {name}")
+            raise ConfigurationError(f"The model {model} has no parameter {name!r}. {hint}")
+        yield name, _value(text, fields[name], root, f"The parameter {name}")
 
 
 def _value(
@@ -110,7 +113,7 @@ def _read_file(name: str) -> _Source:
     try:
         return _Source(Path(name).expanduser().read_bytes(), name)
     except OSError as error:
-        raise InvalidInput(
+        raise ConfigurationError(
             f"The file {name!r} cannot be read: {error.strerror}. "
             "(A text that begins with @ can be given on standard input.)"
         ) from None
@@ -123,8 +126,8 @@ def _decode(source: _Source, form: _Form, taker: str) -> Any:
     try:
         text = source.data.decode()
     except UnicodeDecodeError:
-        raise InvalidInput(
-            f"{source.name} is not text in UTF-8, and {taker} takes {form.value}."
+        raise ConfigurationError(
+            f"{taker} takes {form.value}, and {source.name} is not text in UTF-8."
         ) from None
     if form is _Form.TEXT:
         return text
@@ -133,7 +136,9 @@ def _decode(source: _Source, form: _Form, taker: str) -> Any:
     except (ValueError, RecursionError) as error:
         if form is _Form.EITHER:
             return text
-        raise InvalidInput(f"{source.name} is not JSON, which {taker} takes: {error}.") from None
+        raise ConfigurationError(
+            f"{taker} takes JSON, and {source.name} is none: {error}."
+        ) from None
 
 
 def _as_base64(source: _Source) -> str:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from zypher.client import Handle, Model
 
 
-def put_outcome(
-    handle: "Handle", model: "Model | None", *, follow: bool, as_json: bool
-) -> None:
+def put_outcome(handle: "Handle", model: "Model | None", *, follow: bool, as_json: bool) -> None:
     """Print the result, once it is there. Raises the error that the prediction failed with."""
-    parts = _Parts(is_text=model is not None and (model.output_schema or {}).get("type") == "string")
+    parts = _Parts(
+        is_text=model is not None and (model.output_schema or {}).get("type") == "string"
+    )
     if follow:
         _follow(handle, None if as_json else parts)
     parts.complete(handle.wait(), as_json=as_json)
@@ -25,7 +25,7 @@ def _follow(handle: "Handle", parts: "_Parts | None") -> None:
     with panel(handle) as shown:
         for event in handle.events():
             match event.type, event.data:
-                case "status", {"status": status}:
+                case "status", {"status": "queued" | "processing" as status}:
                     shown.status(status)
                 case "progress", {"fraction": fraction, "text": text}:
                     shown.progress(fraction, text)

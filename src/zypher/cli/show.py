@@ -1,16 +1,17 @@
 """`zypher show`."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zypher.cli.address import DEFAULT
 from zypher.cli.connecting import AsJson, Url, connect
-from zypher.cli.documents import json_text, put_json
+from zypher.cli.documents import as_document, json_text, put_json
 from zypher.cli.endings import interruptible, limited
 from zypher.cli.outcomes import put_outcome
 from zypher.cli.text import one_line, put_line
-from zypher.cli.times import clock_time, seconds
+from zypher.cli.times import clock_time, short_span
 
 if TYPE_CHECKING:
     from zypher.client import Record
@@ -49,12 +50,51 @@ def show(
                 put_line(f"{name:<12}{value}")
 
 
-def as_document(record: "Record") -> dict[str, Any]:
-    """The record as the HTTP API has it: only the members that it has."""
-    from msgspec import to_builtins
+def _rows(record: "Record") -> Iterator[tuple[str, str]]:
+    """What there is to say about a prediction, most of all how it stands."""
+    yield "prediction", record.id
+    yield "model", record.model
+    yield "status", _status(record)
+    if record.error is not None:
+        yield "error", one_line(f"{record.error} ({record.code})")
+    if record.progress is not None:
+        yield "progress", one_line("{fraction:.0%} {text}".format_map(record.progress))
+    yield "created", clock_time(record.created)
+    if record.started is not None:
+        yield "started", clock_time(record.started)
+    if record.finished is not None:
+        yield "finished", clock_time(record.finished)
+    if record.expires is not None:
+        yield "expires", clock_time(record.expires)
+    yield "attempt", _attempts(record)
+    options = {"priority": record.priority, **record.options}
+    yield "options", " ".join(f"{name}={value}" for name, value in options.items())
+    if record.retry_of is not None:
+        yield "retry of", record.retry_of
+    yield "input", _shortened(record.input)
+    if record.status == "completed":
+        yield "result", _shortened(record.result)
+    for line in record.log or record.logs:
+        yield "log", one_line(line)
 
-    has_result = {"result"} if record.status == "completed" else set()
-    members: dict[str, Any] = to_builtins(record)
-    return {
-        name: value for name, value in members.items() if value is not None or name in has_result
-    }
+
+def _status(record: "Record") -> str:
+    if record.started is not None and record.finished is not None:
+        took = (record.finished - record.started).total_seconds()
+        return f"{record.status} after {short_span(took)}"
+    if record.queue_position is None:
+        return record.status
+    wait = record.estimated_wait
+    soon = "" if wait is None else f", about {short_span(wait)} to wait"
+    return f"{record.status}, {record.queue_position} before it{soon}"
+
+
+def _attempts(record: "Record") -> str:
+    crashes = f", {record.crashes} crashed" if record.crashes else ""
+    retried = f", {record.retried} raised" if record.retried else ""
+    return f"{record.attempt}{crashes}{retried}"
+
+
+def _shortened(value: Any) -> str:
+    text = one_line(value if isinstance(value, str) else json_text(value))
+    return text if len(text) <= _MOST else f"{text[:_MOST]} ... (all of it: --json)"
