@@ -112,9 +112,9 @@ def test_an_unknown_id_is_not_found(client: Client) -> None:
         handle = client.handle(id)
         assert handle.id == id
         for call in (handle.get, handle.wait, handle.cancel, handle.retry, handle.delete):
-            with pytest.raises(NotFound, match="Prediction ID not found"):
+            with pytest.raises(NotFound):
                 call()
-        with pytest.raises(NotFound, match="Prediction ID not found"):
+        with pytest.raises(NotFound):
             list(handle.events())
 
 

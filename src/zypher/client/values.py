@@ -45,7 +45,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     errors: list[dict[str, Any]] | None = None
     progress: dict[str, Any] | None = None
-    logs: list[str] = []
+    logs: list[dict[str, Any]] = []
     log: list[str] | None = None
     retry_of: str | None = None
     queue_position: int | None = None
