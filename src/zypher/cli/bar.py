@@ -3,7 +3,14 @@
 import sys
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Column
 from rich.text import Text
 
@@ -15,16 +22,18 @@ class Bar(Panel):
     """Shows the status, the progress and its text in the last line, and logs above it."""
 
     def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False)
         self._progress = Progress(
             SpinnerColumn("line"),
-            BarColumn(20),
+            BarColumn(min(20, console.width // 5)),
+            TaskProgressColumn(),
             TextColumn(
                 "{task.description}",
                 markup=False,
                 table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
             ),
             TimeElapsedColumn(),
-            console=Console(stderr=True, highlight=False),
+            console=console,
             transient=True,
             expand=True,
         )
@@ -42,8 +51,7 @@ class Bar(Panel):
         self._progress.update(self._task, description=one_line(status))
 
     def progress(self, fraction: float, text: str) -> None:
-        description = f"{fraction:.0%} {one_line(text)}"
-        self._progress.update(self._task, total=1.0, completed=fraction, description=description)
+        self._progress.update(self._task, total=1.0, completed=fraction, description=one_line(text))
 
     def log(self, text: str) -> None:
         if self._is_shown:

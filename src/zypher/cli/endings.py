@@ -71,8 +71,9 @@ def last_words(error: ZypherError) -> str:
     """The sentence that says why, with the code of what a prediction failed or was refused for."""
     if isinstance(error, ModelLoadError):
         return error.report
-    has_code = isinstance(error, PredictionError) and ending_of(error) in _WITH_CODE
-    return one_line(f"{error} ({error.code})" if has_code else str(error))
+    if isinstance(error, PredictionError) and ending_of(error) in _WITH_CODE:
+        return one_line(f"{error} ({error.code})")
+    return one_line(str(error))
 
 
 @contextmanager
@@ -86,7 +87,8 @@ def interruptible(words: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, before)
-        complain(words())
+        after_echo = "\n" if sys.stderr is not None and sys.stderr.isatty() else ""  # of the ^C
+        complain(f"{after_echo}{words()}")
         sys.exit(Ending.INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -57,7 +57,7 @@ def _read_nothing(model: str, schema: Mapping[str, Any], fields: Mapping[str, An
     source = _read_stdin(form) if is_there else None
     if source is None or (form is _Form.JSON and not source.data):
         raise ConfigurationError(
-            f"The input is missing. The model {model} takes {_summary(schema, fields)}."
+            f"The input is missing: the model {model} takes {_summary(schema, fields)}"
         )
     return _decode(source, form, f"The model {model}")
 

@@ -1,6 +1,9 @@
 """`zypher predict`."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
+from uuid import uuid4
 
 import typer
 
@@ -91,12 +94,17 @@ def predict(
     with connect(url) as client:
         chosen = _find(client, model)
         value = read_input(input or [], chosen.name, chosen.input_schema)
-        handle = client.submit(value, model=chosen.name, idempotency_key=key, **options)
+        # With a key, to submit it again is to find it again.
+        submit = partial(
+            client.submit, value, model=chosen.name, idempotency_key=key or str(uuid4()), **options
+        )
         if is_async:
-            put_id(handle.id, as_json=as_json)
+            put_id(submit().id, as_json=as_json)
             return
-        with interruptible(lambda: _cancel(handle)), limited(timeout, handle.id):
-            put_outcome(handle, chosen, follow=follow, as_json=as_json)
+        with interruptible(lambda: _cancel(submit)):
+            handle = submit()
+            with limited(timeout, handle.id):
+                put_outcome(handle, chosen, follow=follow, as_json=as_json)
 
 
 def _find(client: "Client", name: str | None) -> "Model":
@@ -110,10 +118,9 @@ def _find(client: "Client", name: str | None) -> "Model":
     raise NotFound(f"{wanted} There are: {names}.")
 
 
-def _cancel(handle: "Handle") -> str:
-    """Cancel what is waited for, and say so."""
+def _cancel(submit: Callable[[], "Handle"]) -> str:
+    """Cancel what was submitted, also if nobody knows yet whether it came through; say so."""
     try:
-        handle.cancel()
+        return f"Canceled prediction {submit().cancel().id}."
     except ZypherError as error:
-        return f"Prediction {handle.id} could not be canceled: {last_words(error)}"
-    return f"Canceled prediction {handle.id}."
+        return f"The prediction could not be canceled: {last_words(error)}"

@@ -41,7 +41,10 @@ def show(
         record = handle.get()
         if follow:
             model = next((model for model in client.models() if model.name == record.model), None)
-            with interruptible(lambda: f"No longer followed: {id} goes on."), limited(timeout, id):
+            with (
+                interruptible(lambda: f"No longer followed: prediction {id} goes on."),
+                limited(timeout, id),
+            ):
                 put_outcome(handle, model, follow=True, as_json=as_json)
         elif as_json:
             put_json(as_document(record))
@@ -74,7 +77,7 @@ def _rows(record: "Record") -> Iterator[tuple[str, str]]:
     yield "input", _shortened(record.input)
     if record.status == "completed":
         yield "result", _shortened(record.result)
-    for line in record.log or record.logs:
+    for line in record.log or [told["text"] for told in record.logs]:
         yield "log", one_line(line)
 
 
