@@ -39,12 +39,17 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=is_narrow, indent=indent)
 
 
-def as_document(record: "Record") -> dict[str, Any]:
-    """The record as the HTTP API has it: only the members that it has."""
+def as_document(record: "Record", *, is_whole: bool) -> dict[str, Any]:
+    """The record as the HTTP API has it: only the members that there are.
+
+    What is listed is not whole: it has neither input nor result.
+    """
     from msgspec import to_builtins
 
-    has_result = {"result"} if record.status == "completed" else set()
     members: dict[str, Any] = to_builtins(record)
+    payload = {"input"} | ({"result"} if record.status == "completed" else set())
     return {
-        name: value for name, value in members.items() if value is not None or name in has_result
+        name: value
+        for name, value in members.items()
+        if value not in (None, []) or (is_whole and name in payload)
     }

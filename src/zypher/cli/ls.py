@@ -41,7 +41,7 @@ def ls(
         records = list(islice(found, limit))
         is_more = next(found, None) is not None
     if as_json:
-        put_json([as_document(record) for record in records])
+        put_json([as_document(record, is_whole=False) for record in records])
     elif sys.stdout is not None and sys.stdout.isatty():
         _put_table(records)
     else:

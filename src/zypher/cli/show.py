@@ -47,7 +47,7 @@ def show(
             ):
                 put_outcome(handle, model, follow=True, as_json=as_json)
         elif as_json:
-            put_json(as_document(record))
+            put_json(as_document(record, is_whole=True))
         else:
             for name, value in _rows(record):
                 put_line(f"{name:<12}{value}")
