@@ -7,7 +7,7 @@ import pytest
 from zypher.brokers import Limits
 from zypher.brokers.memory import MemoryBroker
 from zypher.prediction import Options, Outcome, Prediction, new_id
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from zypher.brokers import Broker, Limits
 from zypher.brokers.memory import MemoryBroker
-from zypher.testing import BrokerContract, BrokerMachine, ManualClock
+from zypher.testing.clock import ManualClock
+from zypher.testing.contract import BrokerContract
+from zypher.testing.machine import BrokerMachine
 
 
 class TestMemoryBroker(BrokerContract):

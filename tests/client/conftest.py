@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from tests.harness import Server, target
+from tests.harness import PATIENCE, Server, target
 from zypher import AsyncClient, Client
 from zypher.client import AsyncHandle
 
@@ -60,6 +61,27 @@ def asynchronous(*arguments: Any, **options: Any) -> Iterator[Client]:
         client = AsyncClient(*arguments, **options)
         yield cast("Client", Blocking(client, runner))
         runner.run(client.close())
+
+
+@contextmanager
+def meanwhile(do: Callable[[], object]) -> Iterator[None]:
+    """Have this done in another thread; what it raises fails the test."""
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            do()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert not errors, errors
 
 
 @pytest.fixture(params=[Client, asynchronous], ids=["blocking", "asynchronous"])

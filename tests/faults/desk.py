@@ -6,7 +6,7 @@ from typing import Self
 from tests.faults.history import Finish, History, Seen, Submit
 from zypher.brokers import Limits, open_broker
 from zypher.prediction import Claim, Outcome, Prediction, new_id
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 
 LEASE = 30.0
 HOUR = 3600.0

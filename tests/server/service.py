@@ -16,7 +16,7 @@ from zypher.brokers.memory import MemoryBroker
 from zypher.prediction import Claim, Failure, Outcome, Prediction
 from zypher.server import Phase, ServerState, build_app
 from zypher.settings import Settings
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 
 PATIENCE = 10.0
 TEXT = {"type": "string"}

@@ -14,7 +14,7 @@ from zypher.brokers.memory import MemoryBroker
 from zypher.errors import Unavailable
 from zypher.prediction import Claim, Outcome
 from zypher.server.estimates import retry_after, room_after
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import new
 
 pytestmark = pytest.mark.anyio

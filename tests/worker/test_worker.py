@@ -16,7 +16,7 @@ from zypher.brokers.base import ModelInfo
 from zypher.brokers.memory import MemoryBroker
 from zypher.clock import SystemClock
 from zypher.prediction import Prediction, Status
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import LIMITS, new
 from zypher.worker import Worker
 

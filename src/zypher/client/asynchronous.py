@@ -8,7 +8,7 @@ import httpx2
 
 from zypher.client.answers import Reply
 from zypher.client.calls import DEFAULT_URL, PATIENCE, Calls, Steps
-from zypher.client.following import Following
+from zypher.client.following import Following, has_events
 from zypher.client.http import arguments, client_options
 from zypher.client.listing import Listing
 from zypher.client.mapping import map_in_tasks
@@ -44,9 +44,9 @@ class AsyncConnection:
             await asyncio.sleep(request.pause)
             try:
                 async with self._http.stream(**arguments(request)) as response:
-                    if response.status_code != 200:
+                    if not has_events(response):
                         await response.aread()
-                    if not following.begins(response):
+                        following.refused(response)
                         continue
                     async for sent in httpx2.EventSource(response, max_event_size=None):
                         for event in following.told(sent):

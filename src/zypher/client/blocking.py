@@ -8,7 +8,7 @@ import httpx2
 
 from zypher.client.answers import Reply
 from zypher.client.calls import DEFAULT_URL, PATIENCE, Calls, Steps
-from zypher.client.following import Following
+from zypher.client.following import Following, has_events
 from zypher.client.http import arguments, client_options
 from zypher.client.listing import Listing
 from zypher.client.mapping import map_in_threads
@@ -44,9 +44,9 @@ class Connection:
             time.sleep(request.pause)
             try:
                 with self._http.stream(**arguments(request)) as response:
-                    if response.status_code != 200:
+                    if not has_events(response):
                         response.read()
-                    if not following.begins(response):
+                        following.refused(response)
                         continue
                     for sent in httpx2.EventSource(response, max_event_size=None):
                         yield from following.told(sent)
@@ -84,6 +84,11 @@ class Client:
     ) -> None:
         self._connection = Connection(Calls(url, timeout, patience), headers)
         self._calls = self._connection.calls
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._calls.url
 
     def __enter__(self) -> Self:
         return self

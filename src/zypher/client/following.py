@@ -29,13 +29,10 @@ class Following:
         """The next connection to make."""
         return requests.events(self._id, self._last)._replace(pause=self._pause)
 
-    def begins(self, response: httpx2.Response) -> bool:
-        """True if an answer has events. Raises the error that it tells of, unless it may pass."""
-        if response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            return True
+    def refused(self, response: httpx2.Response) -> None:
+        """There came no events. Raises the error that the answer tells of, unless it may pass."""
         if self._bear(response) is None:
             raise error_of(response)
-        return False
 
     def told(self, sent: httpx2.ServerSentEvent) -> Iterator[Event]:
         """What a server-sent event tells that is new: after coming back, the status is not."""
@@ -62,3 +59,8 @@ class Following:
         pause = self._calls.bear(reply, self._persistence, is_safe=True)
         self._pause = pause or 0.0
         return pause
+
+
+def has_events(response: httpx2.Response) -> bool:
+    """True for an answer that is a stream of events."""
+    return response.headers.get("Content-Type", "").startswith("text/event-stream")

@@ -5,11 +5,14 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import Parameter
 from types import AsyncGeneratorType
 from typing import Any
 
 from zypher.errors import InvalidOutput, ModelLoadError
+from zypher.model import guests
 from zypher.model.author import BatchOptions, batch_options
+from zypher.model.guests.options import guest_options
 from zypher.model.mock import Mock
 from zypher.model.signature import Arguments, Signature
 from zypher.model.targets import describe, find
@@ -19,10 +22,13 @@ __all__ = ["MOCK", "Model", "default_name", "load", "user_traceback"]
 
 MOCK = "mock"
 
+_METHODS = ("predict", "__call__")
+
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. `predict` is the user's function or bound method.
+    """A loaded model. `predict` is the user's function or bound method; `concurrency` how many
+    runs it says it has at once.
 
     `is_async` ones run by `run_async`, the others by `run`.
     """
@@ -34,6 +40,7 @@ class Model:
     batch: BatchOptions | None
     is_async: bool
     predict: Callable[..., Any]
+    concurrency: int | None
     _setup: Callable[[], Any] | None
 
     async def setup(self) -> None:
@@ -83,25 +90,31 @@ def load(target: str, *, mock_delay: tuple[float, float] = (8.0, 15.0)) -> Model
     Raises ModelLoadError, in one sentence and with the user's traceback where it was their code
     that raised, when there is no such model or it cannot be served.
     """
-    found = Mock(mock_delay) if target == MOCK else find(target)
-    owner = _instance(found, target) if inspect.isclass(found) else found
+    guests.welcome()
+    return model_of(Mock(mock_delay) if target == MOCK else find(target), target)
+
+
+def model_of(found: Any, target: str) -> Model:
+    """The model that `found` is, which `target` names. Raises as `load` does."""
+    owner = guests.adapted(_instance(found, target) if inspect.isclass(found) else found, target)
     predict = _predict_of(owner, target)
-    batch = batch_options(predict)
+    batch, guest = batch_options(predict), guest_options(predict)
     return Model(
         target=target,
         name=default_name(target),
-        description=_description(found, predict),
+        description=_description(owner, predict),
         signature=Signature.of(predict, target=target),
         batch=batch,
         is_async=inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict),
         predict=predict,
-        _setup=getattr(owner, "setup", None),
+        concurrency=guest.concurrency if guest else None,
+        _setup=_setup_of(owner, target),
     )
 
 
-def _instance(found: Callable[[], Any], target: str) -> Any:
-    name = getattr(found, "__name__", target)
-    if not callable(getattr(found, "predict", None)):
+def _instance(found: type, target: str) -> Any:
+    name = found.__name__
+    if not any(method in vars(base) for base in found.__mro__ for method in _METHODS):
         raise ModelLoadError(f"The class {name} of {target} is not a model: it has no predict().")
     try:
         inspect.signature(found).bind()
@@ -124,7 +137,7 @@ def _predict_of(owner: Any, target: str) -> Callable[..., Any]:
     """What to call: the function itself, or the bound predict or __call__ of an instance."""
     if inspect.isroutine(owner) or isinstance(owner, functools.partial):
         return owner
-    for name in ("predict", "__call__"):
+    for name in _METHODS:
         predict = getattr(owner, name, None)
         if callable(predict):
             return predict  # type: ignore[no-any-return]
@@ -134,9 +147,34 @@ def _predict_of(owner: Any, target: str) -> Callable[..., Any]:
     )
 
 
-def _description(found: Any, predict: Callable[..., Any]) -> str:
+def _setup_of(owner: Any, target: str) -> Callable[[], Any] | None:
+    """What prepares an instance: its `setup`, else a method `load` that takes nothing."""
+    setup: Callable[[], Any] | None = getattr(owner, "setup", None)
+    if setup is None:
+        load: Any = getattr(owner, "load", None)
+        is_own = inspect.ismethod(load) and load.__self__ is owner
+        return load if is_own and not _required(load) else None
+    if needed := _required(setup):
+        raise ModelLoadError(
+            f"setup({', '.join(needed)}) of {target} cannot be called: a replica calls setup() "
+            f"with nothing. Give {needed[0]!r} a default, or do without it."
+        )
+    return setup
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    """The parameters that a call must fill; none where Python cannot tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    optional = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is Parameter.empty and p.kind not in optional]
+
+
+def _description(owner: Any, predict: Callable[..., Any]) -> str:
     """The first paragraph of the docstring of the class or function, on one line."""
-    own = found if inspect.isroutine(found) or inspect.isclass(found) else type(found)
+    own = owner if inspect.isroutine(owner) else type(owner)
     text = inspect.getdoc(own) or inspect.getdoc(predict) or ""
     return " ".join(text.partition("\n\n")[0].split())
 

@@ -16,6 +16,7 @@ from zypher.errors import InvalidOutput, ModelLoadError
 from zypher.model.annotations import hints
 from zypher.model.author import ItemError, JoinedText, batch_options
 from zypher.model.codec import encode_result
+from zypher.model.guests.options import guest_options
 from zypher.model.types import InputType, input_type, object_type, output_schema
 
 _LISTS = (list, abc.Sequence)
@@ -40,7 +41,7 @@ class Arguments(NamedTuple):
 class Signature:
     """What a predict function takes and returns, both as JSON Schema 2020-12.
 
-    One parameter: the input is its value. Several or none: the input is an object of them.
+    One parameter: the input is its value. Several or none, or a guest's: it is an object of them.
     For a batched predict both schemas are those of one item. `output_schema` is None when the
     results have no known schema. `joined`: the parts of a generator are put together as text.
     """
@@ -50,6 +51,7 @@ class Signature:
     batched: bool
     joined: bool
     _parameters: tuple[Parameter, ...]
+    _named: bool
     _type: InputType
 
     @classmethod
@@ -66,6 +68,7 @@ class Signature:
             batched=reader.batched,
             joined=reader.joined,
             _parameters=reader.parameters,
+            _named=reader.named,
             _type=type_,
         )
 
@@ -77,7 +80,7 @@ class Signature:
         value = self._type.decode(raw)
         if self.batched:
             return value
-        if len(self._parameters) == 1:
+        if len(self._parameters) == 1 and not self._named:
             value = {self._parameters[0].name: value}
         return _arguments(self._parameters, value)
 
@@ -98,10 +101,11 @@ class _Reader:
     def __init__(self, predict: Callable[..., Any], target: str) -> None:
         self._predict = predict
         self.batched = batch_options(predict) is not None
-        function = _function(predict)
+        self.named = guest_options(predict) is not None
+        function = function_of(predict)
         name = getattr(function, "__name__", "predict")
         self._subject = f"{name}() of {target}"
-        self._hints = self._resolved(function)
+        self._hints = resolved_hints(function, self._subject)
         self.joined = self._hints.get("return") == JoinedText
         self.parameters = self._read_parameters()
         self._subject = f"{name}({', '.join(p.name for p in self.parameters)}) of {target}"
@@ -112,7 +116,7 @@ class _Reader:
             return self._made("items", input_type, self._item(annotations))
         # Each by itself first, even of several: so that the one without a schema is named.
         types_ = [self._made(f"'{name}'", input_type, of) for name, of in annotations.items()]
-        if len(types_) == 1:
+        if len(types_) == 1 and not self.named:
             return types_[0]
         defaults = {p.name: p.default for p in self.parameters if p.default is not Parameter.empty}
         type_ = self._made("arguments", object_type, annotations, defaults.keys())
@@ -143,7 +147,7 @@ class _Reader:
                 f"{self._subject} takes {what} of a type that has no JSON Schema: {error}."
             ) from error
         except NameError as error:
-            raise self._undefined(error) from error
+            raise _undefined(error, self._subject) from error
         except Exception as error:
             raise ModelLoadError(
                 f"{self._subject} takes {what} of a type that no schema can be made of: {error!r}."
@@ -176,16 +180,6 @@ class _Reader:
             f"inputs, for example `inputs: list[str]`."
         )
 
-    def _resolved(self, function: Callable[..., Any]) -> dict[str, Any]:
-        try:
-            return hints(function)
-        except NameError as error:
-            raise self._undefined(error) from error
-        except Exception as error:
-            raise ModelLoadError(
-                f"The type hints of {self._subject} cannot be read: {error!r}."
-            ) from error
-
     def _read_parameters(self) -> tuple[Parameter, ...]:
         if _lacks_self(self._predict):
             raise ModelLoadError(
@@ -200,11 +194,22 @@ class _Reader:
                 f"with type hints."
             ) from error
 
-    def _undefined(self, error: NameError) -> ModelLoadError:
-        return ModelLoadError(
-            f"A type hint of {self._subject} names '{error.name}', which is not defined there. "
-            f"Import it or define it before, outside of `if TYPE_CHECKING`."
-        )
+
+def resolved_hints(function: Callable[..., Any], subject: str) -> dict[str, Any]:
+    """The type hints of a function, which `subject` names. Raises ModelLoadError."""
+    try:
+        return hints(function)
+    except NameError as error:
+        raise _undefined(error, subject) from error
+    except Exception as error:
+        raise ModelLoadError(f"The type hints of {subject} cannot be read: {error!r}.") from error
+
+
+def _undefined(error: NameError, subject: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"A type hint of {subject} names '{error.name}', which is not defined there. "
+        f"Import it or define it before, outside of `if TYPE_CHECKING`."
+    )
 
 
 def _without_item_error(result: Any) -> Any:
@@ -227,7 +232,7 @@ def _lacks_self(predict: Callable[..., Any]) -> bool:
     return first is not None and first.annotation is not Parameter.empty and first.name != "self"
 
 
-def _function(predict: Callable[..., Any]) -> Callable[..., Any]:
+def function_of(predict: Callable[..., Any]) -> Callable[..., Any]:
     """The function behind a bound method, a decorator or a `functools.partial`."""
     while isinstance(predict, functools.partial):
         predict = predict.func

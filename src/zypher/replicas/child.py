@@ -182,6 +182,8 @@ async def set_up(model: Model) -> None:
 def _default_concurrency(model: Model) -> int:
     if model.target == MOCK:
         return MOCK_CONCURRENCY
+    if model.concurrency:
+        return model.concurrency
     return ASYNC_CONCURRENCY if model.is_async and not model.batch else 1
 
 

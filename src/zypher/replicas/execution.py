@@ -45,7 +45,7 @@ class Executor:
         try:
             run.begin(interruptible=self.model.is_async)
             arguments = self.model.signature.decode(call.input)
-            return self._completed(await self._call(arguments, run))
+            return self.completed(await self.call(arguments, run))
         except BaseException as error:  # whatever a model raises is its error, and no more
             return _CALLED_OFF if run.withdrawn else _failed(error, call)
 
@@ -68,7 +68,7 @@ class Executor:
         outcomes = {call: _CALLED_OFF for call in items if not run.wants(call.claim)}
         items = {call: item for call, item in items.items() if call not in outcomes}
         try:
-            results = await self._call(list(items.values()), run) if items else []
+            results = await self.call(list(items.values()), run) if items else []
             return outcomes | {
                 call: self._item_completed(result, call)
                 for call, result in zip(items, results, strict=True)
@@ -82,7 +82,8 @@ class Executor:
             outcomes |= await self._run_items({call: item}, run)
         return outcomes
 
-    async def _call(self, arguments: Any, run: Run) -> Any:
+    async def call(self, arguments: Any, run: Run) -> Any:
+        """What the model returns, or the `Parts` that it yields. Raises what the model raises."""
         if self.model.is_async:
             result = await self.model.run_async(arguments)
             if type(result) is AsyncGeneratorType:
@@ -129,11 +130,12 @@ class Executor:
         if isinstance(result, ItemError | InvalidInput):
             return _failed(result, call)
         try:
-            return self._completed(result)
+            return self.completed(result)
         except Exception as error:
             return _failed(error, call)
 
-    def _completed(self, result: Any) -> Outcome:
+    def completed(self, result: Any) -> Outcome:
+        """The outcome with this result. Raises InvalidOutput and ResultTooLarge."""
         text = result.json() if type(result) is Parts else encode_result(result)
         if len(text) > self._max_result_size:
             raise ResultTooLarge(

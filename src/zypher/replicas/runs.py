@@ -5,29 +5,38 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import msgspec
 
 from zypher.model.current import CurrentPrediction, running
 from zypher.prediction import Claim
-from zypher.replicas.channel import Channel
 from zypher.replicas.frames import Told, sendable
 
 _LONGEST_LINE = 4_000
 _LINE_END = re.compile(r"[\r\n]")
 
 
+class Listener(Protocol):
+    """Who is told what runs tell: in a replica, the parent at the other end of the channel."""
+
+    def poll(self) -> None:
+        """Take in what has arrived for the runs."""
+
+    def offer(self, told: Told) -> None:
+        """Take what a run tells, or drop it."""
+
+
 class Run(CurrentPrediction):
     """The run of one prediction."""
 
-    __slots__ = ("_channel", "_deadline", "_task", "_unfinished", "claims", "withdrawn")
+    __slots__ = ("_deadline", "_listener", "_task", "_unfinished", "claims", "withdrawn")
 
-    def __init__(self, claims: list[Claim], deadline: float | None, channel: Channel) -> None:
+    def __init__(self, claims: list[Claim], deadline: float | None, listener: Listener) -> None:
         self.claims = claims
         self.withdrawn = False
         self._deadline = deadline
-        self._channel = channel
+        self._listener = listener
         self._task: asyncio.Task[None] | None = None
         self._unfinished: dict[TextIO, str] | None = None  # lines, by the stream they go to
 
@@ -48,7 +57,7 @@ class Run(CurrentPrediction):
     @property
     def cancelled(self) -> bool:
         if not self.withdrawn:
-            self._channel.poll()
+            self._listener.poll()
         return self.withdrawn
 
     def progress(self, fraction: float, text: str = "") -> None:
@@ -89,7 +98,7 @@ class Run(CurrentPrediction):
 
     def yielded(self, part: bytes) -> None:
         """The model yielded a part of its result, this JSON text."""
-        self._channel.offer(Told(self.claims, "output", part))
+        self._listener.offer(Told(self.claims, "output", part))
 
     def printed(self, text: str, stream: TextIO) -> None:
         """The model wrote this to a stream."""
@@ -106,7 +115,7 @@ class Run(CurrentPrediction):
                 self._tell("log", {"text": sendable(line[:_LONGEST_LINE])})
 
     def _tell(self, type: str, data: dict[str, object]) -> None:
-        self._channel.offer(Told(self.claims, type, msgspec.json.encode(data)))
+        self._listener.offer(Told(self.claims, type, msgspec.json.encode(data)))
 
 
 class BatchRun(Run):
@@ -114,8 +123,8 @@ class BatchRun(Run):
 
     __slots__ = ("_wanted",)
 
-    def __init__(self, claims: list[Claim], channel: Channel) -> None:
-        super().__init__(claims, None, channel)
+    def __init__(self, claims: list[Claim], listener: Listener) -> None:
+        super().__init__(claims, None, listener)
         self._wanted = set(claims)
 
     @property

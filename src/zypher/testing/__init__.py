@@ -1,10 +1,12 @@
-"""Tests that come with Zypher, for those who write a broker.
+"""What the author of a model tests it with: in the process of a test, or behind a real server.
 
-They need pytest, anyio and hypothesis.
+    assert zypher.testing.predict(Sentiment, "all is fine") == {"score": 0.5}
+
+Whoever writes a broker has `zypher.testing.contract`, `zypher.testing.machine` and
+`zypher.testing.clock`, which need pytest, anyio and hypothesis.
 """
 
-from zypher.testing.clock import ManualClock
-from zypher.testing.contract import BrokerContract
-from zypher.testing.machine import BrokerMachine, DurableBrokerMachine
+from zypher.testing.models import LoadedModel, loaded, predict
+from zypher.testing.servers import serving
 
-__all__ = ["BrokerContract", "BrokerMachine", "DurableBrokerMachine", "ManualClock"]
+__all__ = ["LoadedModel", "loaded", "predict", "serving"]

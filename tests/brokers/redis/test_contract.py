@@ -7,7 +7,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.redis_servers import RedisServer
 from zypher.brokers import Broker, Limits
 from zypher.brokers.redis import RedisBroker
-from zypher.testing import BrokerContract, BrokerMachine, ManualClock
+from zypher.testing.clock import ManualClock
+from zypher.testing.contract import BrokerContract
+from zypher.testing.machine import BrokerMachine
 
 
 class TestRedisBroker(BrokerContract):

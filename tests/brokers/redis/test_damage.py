@@ -8,7 +8,7 @@ from tests.brokers.redis.conftest import Join
 from tests.redis_servers import RedisServer
 from zypher.brokers.redis import RedisBroker
 from zypher.prediction import Prediction, Priority, Status
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import GOOD, LIMITS, new
 
 pytestmark = pytest.mark.anyio

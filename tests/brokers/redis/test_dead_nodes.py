@@ -9,7 +9,7 @@ from tests.redis_servers import RedisServer
 from zypher.brokers.base import Limits, WorkerInfo
 from zypher.brokers.redis import RedisBroker
 from zypher.prediction import Options, Status
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import BAD, GOOD, LIMITS, PATIENCE, new
 
 pytestmark = pytest.mark.anyio

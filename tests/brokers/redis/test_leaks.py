@@ -13,7 +13,7 @@ from zypher.brokers import Limits
 from zypher.brokers.base import Event, Seen, WorkerInfo
 from zypher.brokers.redis import RedisBroker
 from zypher.prediction import Options, Prediction
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import BAD, GOOD, PATIENCE, new
 
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,7 @@ from zypher.brokers.redis.address import parse
 from zypher.brokers.redis.link import Link
 from zypher.errors import PredictionError, StorageFull, Unavailable
 from zypher.prediction import Claim, Options, Status
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import GOOD, LIMITS, PATIENCE, new
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.redis_servers import RedisServer
 from zypher.brokers import Limits
 from zypher.brokers.redis import RedisBroker
-from zypher.testing import BrokerMachine, ManualClock
+from zypher.testing.clock import ManualClock
+from zypher.testing.machine import BrokerMachine
 
 # Each takes as long as several of a broker in one process do.
 EXAMPLES = 5

@@ -10,7 +10,8 @@ from zypher.brokers import Broker, Limits
 from zypher.brokers.redis import RedisBroker, node
 from zypher.brokers.redis.calls import Call
 from zypher.brokers.redis.link import _SHAS, Link
-from zypher.testing import BrokerContract, ManualClock
+from zypher.testing.clock import ManualClock
+from zypher.testing.contract import BrokerContract
 
 # What they tell is told once: who deletes something finds it gone.
 TOLD_ONCE = {_SHAS[script] for script in ("delete", "purge")}

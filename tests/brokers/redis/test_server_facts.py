@@ -12,7 +12,7 @@ from zypher.brokers.redis import RedisBroker, link
 from zypher.brokers.redis.server import Facts
 from zypher.clock import SystemClock
 from zypher.errors import ConfigurationError
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import GOOD, LIMITS, PATIENCE, new
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from zypher.brokers import Limits
 from zypher.brokers.sqlite import SqliteBroker
 from zypher.prediction import Failure, Outcome, Prediction, Priority, new_id
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 
 LIMITS = Limits(max_queued=100_000, max_crashes=3, lease=30.0, ttl=3600.0)
 GOOD = Outcome(result=b'"good"')

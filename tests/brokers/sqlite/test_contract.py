@@ -6,7 +6,8 @@ import pytest
 
 from zypher.brokers import Broker, Limits
 from zypher.brokers.sqlite import SqliteBroker
-from zypher.testing import BrokerContract, ManualClock
+from zypher.testing.clock import ManualClock
+from zypher.testing.contract import BrokerContract
 
 
 class TestSqliteBroker(BrokerContract):

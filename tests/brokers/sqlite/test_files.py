@@ -7,7 +7,7 @@ import pytest
 from zypher.brokers import Limits, open_broker
 from zypher.brokers.sqlite.files import create, path_of, require_place
 from zypher.errors import ConfigurationError
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0

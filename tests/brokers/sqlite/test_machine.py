@@ -11,7 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from zypher.brokers import Broker, Limits
 from zypher.brokers.sqlite import SqliteBroker, backlog, broker
-from zypher.testing import DurableBrokerMachine, ManualClock
+from zypher.testing.clock import ManualClock
+from zypher.testing.machine import DurableBrokerMachine
 
 # A restart takes longer than all else that is done to it.
 SLOWER = settings(max_examples=settings().max_examples // 4)

@@ -21,7 +21,7 @@ from zypher.server.webhooks.caller import Caller
 from zypher.server.webhooks.sender import PAUSES, Sender
 from zypher.server.webhooks.signing import Signer
 from zypher.server.webhooks.targets import Targets
-from zypher.testing import ManualClock
+from zypher.testing.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
 
