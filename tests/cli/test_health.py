@@ -93,6 +93,7 @@ def test_what_a_server_says_cannot_command_the_terminal() -> None:
 
 def test_wrong_usage_is_told_from_ill_health() -> None:
     assert zypher("health", "--nonsense").returncode == 2
+    assert zypher("health", "--timeout", "nan").returncode == 2
 
 
 @contextmanager

@@ -73,10 +73,10 @@ def test_the_image_runs_what_exists_and_nothing_as_root(tmp_path: Path) -> None:
     assert 'HEALTHCHECK --start-period=5m CMD ["zypher", "health"]' in lines
     assert 'CMD ["zypher", "serve", "model.py:Model"]' in lines
     assert f"EXPOSE {Settings.model_fields['port'].default}" in lines
-    environment = dict(
-        word.split("=", 1) for line in lines for word in line.split() if word.startswith("ZYPHER_")
-    )
+    assert "ENV ZYPHER_BROKER=sqlite:////data/zypher.db \\" in lines
+    assert "    ZYPHER_HOST=0.0.0.0" in lines
     # As its container would start, but for the place of the queue.
-    environment["ZYPHER_BROKER"] = f"sqlite:///{tmp_path}/zypher.db"
-    with Server("model.py:Model", cwd=tmp_path, **environment) as server:
+    queue = f"sqlite:///{tmp_path}/zypher.db"
+    model = Server("model.py:Model", cwd=tmp_path, ZYPHER_BROKER=queue, ZYPHER_HOST="0.0.0.0")
+    with model as server:
         assert zypher("health", "--url", server.url.replace("0.0.0.0", "127.0.0.1")).returncode == 0

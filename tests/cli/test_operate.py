@@ -165,7 +165,7 @@ def test_purge_needs_to_be_told_yes_where_nobody_can_be_asked(server: Server) ->
 def test_a_time_that_is_none_is_wrong_usage(time: str) -> None:
     result = zypher("purge", "--yes", f"--older={time}", COLUMNS="200")
     assert result.returncode == 2
-    assert "write it as in 90s, 15m, 1h or 2d" in result.stderr
+    assert "write it as in 90s" in result.stderr
 
 
 def test_an_unknown_id_gets_one_clear_sentence(server: Server) -> None:

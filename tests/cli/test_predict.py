@@ -90,7 +90,7 @@ def test_the_type_of_a_file_goes_along(server: Server, tmp_path: Path) -> None:
         (["--model", "picture", "image=x", "zoom=big"], ["The parameter zoom takes JSON"]),
         (["--model", "picture"], ["The input is missing", "image=... label=... zoom=..."]),
         (["--model", "Sentiment", "stars=9", "text=x"], ["stars", "5", "(invalid_input)"]),
-        (["--priority", "high", "--deadline", "-1", "x"], ["deadline", "(invalid_input)"]),
+        (["--deadline", "0", "x"], ["deadline", "(invalid_input)"]),
         (["--key", "a b", "x"], ["key"]),
         (["--url", "nonsense", "x"], ["'nonsense'", "http://"]),
     ],
@@ -110,7 +110,7 @@ def test_bytes_that_are_no_text_get_one_clear_sentence(server: Server, tmp_path:
 
 
 def test_options_and_the_key_reach_the_server(server: Server) -> None:
-    words = ["--async", "--priority", "low", "--ttl", "60", "--deadline", "30", "--retries", "2"]
+    words = ["--async", "--priority", "low", "--ttl", "1m", "--deadline", "30", "--retries", "2"]
     more = ["--queue-timeout", "20", "--run-timeout", "10", "--key", "one-key", "x"]
     id = printed(server, *words, *more).strip()
     record = server.client.get(f"/predictions/{id}").json()

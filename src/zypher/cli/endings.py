@@ -108,7 +108,7 @@ def limited(seconds: float | None, id: str) -> Iterator[None]:
         )
 
     signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 1e-6)  # 0 would mean: never
     try:
         yield
     finally:

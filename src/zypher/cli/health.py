@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from zypher.cli.address import DEFAULT, VARIABLE, address
 from zypher.cli.text import complain, one_line, put_line
+from zypher.cli.times import span
 
 # The most that is read of an answer: more is not one of ours.
 _SIZE = 1_000_000
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zypher health",
-        description="Say whether a server is ready: exit code 0 if it is, else 1.",
+        description="Say whether a server is ready. Exit code: 0 if it is, else 1.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -46,10 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--timeout",
-        metavar="SECONDS",
-        type=float,
+        metavar="TIME",
+        type=span,
         default=5.0,
-        help="how long it may take to answer; default: 5",
+        help="how long it may take to answer; default: 5s",
     )
     return parser
 
@@ -82,7 +83,7 @@ def _ask(url: str, live: bool, timeout: float) -> str:
 
 def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
     """A connection that is not made yet. Raises ValueError for what is no address."""
-    if parts.scheme not in ("http", "https") or not parts.hostname or timeout <= 0:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError
     is_secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection

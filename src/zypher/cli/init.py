@@ -16,7 +16,8 @@ _FILES = ("model.py", "test_model.py", "requirements.txt", "Dockerfile", ".docke
 
 def init(
     directory: Annotated[
-        Path, typer.Argument(help="Where to write them; it is made if it does not exist.")
+        Path,
+        typer.Argument(metavar="DIRECTORY", help="Where to; it is made if it is not there."),
     ] = Path(),
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite files of these names, if there are any.")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zypher.cli.address import DEFAULT
-from zypher.cli.connecting import AsJson, ModelName, Url, connect
 from zypher.cli.documents import as_document, put_json
+from zypher.cli.options import AsJson, ModelName, Url, connect
 from zypher.cli.text import complain, put, put_line
 from zypher.cli.times import short_span
 
@@ -25,7 +25,9 @@ _GAP = "  "
 def ls(
     status: Annotated[
         Literal["queued", "processing", "completed", "failed", "canceled"] | None,
-        typer.Option(help="Only those with this status."),
+        typer.Option(
+            metavar="STATUS", help="Only those queued, processing, completed, failed or canceled."
+        ),
     ] = None,
     model: ModelName = None,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many at most.")] = 50,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zypher.cli.address import DEFAULT
-from zypher.cli.connecting import Url, connect
 from zypher.cli.endings import Ending, ending_of, last_words
+from zypher.cli.options import Url, connect
 from zypher.cli.text import complain, put_line
 from zypher.errors import Unavailable, ZypherError
 
 if TYPE_CHECKING:
     from zypher.client import Handle
 
-_Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The predictions.")]
+_Ids = Annotated[list[str], typer.Argument(metavar="ID", help="The predictions.")]
 
 
 def cancel(ids: _Ids, url: Url = DEFAULT) -> None:

@@ -8,10 +8,10 @@ from uuid import uuid4
 import typer
 
 from zypher.cli.address import DEFAULT
-from zypher.cli.connecting import AsJson, Url, connect
 from zypher.cli.documents import put_id
 from zypher.cli.endings import interruptible, last_words, limited
 from zypher.cli.inputs import read_input
+from zypher.cli.options import AsJson, Url, connect, time_option
 from zypher.cli.outcomes import put_outcome
 from zypher.errors import NotFound, ZypherError
 
@@ -23,7 +23,7 @@ def predict(
     input: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT]...",
+            metavar="INPUT",
             help="Text or JSON, as the model takes it; @FILE; - for standard input, which is also "
             "the default; or name=value, name=@FILE, for each parameter.",
         ),
@@ -43,7 +43,7 @@ def predict(
     as_json: AsJson = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Wait so long at most; the prediction goes on then."),
+        time_option("Wait so long at most; the prediction goes on then."),
     ] = None,
     key: Annotated[
         str | None,
@@ -55,17 +55,19 @@ def predict(
     ] = None,
     queue_timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="It fails if its run has not begun after so long."),
+        time_option("It fails if its run has not begun after so long."),
     ] = None,
     run_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="It fails if a run takes longer.")
+        float | None,
+        time_option("It fails if a run takes longer."),
     ] = None,
     deadline: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="It fails if it has not ended after so long."),
+        time_option("It fails if it has not ended after so long."),
     ] = None,
     ttl: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long it is kept after its end.")
+        float | None,
+        time_option("How long it is kept after its end."),
     ] = None,
     retries: Annotated[
         int | None,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zypher.cli.address import DEFAULT
-from zypher.cli.connecting import ModelName, Url, connect
+from zypher.cli.options import ModelName, Url, connect, time_option
 from zypher.cli.text import put_line
-from zypher.cli.times import span
 from zypher.errors import NotFound
 
 if TYPE_CHECKING:
@@ -26,11 +25,7 @@ def purge(
     model: ModelName = None,
     older: Annotated[
         float | None,
-        typer.Option(
-            parser=span,
-            metavar="TIME",
-            help="Only those that ended so long ago: 90s, 15m, 1h, 2d.",
-        ),
+        time_option("Only those that ended so long ago: 90s, 15m, 1h, 2d."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: Url = DEFAULT,

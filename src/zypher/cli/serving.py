@@ -11,7 +11,7 @@ from zypher.settings import Count, Settings, Size, load_settings, option
 _Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL]...",
+        metavar="MODEL",
         help="file.py:Name, package.module:name, NAME=TARGET, or the name of a table in "
         "zypher.toml. Default: what zypher.toml says, else the mock.",
     ),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zypher.cli.address import DEFAULT
-from zypher.cli.connecting import AsJson, Url, connect
 from zypher.cli.documents import as_document, json_text, put_json
 from zypher.cli.endings import interruptible, limited
+from zypher.cli.options import AsJson, Url, connect, time_option
 from zypher.cli.outcomes import put_outcome
 from zypher.cli.text import one_line, put_line
 from zypher.cli.times import clock_time, short_span
@@ -27,9 +27,7 @@ def show(
         typer.Option("--follow", help="Wait for its end, show how it goes, and print the result."),
     ] = False,
     as_json: AsJson = False,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Follow it so long at most.")
-    ] = None,
+    timeout: Annotated[float | None, time_option("Follow it so long at most.")] = None,
     url: Url = DEFAULT,
 ) -> None:
     """Show one prediction, or follow it to its end.

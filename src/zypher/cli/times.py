@@ -3,18 +3,17 @@
 import re
 from datetime import datetime
 
-import typer
-
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_FOREVER = 1e9  # what clocks and timers can still count with
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 
 def span(text: str) -> float:
-    """The seconds of `90s`, `15m`, `1h`, `2d`; a bare number is seconds."""
+    """The seconds of `90s`, `15m`, `1h`, `2d`; a bare number is seconds. Raises ValueError."""
     match = _SPAN.fullmatch(text.strip())
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no time; write it as in 90s, 15m, 1h or 2d.")
-    return float(match[1]) * _UNITS[match[2]]
+        raise ValueError(f"{text!r} is no time; write it as in 90s, 15m, 1h or 2d.")
+    return min(float(match[1]) * _UNITS[match[2]], _FOREVER)
 
 
 def clock_time(moment: datetime) -> str:

@@ -1,13 +1,14 @@
-"""The server that a command talks to."""
+"""The options that several commands have, and the client that they are for."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zypher.cli.address import DEFAULT, VARIABLE
+from zypher.cli.times import span
 
 if TYPE_CHECKING:
-    from zypher import Client
+    from zypher.client import Client
 
 Url = Annotated[
     str,
@@ -19,6 +20,11 @@ ModelName = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Only those of this model.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
+
+
+def time_option(help: str) -> Any:
+    """An option that is a time, as in 90s."""
+    return typer.Option(metavar="TIME", parser=span, help=help)
 
 
 def connect(url: str) -> "Client":
