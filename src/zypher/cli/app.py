@@ -64,10 +64,10 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, outline, rest = super().resolve_command(ctx, args)
         module = COMMANDS[str(name)].module
-        return name, _load(module, str(name)) if module else outline, rest
+        return name, load(module, str(name)) if module else outline, rest
 
 
-def _load(module: str, name: str) -> Any:
+def load(module: str, name: str) -> Any:
     """The command itself."""
     function: Callable[..., None] = getattr(import_module(f"zypher.cli.{module}"), name)
     alone = typer.Typer(add_completion=False)
