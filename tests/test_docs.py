@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "models.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SCALE_OUT = ROOT / "docs" / "how-to" / "scale-out.md"
-# That of webhooks, which has a receiver, is tried with the webhooks; to scale out takes a Redis.
-ELSEWHERE = ("webhooks", SCALE_OUT.stem)
+# That of webhooks, which has a receiver, is tried with the webhooks; to scale out takes a Redis;
+# those who move in bring models of their own (test_moving_in).
+ELSEWHERE = ("webhooks", SCALE_OUT.stem, "from-cog", "from-litserve", "from-celery")
 RECIPES = [page for page in PAGES if page.parent.name == "how-to" and page.stem not in ELSEWHERE]
 
 

@@ -11,11 +11,13 @@ from zypher.client import Options
 from zypher.errors import (
     Canceled,
     Conflict,
+    DeadlineExceeded,
     InvalidHeader,
     InvalidInput,
     InvalidOutput,
     ModelError,
     NotFound,
+    PayloadTooLarge,
 )
 from zypher.server.options import Body
 
@@ -175,6 +177,19 @@ def test_the_timeout_of_a_client_holds_for_its_calls(server: Server, connect: An
             handle.wait()
         holding.started().finish("now")
         assert handle.wait(30) == "now"
+
+
+def test_the_headers_of_a_client_go_with_every_request(server: Server, connect: Any) -> None:
+    client: Client = connect(server.url, headers={"Cancel-After": "0.1s"})
+    with pytest.raises(DeadlineExceeded):
+        client.predict(60, model="nap")
+    with pytest.raises(DeadlineExceeded):
+        client.submit(60, model="nap").wait()
+
+
+def test_what_is_too_large_is_refused(client: Client) -> None:
+    with pytest.raises(PayloadTooLarge, match="max-body-size"):
+        client.predict("x" * 17_000_000)
 
 
 def test_a_call_that_becomes_a_202_waits_on(connect: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.client.conftest import Connect, meanwhile
 from tests.client.wire import wire_to
 from tests.harness import PATIENCE, Server, free_port, holder, steady_port, target
+from tests.redis_servers import RedisServer
 from zypher.errors import QueueFull, Unavailable, Unreachable
 
 QUICK = ("--mock-delay", "0")
@@ -268,3 +269,20 @@ def test_a_full_queue_is_waited_for(connect: Connect) -> None:
             for handle in handles:
                 assert handle.wait() == "done"
         assert runs(server) == 11
+
+
+def test_a_predict_that_the_broker_may_have_is_not_repeated(
+    connect: Connect, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path) as redis, Server("--broker", redis.url, *QUICK) as server:
+        client = connect(server.url)
+        client.predict("x")
+        redis.kill()
+        with pytest.raises(Unavailable, match="Redis") as lost:
+            client.predict("x")
+        assert not isinstance(lost.value, Unreachable)
+        answer = server.predict("x")
+        assert answer.status_code == 503
+        assert answer.headers["X-Prediction-Id"]
+        redis.start()
+        client.predict("x", idempotency_key="order-18")

@@ -1,5 +1,6 @@
 """A model in a test's own process does what it does behind a server."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -58,10 +59,17 @@ def test_an_input_that_the_schema_refuses_never_reaches_the_model(
     assert caught.value.errors[0]["loc"] == where
 
 
-@pytest.mark.parametrize("input", [float("nan"), {"of": object()}])
+@pytest.mark.parametrize("input", [float("nan"), object()])
 def test_what_is_no_json_is_no_input(input: Any) -> None:
-    with pytest.raises((ValueError, TypeError), match="JSON"):
+    with pytest.raises(zypher.InvalidInput, match="cannot be sent as JSON"):
         zypher.testing.predict(models.Sentiment, input)
+
+
+def test_an_input_may_be_what_a_client_may_send() -> None:
+    def size(content: bytes) -> int:
+        return len(content)
+
+    assert zypher.testing.predict(size, b"four") == 4
 
 
 @pytest.mark.parametrize(("input", "what"), [(0, "NaN at result"), (1, "object at result")])
@@ -112,6 +120,18 @@ def test_a_run_knows_and_tells_what_it_does_behind_a_server() -> None:
         assert model.events == [("log", {"text": "done"})]
     with pytest.raises(RuntimeError, match="no prediction here"):
         zypher.current()
+
+
+def test_an_async_test_has_a_thread_run_the_model() -> None:
+    async def test(ready: zypher.testing.LoadedModel) -> Any:
+        with pytest.raises(RuntimeError, match=r"asyncio\.to_thread"):
+            zypher.testing.predict(models.Slow, 0)
+        with pytest.raises(RuntimeError, match=r"asyncio\.to_thread"):
+            ready.predict(0)
+        return await asyncio.to_thread(ready.predict, 0)
+
+    with zypher.testing.loaded(models.Slow) as ready:
+        assert asyncio.run(test(ready)) is True
 
 
 def test_the_parts_of_a_generator_are_events() -> None:

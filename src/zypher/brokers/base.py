@@ -1,7 +1,7 @@
 """The broker: where predictions wait and where they are recorded. The contract, in words.
 
 Servers submit and wait, workers claim and finish; neither knows the other. Everything that
-is promised about a prediction is promised here, and `zypher.testing.BrokerContract` holds
+is promised about a prediction is promised here, and `zypher.testing.contract.BrokerContract` holds
 every broker to it:
 
 - **Accepted is kept.** What `submit(keep=True)` or `keep` returned for survives whatever

@@ -50,9 +50,9 @@ class Calls:
                 f"{url!r} is no url of a server: it must begin with http:// or https://."
             )
         self.url = url.rstrip("/")
+        self.has_answered = False
         self._timeout = timeout
         self._patience = patience
-        self._has_answered = False
 
     def predict(
         self,
@@ -142,13 +142,13 @@ class Calls:
         `is_safe`: it may be repeated also if it was received. Raises the error that it may not be
         repeated for, or not any more.
         """
-        self._has_answered |= isinstance(reply, httpx2.Response)
+        self.has_answered |= isinstance(reply, httpx2.Response)
         trouble = trouble_of(reply, self.url)
         if trouble is None:
             return None
         if not (is_safe or trouble.is_refusal):
             raise trouble.error
-        most = inf if self._has_answered else _FIRST_PATIENCE
+        most = inf if self.has_answered else _FIRST_PATIENCE
         return persistence.pause_after(trouble, most=most)
 
     def _wait(self, id: str, timer: Timer) -> Steps[Any]:

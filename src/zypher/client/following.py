@@ -36,6 +36,7 @@ class Following:
 
     def told(self, sent: httpx2.ServerSentEvent) -> Iterator[Event]:
         """What a server-sent event tells that is new: after coming back, the status is not."""
+        self._calls.has_answered = True
         self._persistence = self._calls.persistence()
         self._last = sent.id or self._last
         event = Event(sent.event, msgspec.json.decode(sent.data))

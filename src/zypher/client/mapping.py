@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -26,12 +26,13 @@ def map_in_threads(
 ) -> Iterator[R]:
     """What `call` returns for each input. What is under way at the end is left to itself."""
     jobs: SimpleQueue[_Job[R] | None] = SimpleQueue()
-    failed = Event()
+    taking, failed = Lock(), Event()
     upcoming = iter(inputs)
     window: deque[Future[R]] = deque()
     # They do not hold up the end of the program: it closes their connections.
     threads = [
-        Thread(target=_work, args=(call, jobs, failed), daemon=True) for _ in range(concurrency)
+        Thread(target=_work, args=(call, jobs, taking, failed), daemon=True)
+        for _ in range(concurrency)
     ]
     for thread in threads:
         thread.start()
@@ -53,8 +54,14 @@ def map_in_threads(
             jobs.put(None)
 
 
-def _work(call: Callable[[Any], R], jobs: SimpleQueue[_Job[R] | None], failed: Event) -> None:
-    while (job := jobs.get()) is not None and not failed.is_set():
+def _work(
+    call: Callable[[Any], R], jobs: SimpleQueue[_Job[R] | None], taking: Lock, failed: Event
+) -> None:
+    while True:
+        with taking:  # so that what comes before a failure was begun before it
+            job = jobs.get()
+            if job is None or failed.is_set():
+                return
         input, future = job
         try:
             future.set_result(call(input))

@@ -95,9 +95,14 @@ def _with_key(key: str | None) -> dict[str, str]:
 
 
 def _body(input: Any, options: Options) -> bytes:
-    """The body of a prediction. A NaN is refused: JSON has none, and it must not become a null."""
-    body = {"input": input, **options}
+    """The body of a prediction."""
+    return encoded({"input": input, **options})
+
+
+def encoded(value: Any) -> bytes:
+    """The JSON text of what a caller gives. A NaN is refused: JSON has none, and it must not
+    become a null."""
     try:
-        return json.dumps(body, allow_nan=False, default=msgspec.to_builtins).encode()
+        return json.dumps(value, allow_nan=False, default=msgspec.to_builtins).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"The input cannot be sent as JSON: {error}.") from None

@@ -62,7 +62,10 @@ class Predictions:
         self._state.require_open()  # it may have taken a while
         asked, input = self._state.door.admit(body, model)
         prediction = self._intake.prediction(asked, input, model, headers)
-        record = await self._intake.submit(prediction, waits=patience.seconds > 0)
+        try:
+            record = await self._intake.submit(prediction, waits=patience.seconds > 0)
+        except Unavailable as error:  # whether it was taken in before is not known
+            return _problem_with_id(error, prediction.id)
         if not patience.seconds:
             is_newest = record.id == prediction.id
             response = await self._intake.accepted(record, request, is_newest=is_newest)
@@ -99,9 +102,7 @@ class Predictions:
         try:
             record = await self._outcome(prediction.id, patience, request)
         except PredictionError as error:  # it was taken in, and may go on
-            response = problem_of(error)
-            response.headers.update(id)
-            return response
+            return _problem_with_id(error, prediction.id)
         if record.failure is not None:
             failure = record.failure
             return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
@@ -141,3 +142,10 @@ class Predictions:
         if not is_kept(prediction, waits=True):
             with suppress(Conflict, Unavailable):  # the stream ended with the server
                 await self._broker.delete(prediction.id)
+
+
+def _problem_with_id(error: PredictionError, id: str) -> Response:
+    """The answer for an error of what may run: a refusal has no id."""
+    response = problem_of(error)
+    response.headers["X-Prediction-Id"] = id
+    return response

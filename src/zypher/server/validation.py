@@ -17,6 +17,9 @@ _MAX_ERRORS = 20
 _EVERYDAY = 16_384
 _ALTERNATIVES = ("anyOf", "oneOf")
 
+# What these do not take is not understood by the keyword alone: what the author says helps.
+_CRYPTIC = (*_ALTERNATIVES, "pattern")
+
 
 class Validator:
     """The compiled schema of one model's input. What it says never repeats the input."""
@@ -44,10 +47,24 @@ class Validator:
             return [fault(["input"], "it does not fit the schema", "schema")]
         else:
             found = [self._first(value)]
-        return [
-            fault(["input", *e.instance_path], e.message, str((e.schema_path or ["schema"])[-1]))
-            for e in found
-        ]
+        return [self._fault(error) for error in found]
+
+    def _fault(self, error: jsonschema_rs.ValidationError) -> dict[str, Any]:
+        *place, keyword = error.schema_path or ["schema"]
+        message = error.message
+        if keyword in _CRYPTIC and (description := self._description(place)):
+            message += f"; it is described as {description!r}"
+        return fault(["input", *error.instance_path], message, str(keyword))
+
+    def _description(self, place: list[str | int]) -> str | None:
+        """What the schema says in words at a place; nothing behind a reference."""
+        schema: Any = self.model.input_schema
+        for step in place:
+            known = step in schema if isinstance(schema, dict) else isinstance(schema, list)
+            if not known:
+                return None
+            schema = schema[step]
+        return schema.get("description") if isinstance(schema, dict) else None
 
     def _first(self, value: Any) -> jsonschema_rs.ValidationError:
         try:

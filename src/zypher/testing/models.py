@@ -3,11 +3,12 @@
 import asyncio
 import contextvars
 import json
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from zypher.brokers.base import ModelInfo
+from zypher.client.requests import encoded
 from zypher.errors import InvalidInput
 from zypher.model.author import ItemError
 from zypher.model.loading import Model, load, model_of
@@ -26,7 +27,7 @@ _MAX_RESULT_SIZE: int = Settings.model_fields["max_result_size"].default
 
 
 def predict(model: Any, input: Any) -> Any:
-    """The result of a model for an input, both as JSON values; `setup()` runs before.
+    """The result of a model for an input, both as with a `zypher.Client`; `setup()` runs before.
 
     `model` and what is raised are as with `loaded` and `LoadedModel.predict`.
     """
@@ -42,6 +43,7 @@ def loaded(model: Any) -> "Iterator[LoadedModel]":
     (`"sentiment.py:Sentiment"`). What its `setup()` raises passes through. Raises ModelLoadError
     when `zypher serve` could not serve it.
     """
+    _require_no_loop()
     found = load(model) if isinstance(model, str) else model_of(model, target_of(model))
     with asyncio.Runner() as runner:
         runner.run(found.setup())
@@ -72,13 +74,14 @@ class LoadedModel:
         )
 
     def predict(self, input: Any) -> Any:
-        """The result for an input, both as JSON values.
+        """The result for an input, both as with a `zypher.Client`.
 
         What the model raises passes through unchanged. Raises InvalidInput when the input does
         not fit the schema, and InvalidOutput when JSON cannot carry the result.
         """
         if not self._model.batch:
-            return self._run(self._predict(self._admitted(input)))
+            text = self._admitted(input)
+            return self._run(lambda: self._predict(text))
         (result,) = self.predict_batch([input])
         if isinstance(result, Exception):
             raise result
@@ -97,35 +100,38 @@ class LoadedModel:
                 if most
                 else f"{self._model.target} is not batched: use predict()."
             )
-        return self._run(self._predict_batch([self._admitted(input) for input in inputs]))
+        texts = [self._admitted(input) for input in inputs]
+        return self._run(lambda: self._predict_batch(texts))
 
     def _admitted(self, input: Any) -> bytes:
-        """An input as the JSON text that a server's door lets in."""
-        text = json.dumps(input, allow_nan=False).encode()
+        """An input as the JSON text that a client sends and a server's door lets in."""
+        text = encoded(input)
         self._door.check(text, self._info)
         return text
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+    def _run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        _require_no_loop()
         self.events = []
-        return self._runner.run(work, context=contextvars.copy_context())
+        return self._runner.run(work(), context=contextvars.copy_context())
 
     async def _predict(self, text: bytes) -> Any:
-        return await self._ended(self._model.signature.decode(text), Run([_claim()], None, self))
+        arguments = self._model.signature.decode(text)
+        return self._read(await self._call(arguments, Run([_claim()], None, self)))
 
     async def _predict_batch(self, texts: list[bytes]) -> list[Any]:
         items = [self._model.signature.decode(text) for text in texts]
-        return [*await self._ended(items, BatchRun([_claim() for _ in items], self))]
+        results = await self._call(items, BatchRun([_claim() for _ in items], self))
+        return [self._read(result) for result in results]
 
-    async def _ended(self, arguments: Any, run: Run) -> Any:
-        """The result of a run, as a client would read it."""
+    async def _call(self, arguments: Any, run: Run) -> Any:
         run.begin(interruptible=False)
         try:
-            result = await self._executor.call(arguments, run)
+            return await self._executor.call(arguments, run)
         finally:
             run.end()
-        return map(self._read, result) if self._model.batch else self._read(result)
 
     def _read(self, result: Any) -> Any:
+        """A result as a client would read it."""
         if isinstance(result, ItemError | InvalidInput):
             return result
         text = self._executor.completed(result).result
@@ -140,6 +146,17 @@ class LoadedModel:
     def offer(self, told: Told) -> None:
         """Note what a run tells."""
         self.events.append((told.kind, json.loads(told.data)))
+
+
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "A model has an event loop of its own, as in a replica: from an async test, call it with "
+        "`await asyncio.to_thread(...)`."
+    )
 
 
 def _claim() -> Claim:

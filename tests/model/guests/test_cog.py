@@ -87,6 +87,11 @@ def test_what_does_not_stand_in_for_anything_is_named(write: Write) -> None:
             {"p": "data:,hi"},
             "hi",
         ),
+        (
+            "def predict(self, p: Annotated[Path, 1]) -> str: return p.read_text()",
+            {"p": "data:,hi"},
+            "hi",
+        ),
         ("def predict(self, p: os.PathLike) -> str: return p.read_text()", {"p": "data:,hi"}, "hi"),
         ("def predict(self, f: File) -> str: return f.read().decode()", {"f": "data:,hi"}, "hi"),
         (

@@ -1,13 +1,14 @@
 """Files that were written for Cog are served as they are, by real servers."""
 
 import base64
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness import Server
+from tests.harness import ZYPHER, Server
 
 MODELS = Path(__file__).with_name("cog_models")
 IMAGE = b"P5\n2 1\n255\n\x01\x64"
@@ -58,17 +59,19 @@ def test_no_file_is_left_behind(server: Server) -> None:
 
 
 @pytest.mark.parametrize("mode", [{}, {"Async-Mode": "true"}])
-@pytest.mark.parametrize("image", ["http://127.0.0.1:9/x.png", "file:///etc/passwd", "/etc/passwd"])
+@pytest.mark.parametrize("name", ["image", "mask"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.png", "file:///etc/passwd", "/etc/passwd"])
 def test_what_a_client_names_elsewhere_is_refused_and_not_fetched(
-    server: Server, image: str, mode: dict[str, str]
+    server: Server, url: str, name: str, mode: dict[str, str]
 ) -> None:
     answer = server.client.post(
-        "/models/image-Predictor/predict", json={"input": {"image": image}}, headers=mode
+        "/models/image-Predictor/predict",
+        json={"input": {"image": data_url(IMAGE), name: url}},
+        headers=mode,
     )
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["loc"] == ["input", "image"]
-    image_schema = schema(server, "image-Predictor")["properties"]["image"]
-    assert image_schema["description"] == "Grey input image (a data URL; others are not fetched)"
+    assert answer.json()["errors"][0]["loc"] == ["input", name]
+    assert "(a data URL; others are not fetched)" in answer.json()["detail"]
 
 
 def test_a_data_url_that_cannot_be_read_is_the_clients_fault(server: Server) -> None:
@@ -159,3 +162,21 @@ def test_an_async_predictor_runs_as_often_at_once_as_it_says(server: Server) -> 
     models = server.client.get("/stats").json()["models"]
     assert models["text-Asynchronous"]["replicas"]["slots"] == 4
     assert models["text-Predictor"]["replicas"]["slots"] == 1
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_what_cannot_be_served_is_said_before_anybody_asks(tmp_path: Path, command: str) -> None:
+    code = "from cog import *\ndef predict(text: str = Input(ge=1)) -> str: return text\n"
+    (tmp_path / "predict.py").write_text(code)
+    done = subprocess.run(
+        [ZYPHER, command, "predict.py:predict"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "'text' of predict() of predict.py:predict has Input(ge=...), which is for numbers alone."
+    )
+    assert "Traceback" not in done.stderr

@@ -24,8 +24,6 @@ _WORDS: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
     (("choices",), (int, str), "text and whole numbers"),
 )
 
-_FILE = "A data URL; others are not fetched"
-
 
 def is_cogs(kind: Any, *names: str) -> bool:
     """True for a class of Cog's, installed or not; with `names`, only for one of those."""
@@ -120,9 +118,9 @@ class CogInput:
 
     def _description(self) -> str | None:
         text: str | None = self._says("description")
-        if not any(map(is_file, kinds_of(self._hint))):
-            return text
-        return f"{text} (a data URL; others are not fetched)" if text else _FILE
+        if any(map(is_file, kinds_of(self._hint))):
+            return f"{text or 'A file'} (a data URL; others are not fetched)"
+        return text
 
     def _in_json(self, kind: Any) -> Any:
         """The type of the JSON for one of the types that the hint is made of."""
@@ -173,6 +171,8 @@ class CogInput:
         if value is None:
             return None
         origin, arguments = get_origin(hint), get_args(hint)
+        if origin is Annotated:
+            return self._real(arguments[0], value, folder)
         if origin in (Union, UnionType):
             kinds = [kind for kind in arguments if kind is not NoneType]
             return self._real(kinds[0], value, folder) if len(kinds) == 1 else value
