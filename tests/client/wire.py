@@ -32,10 +32,6 @@ class Wire:
         """True once it has happened."""
         return self._broken is not None and self._broken.is_set()
 
-    def cut(self) -> None:
-        """Reset the connections that there are, and refuse new ones."""
-        self.do(self._proxy.cut())
-
     def reset(self) -> None:
         """Reset the connections that there are, once."""
         self.do(self._proxy.reset())
