@@ -43,7 +43,7 @@ def test_no_server_is_told_from_everything_else() -> None:
 def test_what_is_unknown_is_told_from_everything_else(server: Server) -> None:
     code, said = ends(server, "predict", "--model", "ecko", "x")
     assert code == 5
-    assert said.startswith("There is no model 'ecko'. There are: echo, ")
+    assert said.startswith("The server has no model 'ecko'. There are: echo, ")
 
 
 def test_what_takes_too_long_goes_on_and_can_be_followed(server: Server) -> None:
@@ -61,7 +61,14 @@ def test_what_takes_too_long_goes_on_and_can_be_followed(server: Server) -> None
 
 
 @pytest.mark.parametrize(
-    "words", [["nonsense"], ["ls", "--limit", "0"], ["show"], ["predict", "--async", "--follow"]]
+    "words",
+    [
+        ["nonsense"],
+        ["ls", "--limit", "0"],
+        ["show"],
+        ["predict", "--async", "--follow"],
+        ["show", "x", "--timeout", "1"],
+    ],
 )
 def test_wrong_usage_is_told_from_everything_else(words: list[str]) -> None:
     assert zypher(*words).returncode == 2

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.commands import zypher
 from tests.harness import Server
+from zypher import Client
+from zypher.cli.address import DEFAULT
 from zypher.cli.app import COMMANDS
 from zypher.settings import Settings, option
 
@@ -100,3 +102,21 @@ def test_a_command_that_is_mistyped_is_suggested() -> None:
     result = zypher("serv", COLUMNS="200")
     assert result.returncode == 2
     assert "Did you mean 'serve'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("zypher l", "ls"),
+        ("zypher show --fo", "--follow"),
+        ("zypher serve --sync", "--sync-timeout"),
+    ],
+)
+def test_a_shell_completes_commands_and_their_options(line: str, completed: str) -> None:
+    place = str(len(line.split()) - 1)
+    result = zypher(_ZYPHER_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=place)
+    assert result.stdout.split() == [completed]
+
+
+def test_the_server_is_looked_for_where_the_client_looks() -> None:
+    assert Client().url == DEFAULT

@@ -81,7 +81,6 @@ app = typer.Typer(
     help="Turns any Python model into a prediction server, and talks to it.",
     epilog=f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in MEANINGS.items())}.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -71,9 +71,9 @@ def last_words(error: ZypherError) -> str:
     """The sentence that says why, with the code of what a prediction failed or was refused for."""
     if isinstance(error, ModelLoadError):
         return error.report
-    if isinstance(error, PredictionError) and ending_of(error) in _WITH_CODE:
-        return one_line(f"{error} ({error.code})")
-    return one_line(str(error))
+    if not isinstance(error, PredictionError):
+        return str(error)
+    return one_line(f"{error} ({error.code})" if ending_of(error) in _WITH_CODE else str(error))
 
 
 @contextmanager

@@ -42,8 +42,7 @@ def predict(
     ] = False,
     as_json: AsJson = False,
     timeout: Annotated[
-        float | None,
-        time_option("Wait so long at most; the prediction goes on then."),
+        float | None, time_option("Wait so long at most; the prediction goes on then.")
     ] = None,
     key: Annotated[
         str | None,
@@ -54,21 +53,13 @@ def predict(
         typer.Option(help="Default: high for whoever waits, else normal."),
     ] = None,
     queue_timeout: Annotated[
-        float | None,
-        time_option("It fails if its run has not begun after so long."),
+        float | None, time_option("It fails if its run has not begun after so long.")
     ] = None,
-    run_timeout: Annotated[
-        float | None,
-        time_option("It fails if a run takes longer."),
-    ] = None,
+    run_timeout: Annotated[float | None, time_option("It fails if a run takes longer.")] = None,
     deadline: Annotated[
-        float | None,
-        time_option("It fails if it has not ended after so long."),
+        float | None, time_option("It fails if it has not ended after so long.")
     ] = None,
-    ttl: Annotated[
-        float | None,
-        time_option("How long it is kept after its end."),
-    ] = None,
+    ttl: Annotated[float | None, time_option("How long it is kept after its end.")] = None,
     retries: Annotated[
         int | None,
         typer.Option(metavar="NUMBER", help="How often it runs again because the model raised."),
@@ -112,12 +103,12 @@ def predict(
 def _find(client: "Client", name: str | None) -> "Model":
     """The model of that name, or the default one. Raises NotFound."""
     models = client.models()
-    for model in models:
-        if name in (None, model.name):
-            return model
-    names = ", ".join(model.name for model in models) or "none"
-    wanted = "The server has no model." if name is None else f"There is no model {name!r}."
-    raise NotFound(f"{wanted} There are: {names}.")
+    found = next((model for model in models if name in (None, model.name)), None)
+    if found is None:
+        names = ", ".join(model.name for model in models) or "none yet"
+        wanted = "no model" if name is None else f"no model {name!r}"
+        raise NotFound(f"The server has {wanted}. There are: {names}.")
+    return found
 
 
 def _cancel(submit: Callable[[], "Handle"]) -> str:

@@ -34,6 +34,8 @@ def show(
 
     To stop following with Ctrl-C does nothing to the prediction.
     """
+    if timeout is not None and not follow:
+        raise typer.BadParameter("--timeout is for --follow.")
     with connect(url) as client:
         handle = client.handle(id)
         record = handle.get()
