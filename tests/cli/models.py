@@ -1,5 +1,7 @@
 """Models for the command line: they tell, stream and say what terminals should not obey."""
 
+import os
+import socket
 from collections.abc import Iterator
 
 import zypher
@@ -51,3 +53,14 @@ def size(image: bytes) -> int:
 def nothing() -> str:
     """Takes no input."""
     return "nothing"
+
+
+def falters(port: int) -> zypher.JoinedText:
+    """Says a part of a text, and dies of it the first time, once the test lets it go."""
+    yield "half "
+    if zypher.current().attempt == 1:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"0\n")
+            connection.makefile().read()
+        os._exit(1)
+    yield "and half"

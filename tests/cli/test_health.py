@@ -88,7 +88,7 @@ def test_what_answers_but_is_no_zypher_is_one_sentence(body: bytes) -> None:
 def test_what_a_server_says_cannot_command_the_terminal() -> None:
     with another_server(b'{"status": "\\u001b[2J\\nstarting", "degraded": []}', 503) as url:
         result = zypher("health", "--url", url)
-        assert_one_sentence(result, r"is not ready: \x1b[2J starting.")
+        assert_one_sentence(result, r"is not ready: \u001b[2J starting.")
 
 
 def test_wrong_usage_is_told_from_ill_health() -> None:

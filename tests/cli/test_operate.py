@@ -133,7 +133,10 @@ def test_purge_deletes_what_has_ended_and_fits(server: Server, held: Holder) -> 
     run = held.started()
     deleted = re.compile(r"Deleted \d+\.\n")
     assert output(server, "purge", "--yes", "--older", "1h") == "Deleted nothing.\n"
-    assert output(server, "purge", "--yes", "--model", "rows") == "Deleted nothing.\n"
+    assert (
+        output(server, "purge", "--yes", "--model", "nap", "--status", "completed")
+        == "Deleted nothing.\n"
+    )
     assert deleted.fullmatch(output(server, "purge", "--yes", "--status", "failed"))
     assert exists(server, good)
     assert not exists(server, bad)

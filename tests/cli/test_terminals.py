@@ -56,6 +56,20 @@ def test_the_parts_of_a_text_are_the_last_thing_on_the_screen(server: Server) ->
         assert terminal.lines[-1] == "word"
 
 
+def test_a_run_that_begins_again_says_that_what_was_printed_counts_no_more(
+    server: Server, held: Holder
+) -> None:
+    words = ["predict", "--model", "falters", "--follow", str(held.port)]
+    with Terminal(*words, url=server.url) as terminal:
+        terminal.wait_for("half")
+        held.started().finish()
+        assert terminal.end() == 0
+        *_, first, said, whole = terminal.lines
+        assert first.endswith("half ")
+        assert said == "The run begins again: what it has printed counts no more."
+        assert whole == "half and half"
+
+
 @pytest.mark.parametrize("follow", [[], ["--follow"]])
 @pytest.mark.parametrize("kind", ["text", "json"])
 def test_a_result_cannot_command_the_terminal(server: Server, kind: str, follow: list[str]) -> None:
