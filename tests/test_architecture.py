@@ -36,7 +36,7 @@ def test_a_replica_imports_neither_the_web_framework_nor_pydantic_by_itself() ->
 
 
 def test_a_worker_starts_without_the_web_framework() -> None:
-    assert not modules_after("import zypher.cli") & {"fastapi", "starlette", "uvicorn"}
+    assert not modules_after("import zypher.cli.serving") & {"fastapi", "starlette", "uvicorn"}
 
 
 def test_the_server_and_the_worker_never_import_the_code_of_a_model(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import zypher
 from tests.harness import (
     PATIENCE,
     Holder,
@@ -20,7 +21,6 @@ from tests.harness import (
     wait_gone,
 )
 from tests.redis_servers import Program, RedisServer
-from tests.test_cli import zypher
 
 
 @pytest.fixture(scope="module")

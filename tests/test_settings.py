@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import assert_one_sentence, zypher
+from tests.cli.commands import assert_one_sentence, zypher
 from zypher.brokers import Limits, is_shared, open_broker, without_password
 from zypher.clock import SystemClock
 from zypher.errors import ConfigurationError

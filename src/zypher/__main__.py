@@ -1,18 +1,25 @@
 """`zypher` and `python -m zypher`: the command line."""
 
 import signal
+import sys
 
 from zypher.terminal import has_terminal
 
 
 def main() -> None:
-    """Run it. Ctrl-C while it still loads ends it without a word; then `cli` decides."""
+    """Run it. Ctrl-C while it still loads ends it without a word; then the command decides."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if not has_terminal():  # SIGHUP asks for new code then, and what loads now is new
+    command = sys.argv[1:2]
+    if command in (["serve"], ["worker"]) and not has_terminal():
+        # SIGHUP asks for new code then, and what loads now is new.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from zypher import cli
+    if command == ["health"]:
+        from zypher.cli import health
 
-    cli.main()
+        sys.exit(health.main(sys.argv[2:]))
+    from zypher.cli import app
+
+    app.main()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ from zypher.redis_variables import broker_of_variables
 CONFIG_FILE = "zypher.toml"
 ENV_PREFIX = "ZYPHER_"
 
+# No settings of a node: where the commands that talk to a server find it.
+_OTHER_VARIABLES = ["ZYPHER_URL"]
+
 
 def _items(value: Any) -> Any:
     """`a, b` as a list of its items."""
@@ -318,7 +321,7 @@ def load_settings(**flags: Any) -> Settings:
 
 def _require_known_variables() -> None:
     """A typo in a variable must not pass silently; what Kubernetes sets by itself may."""
-    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields] + _OTHER_VARIABLES
     for variable in os.environ:
         if not variable.startswith(ENV_PREFIX) or variable in known:
             continue

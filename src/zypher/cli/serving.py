@@ -1,50 +1,21 @@
-"""The command line: commands, flags and exit codes."""
+"""`serve`, `worker` and `check`, which take every setting as a flag."""
 
 import inspect
-import os
-import sys
 from collections.abc import Callable, Iterator
-from importlib import metadata
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
-from zypher.brokers.sqlite.backup import back_up
-from zypher.brokers.sqlite.files import path_of
-from zypher.errors import ConfigurationError, ModelLoadError
-from zypher.node import Node, guarantee_of
-from zypher.program import check_models, listen, run_server, run_worker
-from zypher.selection import require_for_worker, with_models
 from zypher.settings import Count, Settings, Size, load_settings, option
-
-app = typer.Typer(
-    name="zypher",
-    help="Turns any Python model into a prediction server.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
 _Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL]...",
+        metavar="MODEL",
         help="file.py:Name, package.module:name, NAME=TARGET, or the name of a table in "
         "zypher.toml. Default: what zypher.toml says, else the mock.",
     ),
 ]
-
-
-def main() -> None:
-    """Run the command line. An ordinary mistake ends in one sentence and exit code 1."""
-    try:
-        app()
-    except ModelLoadError as error:
-        sys.exit(error.report)
-    except ConfigurationError as error:
-        sys.exit(str(error))
 
 
 def with_settings(command: Callable[[Settings, list[str]], None]) -> Callable[..., None]:
@@ -98,27 +69,38 @@ def _text(default: object) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-@app.command()
 @with_settings
 def serve(settings: Settings, models: list[str]) -> None:
     """Serve models over HTTP."""
+    from zypher.node import Node
+    from zypher.program import listen, run_server
+    from zypher.selection import with_models
+
     listener = listen(settings.host, settings.port)
     bound = settings.model_copy(update={"host": listener.getsockname()[0]})
     run_server(Node(with_models(bound, models)), listener)
 
 
-@app.command()
 @with_settings
 def worker(settings: Settings, models: list[str]) -> None:
     """Run models for servers elsewhere, which share the broker."""
+    from zypher.node import Node
+    from zypher.program import run_worker
+    from zypher.selection import require_for_worker, with_models
+
     require_for_worker(settings)
     run_worker(Node(with_models(settings, models), serves=False))
 
 
-@app.command()
 @with_settings
 def check(settings: Settings, models: list[str]) -> None:
     """Say whether `serve` would start with these settings and models, without serving."""
+    import uvloop
+
+    from zypher.node import guarantee_of
+    from zypher.program import check_models
+    from zypher.selection import with_models
+
     settings = with_models(settings, models)
     guarantee = uvloop.run(guarantee_of(settings))
     # Not with the broker itself: a server may be using it.
@@ -129,32 +111,3 @@ def check(settings: Settings, models: list[str]) -> None:
     if guarantee is not None:
         typer.echo(guarantee)
     typer.echo("The settings are right.")
-
-
-@app.command()
-def backup(
-    target: Annotated[Path, typer.Argument(help="The file to write; it must not exist yet.")],
-    broker: Annotated[
-        str | None, typer.Option(help="The queue, as given to serve. Default: as configured.")
-    ] = None,
-) -> None:
-    """Copy the queue to a new file, also while a server uses it."""
-    url = load_settings(**({} if broker is None else {"broker": broker})).broker
-    back_up(path_of(url), target.absolute())
-    name = os.fsencode(target).decode(errors="replace")  # a terminal may not take every name
-    typer.echo(f"{name} has all that was in the queue when the copy was complete.")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(metadata.version("zypher"))
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
-    ] = False,
-) -> None:
-    """Turns any Python model into a prediction server."""

@@ -1,0 +1,115 @@
+"""How a command ends: its exit code, which a script can rely on, and its last words."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import NoReturn
+
+from zypher import errors
+from zypher.cli.text import complain, one_line
+from zypher.errors import ModelLoadError, PredictionError, ZypherError
+
+
+class Ending(IntEnum):
+    """The exit codes."""
+
+    DONE = 0
+    MISTAKE = 1
+    USAGE = 2
+    FAILED = 3
+    AWAY = 4
+    UNKNOWN = 5
+    UNFINISHED = 6
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    Ending.DONE: "done",
+    Ending.MISTAKE: "a mistake or a refusal, as the sentence says",
+    Ending.USAGE: "wrong usage",
+    Ending.FAILED: "the prediction failed or was canceled",
+    Ending.AWAY: "no server there, or it cannot take it now",
+    Ending.UNKNOWN: "no such prediction or model",
+    Ending.UNFINISHED: "not finished within --timeout",
+    Ending.INTERRUPTED: "Ctrl-C",
+}
+
+_ENDINGS: dict[Ending, tuple[type[ZypherError], ...]] = {
+    Ending.FAILED: (
+        errors.Canceled,
+        errors.DeadlineExceeded,
+        errors.InvalidOutput,
+        errors.ModelCrashed,
+        errors.ModelError,
+        errors.QueueTimeout,
+        errors.ResultTooLarge,
+        errors.RunTimeout,
+    ),
+    Ending.AWAY: (errors.QueueFull, errors.StorageFull, errors.Unavailable),
+    Ending.UNKNOWN: (errors.NotFound,),
+}
+
+# What the sentence alone does not say in a word that a program can look for.
+_WITH_CODE = (Ending.FAILED, Ending.MISTAKE)
+
+
+class Unfinished(ZypherError):
+    """What was waited for has not ended in time."""
+
+
+def ending_of(error: ZypherError) -> Ending:
+    """What a command ends with that fails of this."""
+    if isinstance(error, Unfinished):
+        return Ending.UNFINISHED
+    kinds = (ending for ending, kinds in _ENDINGS.items() if isinstance(error, kinds))
+    return next(kinds, Ending.MISTAKE)
+
+
+def last_words(error: ZypherError) -> str:
+    """The sentence that says why, with the code of what a prediction failed or was refused for."""
+    if isinstance(error, ModelLoadError):
+        return error.report
+    if not isinstance(error, PredictionError):
+        return str(error)
+    return one_line(f"{error} ({error.code})" if ending_of(error) in _WITH_CODE else str(error))
+
+
+@contextmanager
+def interruptible(words: Callable[[], str]) -> Iterator[None]:
+    """Within it, Ctrl-C ends the program with the sentence that `words` gives.
+
+    Meanwhile another Ctrl-C ends it at once.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, before)
+        after_echo = "\n" if sys.stderr is not None and sys.stderr.isatty() else ""  # of the ^C
+        complain(f"{after_echo}{words()}")
+        sys.exit(Ending.INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def limited(seconds: float | None, id: str) -> Iterator[None]:
+    """Within it, raise `Unfinished` once so many seconds have gone by."""
+    if seconds is None:
+        yield
+        return
+
+    def give_up(*_: object) -> NoReturn:
+        raise Unfinished(
+            f"Prediction {id} has not ended within {seconds:g} s. It goes on: "
+            f"`zypher show --follow {id}` waits for it."
+        )
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 1e-6)  # 0 would mean: never
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
