@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import MODELS_PAGE, models
 from tests.harness import Server
-from tests.test_docs import HOW_TO, models
 
 HEAVY = {"fastapi", "starlette", "uvicorn", "pydantic", "numpy", "typer", "rich"}
 
@@ -69,7 +69,7 @@ def test_the_replica_of_a_plain_model_has_no_pydantic(tmp_path: Path, model: str
 
 def test_what_create_app_gives_serves_in_a_host_application(tmp_path: Path) -> None:
     (tmp_path / "host.py").write_text(
-        models(HOW_TO)["host.py"] + "@app.get('/own')\ndef own():\n    return 'mine'\n"
+        models(MODELS_PAGE)["host.py"] + "@app.get('/own')\ndef own():\n    return 'mine'\n"
     )
     (tmp_path / "zypher.toml").write_text('mock-delay = "0"')
     script = (

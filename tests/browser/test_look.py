@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.models import MARKUP
+from tests.docs.pages import MODELS_PAGE, models
 from tests.harness import PATIENCE, Server, free_port
-from tests.test_docs import HOW_TO, models
 
 # Controls without a name, references that lead nowhere, ids that are there twice, pictures
 # without a text.
@@ -181,7 +181,7 @@ def test_nothing_that_a_model_says_becomes_markup(page: Page, server: Server) ->
 def test_it_works_in_an_application_that_includes_it_under_a_prefix(
     page: Page, tmp_path: Path
 ) -> None:
-    (tmp_path / "host.py").write_text(models(HOW_TO)["host.py"])
+    (tmp_path / "host.py").write_text(models(MODELS_PAGE)["host.py"])
     (tmp_path / "zypher.toml").write_text('mock-delay = "0"')
     with host(tmp_path) as url:
         page.goto(f"{url}/ml/")

@@ -9,8 +9,8 @@ import pytest
 from typer.core import TyperOption
 
 from tests.cli.commands import zypher
+from tests.docs.pages import MODELS_PAGE, ROOT, blocks, models
 from tests.harness import PATIENCE, ZYPHER, Server
-from tests.test_docs import HOW_TO, ROOT, blocks, models
 from zypher.cli.app import COMMANDS, load
 from zypher.cli.endings import MEANINGS
 from zypher.settings import Settings
@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(place: Path) -> Iterator[Server]:
-    for name, code in models(HOW_TO).items():
+    for name, code in models(MODELS_PAGE).items():
         (place / name).write_text(code)
     (place / "word.txt").write_text("word")
     serve = blocks(PAGE, "sh")[0].splitlines()[2].split()

@@ -9,8 +9,8 @@ from typing import get_type_hints
 
 import pytest
 
+from tests.docs.pages import MODELS_PAGE, ROOT, blocks, models
 from tests.harness import Server
-from tests.test_docs import HOW_TO, ROOT, blocks, models
 from zypher import AsyncClient, Client
 from zypher.client import AsyncHandle, Handle, Options
 
@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "client.md"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """What the page says to serve."""
     directory = tmp_path_factory.mktemp("models")
-    for page in (ROOT / "README.md", HOW_TO):
+    for page in (ROOT / "README.md", MODELS_PAGE):
         for name, code in models(page).items():
             (directory / name).write_text(code)
     (command,) = blocks(PAGE, "sh")

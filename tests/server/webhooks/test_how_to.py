@@ -9,9 +9,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from tests.docs.pages import ROOT, blocks, models, run_curl
 from tests.harness import Server, free_port
 from tests.receiver import SECRET
-from tests.test_docs import ROOT, blocks, models, run_curl
 from zypher.prediction import Outcome, Prediction
 from zypher.server.webhooks.message import message
 

@@ -7,29 +7,21 @@ import shlex
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx2
-
+from tests.docs.pages import ADDRESS, all_blocks, curl
 from tests.harness import PATIENCE, Server, steady_port
-
-# Where the pages say that the server is.
-ADDRESS = "http://127.0.0.1:8080"
 
 # How a page has a server killed; on a machine that runs other tests it must hit this one alone.
 KILL = 'pkill -9 -f "zypher serve"'
 
-
-class Block(NamedTuple):
-    """A block of code in a page."""
-
-    language: str
-    code: str
+# Ways to say `zypher serve`, and what sets up a machine: that is tried by whoever runs the tests.
+SERVE = re.compile(r"(zypher|(\./|~/zypher/)run) serve\b")
+SET_UP = ("git clone ", "python3 -m venv ", ".venv/bin/")
 
 
 class Step(NamedTuple):
@@ -37,12 +29,6 @@ class Step(NamedTuple):
 
     command: str
     shown: str
-
-
-def blocks(page: Path) -> list[Block]:
-    """The code blocks of a page, in order."""
-    found = re.findall(r"^( *)```(\w+)\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
-    return [Block(language, textwrap.dedent(code)) for _, language, code in found]
 
 
 def steps(code: str) -> Iterator[Step]:
@@ -79,26 +65,6 @@ def shows(text: str, shown: str) -> bool:
     return all(answer.get(name) == value for name, value in members.items())
 
 
-def curl(client: httpx2.Client, command: str) -> httpx2.Response:
-    """The answer to a curl command: not every machine has it."""
-    words = shlex.split(command)
-    assert words[0] == "curl"
-    headers, body, path, method = {}, None, "", None
-    rest = iter(words[1:])
-    for word in rest:
-        if word == "-H":
-            name, _, value = next(rest).partition(": ")
-            headers[name] = value
-        elif word == "-d":
-            body = next(rest)
-        elif word == "-X":
-            method = next(rest)
-        elif word != "-N":
-            path = word.removeprefix(ADDRESS)
-    method = method or ("GET" if body is None else "POST")
-    return client.request(method, path, content=body, headers=headers)
-
-
 class Person:
     """Writes the files of a page into a directory, starts its servers and runs its commands."""
 
@@ -118,7 +84,7 @@ class Person:
 
     def follow(self, page: Path) -> None:
         """Do all that the page says, in its order, and look whether it is as shown."""
-        for block in blocks(page):
+        for block in all_blocks(page):
             if block.language in ("python", "toml", "env"):
                 self._write(block.code)
             elif block.language == "sh":
@@ -130,8 +96,10 @@ class Person:
         (self._directory / name).write_text(self._here(code))
 
     def _do(self, step: Step) -> None:
-        if step.command.startswith("zypher serve"):
-            self.serve(*shlex.split(step.command)[2:])
+        if step.command.startswith(SET_UP):
+            return
+        if SERVE.match(step.command):
+            self.serve(*shlex.split(step.command, comments=True)[2:])
         elif step.command == KILL:
             assert self._server is not None
             self._server.process.send_signal(signal.SIGKILL)
@@ -139,35 +107,37 @@ class Person:
         elif step.command.startswith("curl"):
             self._ask(step)
         else:
-            printed = self._run(step.command)
+            printed = self.run(step.command)
             assert fits(printed, step.shown), f"{step.command}\n{printed}"
 
     def serve(self, *arguments: str) -> None:
         """Start a server, in place of the one before."""
         if self._server is not None and self._server.process.poll() is None:
             self._server.stop()
-        server = Server("--port", self._port, *arguments, cwd=self._directory)
+        # A mock is quick if the page does not say how slow it is to be.
+        place = ("--port", self._port)
+        server = Server(*place, *arguments, cwd=self._directory, ZYPHER_MOCK_DELAY="0.1")
         self._server = self._servers.enter_context(server)
 
     def _ask(self, step: Step) -> None:
         """Send what a curl command sends, and compare the answer.
 
-        Shown is its body; or, after the status, a part of it. `PREDICTION_ID` is what the last
-        answer had that showed it.
+        Shown is its body; or, after the status, a part of it. `PREDICTION_ID` is that of the last
+        answer of which it is shown, or nothing at all.
         """
         assert self._server is not None
-        response = curl(self._server.client, step.command.replace("PREDICTION_ID", self._id))
+        response = curl(self._server, step.command.replace("PREDICTION_ID", self._id))
+        if not step.shown or '"PREDICTION_ID"' in step.shown:
+            self._id = response.headers.get("X-Prediction-Id", self._id)
         report = f"{step.command}\n{response.status_code} {response.text}"
         status, _, part = step.shown.partition(" ")
         if not re.fullmatch(r"\d{3}", status):
             assert fits(response.text, step.shown), report
             return
         assert response.status_code == int(status), report
-        if '"PREDICTION_ID"' in part:
-            self._id = response.json()["prediction_id"]
         assert shows(response.text, part.replace("PREDICTION_ID", self._id)), report
 
-    def _run(self, command: str) -> str:
+    def run(self, command: str) -> str:
         """What a command prints. An assignment to a variable holds for the commands after it."""
         name, is_assignment, _ = command.partition("=$(")
         script = f"{command}; echo ${name}" if is_assignment else command

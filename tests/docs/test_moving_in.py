@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import ROOT, blocks, models, run_curl
 from tests.harness import Server
-from tests.test_docs import ROOT, blocks, models, run_curl
 
 HOW_TOS = ROOT / "docs" / "how-to"
 
