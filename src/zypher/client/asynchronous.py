@@ -86,6 +86,11 @@ class AsyncClient:
         self._connection = AsyncConnection(Calls(url, timeout, patience), headers)
         self._calls = self._connection.calls
 
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._calls.url
+
     async def __aenter__(self) -> Self:
         return self
 
