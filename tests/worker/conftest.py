@@ -1,14 +1,5 @@
-"""What tests of workers, whose replicas live in the test's own process, share."""
+"""What tests of workers, whose replicas are children of the test's own process, share."""
 
-from collections.abc import AsyncIterator
+from tests.replicas.conftest import no_replica_outlives_its_test
 
-import psutil
-import pytest
-
-
-@pytest.fixture(autouse=True)
-async def no_process_outlives_its_test(anyio_backend: object) -> AsyncIterator[None]:
-    """A test that fails leaves its replicas behind, and the event loop would wait for them."""
-    yield
-    for child in psutil.Process().children():
-        child.kill()
+__all__ = ["no_replica_outlives_its_test"]
