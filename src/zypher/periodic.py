@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from zypher.errors import Unavailable
+from zypher.errors import StorageFull, Unavailable
 
 log = logging.getLogger("zypher")
 
@@ -30,6 +30,8 @@ async def every(
         await asyncio.sleep(interval)
         try:
             await turn()
+        except (Unavailable, StorageFull):  # as the broker says itself in the log
+            await asyncio.sleep(max(0.0, pause - interval))
         except Exception:
             log.exception("%s failed; next try in %g s", turn, max(interval, pause))
             await asyncio.sleep(max(0.0, pause - interval))

@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     EnvSettingsSource,
     InitSettingsSource,
     NoDecode,
@@ -225,6 +226,8 @@ class Settings(BaseSettings):
         The last is where Redis is for any program, and not what somebody chose for this one.
         """
         broker = broker_of_variables()
+        assert isinstance(dotenv_settings, DotEnvSettingsSource)
+        _require_known_variables(name.upper() for name in dotenv_settings.env_vars)
         return (
             init_settings,
             _Environment(settings_cls),
@@ -301,7 +304,7 @@ def load_settings(**flags: Any) -> Settings:
 
     Raises `ConfigurationError`, one sentence, for the first value that is wrong.
     """
-    _require_known_variables()
+    _require_known_variables(os.environ)
     try:
         return Settings(**flags)
     except (SettingsError, UnicodeDecodeError, OSError) as error:
@@ -319,10 +322,10 @@ def load_settings(**flags: Any) -> Settings:
         ) from None
 
 
-def _require_known_variables() -> None:
+def _require_known_variables(variables: Iterable[str]) -> None:
     """A typo in a variable must not pass silently; what Kubernetes sets by itself may."""
     known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields] + _OTHER_VARIABLES
-    for variable in os.environ:
+    for variable in variables:
         if not variable.startswith(ENV_PREFIX) or variable in known:
             continue
         if not variable.startswith((f"{ENV_PREFIX}SERVICE_", f"{ENV_PREFIX}PORT_")):

@@ -17,7 +17,7 @@ from tests.docs.pages import ADDRESS, all_blocks, curl
 from tests.harness import PATIENCE, Server, steady_port
 
 # How a page has a server killed; on a machine that runs other tests it must hit this one alone.
-KILL = 'pkill -9 -f "zypher serve"'
+KILL = 'pkill -9 -f "serve reviews.py"'
 
 # Ways to say `zypher serve`, and what sets up a machine: that is tried by whoever runs the tests.
 SERVE = re.compile(r"(zypher|(\./|~/zypher/)run) serve\b")

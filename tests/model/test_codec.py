@@ -82,6 +82,8 @@ def test_round_trip(value: Any) -> None:
         (decimal.Decimal("1.50"), "1.50"),
         (PurePosixPath("a/b"), "a/b"),
         ([bytearray(b"hi")], ["data:application/octet-stream;base64,aGk="]),
+        (b"%PDF-1.7", "data:application/pdf;base64,JVBERi0xLjc="),
+        (memoryview(b"RIFF....WEBP"), "data:image/webp;base64,UklGRi4uLi5XRUJQ"),
         (np.array([[1, 2], [3, 4]], dtype=np.uint8), [[1, 2], [3, 4]]),
         (np.array([0.5, 1], dtype=np.float16), [0.5, 1.0]),
         (np.array(["a", None], dtype=object), ["a", None]),

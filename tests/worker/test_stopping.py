@@ -3,18 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.harness import PATIENCE, HeldRun, Holder, holder
+from tests.replicas.test_pool import spec
 from tests.worker.test_worker import working
+from tests.worker.work import at_work
 from zypher.brokers.base import WorkerInfo
 from zypher.brokers.memory import MemoryBroker
-from zypher.prediction import Options, Prediction, Status
-from zypher.testing.contract.base import new
+from zypher.clock import SystemClock
+from zypher.prediction import Claim, Options, Outcome, Prediction, Status
+from zypher.testing.contract.base import LIMITS, new
 
 pytestmark = pytest.mark.anyio
 
@@ -192,6 +195,32 @@ async def test_a_run_whose_claim_was_lost_is_stopped_as_if_canceled(
         again = await asyncio.to_thread(held.started)
         await broker.cancel(prediction.id)
         assert await asyncio.to_thread(again.said) == "stopped"
+
+
+class LateToAnswer(MemoryBroker):
+    """Takes outcomes at once, and says so when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(LIMITS, SystemClock())
+        self.took, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
+        refused = await super().finish(ended)
+        self.took.set()
+        await self.may_answer.wait()
+        return refused
+
+
+async def test_what_the_broker_is_just_told_the_end_of_was_not_taken_from_its_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = LateToAnswer()
+    async with at_work(broker, spec("echo"), 1) as (worker, _):
+        await broker.submit(new("echo", b'"hi"'), keep=True)
+        await broker.took.wait()
+        await worker.renew()
+        assert "taken from this worker" not in caplog.text
+        broker.may_answer.set()
 
 
 async def test_a_run_that_takes_longer_than_its_run_timeout_is_stopped(held: Holder) -> None:

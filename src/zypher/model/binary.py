@@ -1,4 +1,4 @@
-"""`bytes` as inputs: a data URL (RFC 2397) or bare base64 in a JSON string."""
+"""`bytes` in JSON strings: data URLs (RFC 2397); in inputs also bare base64."""
 
 import base64
 import binascii
@@ -18,6 +18,25 @@ class Binary(ABC):  # noqa: B024 - a name for `bytes` that makes decoders ask `t
 
 
 Binary.register(bytes)
+
+
+# What files begin with that browsers can show (https://mimesniff.spec.whatwg.org).
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+)
+
+
+def to_data_url(value: bytes | bytearray | memoryview) -> str:
+    """The data URL of a file; what kind of file it is, its beginning tells."""
+    content = bytes(value)
+    kind = next((kind for start, kind in _BEGINNINGS if content.startswith(start)), None)
+    if content[:4] == b"RIFF":
+        kind = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(content[8:12])
+    encoded = base64.b64encode(content).decode("ascii")
+    return f"data:{kind or 'application/octet-stream'};base64,{encoded}"
 
 
 def to_bytes(text: Any) -> bytes:

@@ -1,6 +1,5 @@
 """What a model returned, as JSON text; whatever JSON cannot carry is refused by its place."""
 
-import base64
 import dataclasses
 import datetime
 import decimal
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from zypher.errors import InvalidOutput
+from zypher.model.binary import to_data_url
 
 MAX_DEPTH = 200
 
@@ -162,10 +162,6 @@ def _array(numpy: Any, array: Any, place: _Place, depth: int) -> Any:
     raise _refusal(f"a NumPy value of dtype {array.dtype}", place)
 
 
-def _data_url(value: bytes | bytearray | memoryview) -> str:
-    return "data:application/octet-stream;base64," + base64.b64encode(value).decode("ascii")
-
-
 def _struct(value: msgspec.Struct) -> dict[str, Any]:
     """Its members under the names and with the tag that msgspec would write."""
     members = {
@@ -186,7 +182,7 @@ _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] =
     (str, str.__str__),
     (int, int),
     (float, float),
-    ((bytes, bytearray, memoryview), _data_url),
+    ((bytes, bytearray, memoryview), to_data_url),
     (msgspec.Struct, _struct),
     (PurePath, str),
 )

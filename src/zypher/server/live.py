@@ -113,6 +113,7 @@ class Ticker:
             "status": standing.status,
             "degraded": standing.degraded,
             "guarantee": standing.guarantee,
+            "signatures": {name: m.signature for name, m in self._state.models.items()},
         }
         self._broadcast.hide("away")
         self._tell("stats", msgspec.json.encode(statistics(now) | more))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -39,6 +39,7 @@ class Claims:
         self._broker = broker
         self._worker = worker
         self._holdings = Holdings(cancel_grace)
+        self._ending: set[Claim] = set()  # of which the broker is just being told
         self._can_renew = _opened()
         self._can_tell: dict[Replica, asyncio.Event] = {}
 
@@ -77,19 +78,22 @@ class Claims:
 
     async def finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
         """Hand over the outcomes of a replica."""
-        refused = await self._tell(replica, partial(self._broker.finish, ended))
+        claims = [claim for claim, _ in ended]
+        with self._being_ended(claims):
+            refused = await self._tell(replica, partial(self._broker.finish, ended))
         if refused:
             self.stale_outcomes += len(refused)
             await self.heed(patience=0)
         for claim in refused & self._holdings.of(replica):
             log.warning("the outcome of %s came too late and was refused", claim.id)
-        self._holdings.let_go(replica, [claim for claim, _ in ended])
+        self._holdings.let_go(replica, claims)
 
     async def release(self, replica: Replica, claims: Sequence[Claim]) -> None:
         """Give back what did not run. Should that fail at the end, the leases run out."""
         if claims:
             tell = partial(self._broker.release, claims)
-            await (once(tell) if self.stopping else self._tell(replica, tell))
+            with self._being_ended(claims):
+                await (once(tell) if self.stopping else self._tell(replica, tell))
         self._holdings.let_go(replica, claims)
 
     async def crash(self, replica: Replica) -> None:
@@ -102,7 +106,8 @@ class Claims:
         )
         if claims:
             report = partial(self._broker.crash, claims, replica.ending, log=replica.last_lines)
-            await self._tell(replica, report)
+            with self._being_ended(claims):
+                await self._tell(replica, report)
         self._holdings.let_go(replica, claims)
 
     async def renew(self) -> None:
@@ -112,6 +117,8 @@ class Claims:
         )
         if lost:
             await self.heed(patience=0)
+        # What the broker has just been told the end of is no more ours, and was not taken from us.
+        lost -= self._ending
         taken = [claim for claim in lost if self._holdings.withdraw(claim, insists=True)]
         if taken:
             log.warning("%d predictions were taken from this worker while it ran them", len(taken))
@@ -121,6 +128,14 @@ class Claims:
         ask = partial(self._broker.withdrawn, self._worker, timeout=patience)
         for claim, insists in await insist(ask):
             self._holdings.withdraw(claim, insists=insists)
+
+    @contextlib.contextmanager
+    def _being_ended(self, claims: Iterable[Claim]) -> Iterator[None]:
+        self._ending.update(claims)
+        try:
+            yield
+        finally:
+            self._ending.difference_update(claims)
 
     async def _tell(self, replica: Replica, tell: Callable[[], Awaitable[T]]) -> T:
         return await insist(tell, gate=self._can_tell[replica])

@@ -1,6 +1,7 @@
 """What a restart finds: nothing accepted is lost, nothing finished is run again."""
 
 import asyncio
+import resource
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, drain, new, submit
+from zypher.brokers.queue import Entry, Move
 from zypher.brokers.sqlite import SqliteBroker, store
 from zypher.brokers.sqlite.backlog import WINDOW
 from zypher.brokers.sqlite.opening import Script, migrate, schema
@@ -292,3 +294,22 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     assert file.execute("PRAGMA user_version").fetchone() == (newest,)
     assert len(file.execute("SELECT * FROM file").fetchone()) == 4
     file.close()
+
+
+async def test_a_stop_in_order_on_a_full_disk_is_one(queue: Queue) -> None:
+    async with queue.opened():
+        pass
+    opened = store.Store(queue.path)
+    accepted = [new() for _ in range(50)]
+    for place, record in enumerate(accepted, start=1):  # the log gets longer than the file
+        entry = Entry(record, record, place=place, kept=True, waits=False, since=0.0)
+        opened.write([Move(entry, None, record)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (queue.wal.stat().st_size, hard))  # it cannot grow
+    try:
+        opened.close(clean=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    async with queue.opened() as broker:
+        assert not [*broker.degraded()]
+        assert await drain(broker) == [record.id for record in accepted]

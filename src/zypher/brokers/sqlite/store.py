@@ -314,9 +314,19 @@ class Store:
         """Close the file; `clean` says that nothing is missing from it."""
         try:
             if clean:
-                self._connection.execute("UPDATE file SET clean = 1")
+                self._mark_clean()
         finally:
             self._connection.close()
+
+    def _mark_clean(self) -> None:
+        mark = "UPDATE file SET clean = 1"
+        try:
+            self._connection.execute(mark)
+        except sqlite3.OperationalError:
+            # The disk is full. Without the mark, the log that is removed at the end would be missed
+            # at the next start; to empty it makes room for the mark.
+            self._checkpoint("TRUNCATE")
+            self._connection.execute(mark)
 
     def _checkpoint(self, mode: str) -> None:
         self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()

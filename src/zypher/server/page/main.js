@@ -17,7 +17,7 @@ const queue = new Queue((id) => detail.open(id));
 const plots = new Plots();
 const live = new Live(hear, (state) => (state === "live" ? back() : gone()));
 
-let known = null; // the names of the models whose schemas are shown
+let known = null; // the signatures of the models whose schemas are shown
 let lastTold = null;
 
 function hear(name, data) {
@@ -32,16 +32,16 @@ function showStats(stats) {
   skew.of = Date.parse(stats.time) - Date.now();
   lastTold = Date.now();
   setLive(true);
-  showStatus(stats.status);
+  showStatus(stats.status === "ready" && stats.degraded.length ? "degraded" : stats.status);
   queue.showStats(stats);
   showServer(stats);
-  const names = Object.keys(stats.models).join("\n");
-  if (names !== known) learn(names);
+  const signatures = JSON.stringify(stats.signatures);
+  if (signatures !== known) learn(signatures);
 }
 
-/** Asks for the models: there are others than before. */
-async function learn(names) {
-  known = names;
+/** Asks for the models: there are others than before, or they take something else. */
+async function learn(signatures) {
+  known = signatures;
   const answer = await get("models");
   if (!answer.ok) {
     known = null;
@@ -53,7 +53,7 @@ async function learn(names) {
   if (document.title !== title) document.title = title;
 }
 
-const STATUS = { ready: "Ready", starting: "Starting", failing: "Cannot serve", draining: "Shutting down" };
+const STATUS = { ready: "Ready", degraded: "Ready, with trouble", starting: "Starting", failing: "Cannot serve", draining: "Shutting down" };
 
 function showStatus(status) {
   byId("status").dataset.state = status;

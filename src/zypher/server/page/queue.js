@@ -66,7 +66,7 @@ export class Queue {
     };
     setText(byId("running-title"), `Running (${title("running", sum("processing"))})`);
     setText(byId("waiting-title"), `Waiting (${title("waiting", sum("queued"))})`);
-    byId("ended-title").hidden = !byId("ended").childElementCount;
+    for (const id of ["ended-title", "ended"]) byId(id).hidden = !byId("ended").childElementCount;
   }
 
   /** Another filter, from the newest on. */

@@ -49,7 +49,8 @@ export function kindOf(schema) {
   return ["boolean", "number", "integer"].includes(schema.type) ? schema.type : "any";
 }
 
-export const isBinary = (schema) => schema.contentEncoding === "base64" || ["binary", "base64"].includes(schema.format);
+export const isBinary = (schema) => schema.contentEncoding === "base64"
+  || ["binary", "base64"].includes(schema.format) || Boolean(schema.pattern?.startsWith("^data:"));
 
 function kindOfList(schema) {
   if (schema.prefixItems) return schema.items === false || schema.maxItems === schema.prefixItems.length ? "tuple" : "any";
@@ -78,7 +79,7 @@ export function demands(schema, kind) {
   if (schema.multipleOf !== undefined) words.push(`a multiple of ${schema.multipleOf}`);
   words.push(...lengths(schema.minLength, schema.maxLength, "character"));
   words.push(...lengths(schema.minItems, schema.maxItems, "item"));
-  if (schema.pattern) words.push(`like ${schema.pattern}`);
+  if (schema.pattern && kind !== "file") words.push(`like ${schema.pattern}`);
   if (schema.format && kind === "text") words.push(schema.format);
   if (kind === "any") words.push("text or JSON");
   return words.join(", ");
