@@ -261,3 +261,35 @@ def test_another_model_has_another_form_and_its_own_path(teller: Page, held: Hol
     assert asked.value.post_data_json == {"input": held.port}
     held.started().close()
     expect(answer(teller, "Synchronous").locator(".answer-head")).to_contain_text("200 OK")
+
+
+def test_the_form_follows_the_code_of_a_model_that_is_loaded_again(
+    page: Page, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.py"
+    file.write_text("def model(word: str) -> str:\n    return word\n")
+    with Server("model.py:model", "--reload", cwd=tmp_path) as server:
+        page.goto(f"{server.url}/ui")
+        expect(page.get_by_label("input *")).to_be_visible()
+        file.write_text("def model(word: str, times: int) -> str:\n    return word * times\n")
+        page.get_by_label("word").fill("ha")
+        page.get_by_label("times").fill("2")
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(answer(page, "Synchronous")).to_contain_text('"haha"')
+        file.write_text("def model(\n")
+        expect(page.get_by_role("status").first).to_have_text("Ready, with trouble")
+
+
+def test_a_file_is_chosen_for_what_has_to_be_a_data_url(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "predict.py").write_text(
+        "from cog import BasePredictor, Path\n"
+        "class Predictor(BasePredictor):\n"
+        "    def predict(self, document: Path) -> str:\n"
+        "        return document.read_text()\n"
+    )
+    (tmp_path / "letter.txt").write_text("Dear all")
+    with Server("predict.py:Predictor", cwd=tmp_path) as server:
+        page.goto(f"{server.url}/ui")
+        page.get_by_label("document").set_input_files(tmp_path / "letter.txt")
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(answer(page, "Synchronous")).to_contain_text('"Dear all"')

@@ -51,7 +51,7 @@ def _wait_until_it_leaves(server: Server) -> None:
 
 
 def test_a_degraded_server_is_healthy_and_says_what_is_wrong(tmp_path: Path) -> None:
-    (tmp_path / "zypher.db").write_bytes(b"no database " * 1000)
+    (tmp_path / "zypher.db").write_bytes(b"SQLite format 3\0" + b"damaged " * 1000)
     with Server(cwd=tmp_path) as server:
         result = zypher("health", "--url", server.url)
         assert result.returncode == 0

@@ -95,9 +95,9 @@ def _how_it_is(report: dict[str, Any]) -> str:
         return "is alive"
     jobs = report["jobs"]
     sentence = f"is ready: {jobs['queued']} queued, {jobs['processing']} processing"
-    return (
-        f"{sentence}. Degraded: {'; '.join(report['degraded'])}" if report["degraded"] else sentence
-    )
+    if not report["degraded"]:
+        return sentence
+    return f"{sentence}. Degraded: {'; '.join(one.rstrip('.') for one in report['degraded'])}"
 
 
 def _why_not(report: dict[str, Any]) -> str:

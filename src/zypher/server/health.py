@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zypher.brokers.base import Broker, ModelStats, Overview, ReplicaCounts
+from zypher.brokers.base import Broker, Overview, ReplicaCounts
 from zypher.errors import Unavailable
 from zypher.prediction import Priority
 from zypher.server.state import Phase, ServerState
@@ -25,13 +25,16 @@ class Jobs(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """The body of `/readyz`. `status` is ready, starting, failing or draining."""
+    """The body of `/readyz`. `status` is ready, starting, failing or draining.
+
+    What nobody knows while the broker is away is None.
+    """
 
     status: str
     degraded: list[str]
-    jobs: Jobs
+    jobs: Jobs | None
     replicas: dict[str, ReplicaCounts]
-    oldest_queued_age: float
+    oldest_queued_age: float | None
     guarantee: str
 
 
@@ -53,7 +56,15 @@ def report(state: ServerState, now: Overview) -> Readiness:
     """How this node stands when its broker says this."""
     replicas = _merged(worker.replicas for worker in now.workers.values())
     degraded = [*state.broker.degraded(), *_complaints(state.models, replicas)]
-    return _report(state.broker, _status(state), degraded, replicas, now.stats)
+    each = now.stats.values()
+    return Readiness(
+        status=_status(state),
+        degraded=degraded,
+        jobs=Jobs(sum(s.queued for s in each), sum(s.processing for s in each)),
+        replicas=replicas,
+        oldest_queued_age=round(max((s.oldest_queued_age for s in each), default=0.0), 3),
+        guarantee=state.broker.guarantee(),
+    )
 
 
 def report_of_absence(state: ServerState, error: Exception, patience: float) -> Readiness:
@@ -61,25 +72,7 @@ def report_of_absence(state: ServerState, error: Exception, patience: float) -> 
     silent = str(error) or f"The broker has not answered within {patience:g} s."
     degraded = [*state.broker.degraded()] or [silent]
     status = "draining" if _is_leaving(state.phase) else "failing"
-    return _report(state.broker, status, degraded, {}, {})
-
-
-def _report(
-    broker: Broker,
-    status: str,
-    degraded: list[str],
-    replicas: dict[str, ReplicaCounts],
-    stats: Mapping[str, ModelStats],
-) -> Readiness:
-    each = stats.values()
-    return Readiness(
-        status=status,
-        degraded=degraded,
-        jobs=Jobs(sum(s.queued for s in each), sum(s.processing for s in each)),
-        replicas=replicas,
-        oldest_queued_age=round(max((s.oldest_queued_age for s in each), default=0.0), 3),
-        guarantee=broker.guarantee(),
-    )
+    return Readiness(status, degraded, None, {}, None, state.broker.guarantee())
 
 
 def statistics(now: Overview) -> dict[str, Any]:
