@@ -23,6 +23,7 @@ from tests.docs.person import Person
 from tests.faults.catalogue import FAULTS
 from tests.harness import Server, WorkerProcess
 from tests.redis_servers import Program, RedisServer
+from zypher.settings import Settings
 
 DOCS = ROOT / "docs"
 QUEUE = DOCS / "queue.md"
@@ -41,6 +42,7 @@ ELSEWHERE = {
     "docs/how-to/from-celery.md": "tests/docs/test_moving_in.py",
     "docs/how-to/from-cog.md": "tests/docs/test_moving_in.py",
     "docs/how-to/from-litserve.md": "tests/docs/test_moving_in.py",
+    "docs/how-to/operate.md": "tests/docs/test_pages.py",
     "docs/how-to/reload.md": "tests/docs/test_pages.py",
     "docs/how-to/scale-out.md": "tests/docs/test_pages.py",
     "docs/how-to/webhooks.md": "tests/server/webhooks/test_how_to.py",
@@ -201,3 +203,16 @@ def test_the_tables_of_the_how_to_make_two_models(tmp_path: Path) -> None:
         assert server.predict("abc").json()["result"] == 3
         assert server.predict({"width": 2, "height": 4}, model="area").json()["result"] == 8
         assert len(server.replicas()) == 3
+
+
+def test_the_service_of_the_how_to_starts_reloads_and_stops_in_time(tmp_path: Path) -> None:
+    (unit,) = blocks(DOCS / "how-to" / "operate.md", "ini")
+    said = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    write_models(README, tmp_path)
+    with Server(*shlex.split(said["ExecStart"])[2:], cwd=tmp_path) as server:
+        reload = said["ExecReload"].replace("$MAINPID", str(server.process.pid))
+        subprocess.run(reload, shell=True, check=True)
+        server.wait_said("sentiment runs the new code.")
+        assert server.stop() == 0
+    defaults = Settings.model_fields
+    assert int(said["TimeoutStopSec"]) > defaults["grace"].default + defaults["drain_delay"].default
