@@ -3,6 +3,7 @@
     ZypherError
     ├── ConfigurationError            a wrong setting; the program does not start
     │   └── ModelLoadError            the model's file, import, signature or setup()
+    ├── WaitTimeout                   the client's `timeout` is over; a TimeoutError, too
     └── PredictionError               a request or a prediction that could not be served
         ├── MalformedJSON             malformed_json
         ├── InvalidHeader             invalid_header
@@ -61,6 +62,17 @@ class ModelLoadError(ConfigurationError):
     def report(self) -> str:
         """The traceback, if there is one, and the sentence below it."""
         return f"{self.traceback}\n{self}" if self.traceback else str(self)
+
+
+class WaitTimeout(ZypherError, TimeoutError):
+    """A client has waited for a result as long as its `timeout` says.
+
+    `id`: which prediction it was; None if the server has told none.
+    """
+
+    def __init__(self, message: str, *, id: str | None = None) -> None:
+        super().__init__(message)
+        self.id = id
 
 
 class PredictionError(ZypherError):
@@ -148,6 +160,7 @@ class InvalidInput(PredictionError):
     """The input is not what the model takes. Without `errors`, the whole input is meant."""
 
     code = "invalid_input"
+    errors: list[dict[str, Any]]
 
     def __init__(self, message: str, *, errors: list[dict[str, Any]] | None = None) -> None:
         whole = [{"loc": ["input"], "msg": message, "type": "invalid"}]

@@ -12,7 +12,7 @@ import pytest
 import zypher.errors
 from tests.client.conftest import Connect
 from zypher.client.answers import error_of
-from zypher.errors import ConfigurationError, PredictionError, Unreachable, prediction_errors
+from zypher.errors import PredictionError, Unreachable, prediction_errors
 from zypher.server.problems import STATUS, problem
 
 
@@ -112,11 +112,6 @@ def test_readiness_is_told_also_when_there_is_none(connect: Connect) -> None:
     with stub((503, '{"status": "draining"}')) as (url, asked):
         assert connect(url).ready() == {"status": "draining"}
         assert len(asked) == 1
-
-
-def test_what_is_no_url_is_refused_at_once(connect: Connect) -> None:
-    with pytest.raises(ConfigurationError, match="must begin with http"):
-        connect("127.0.0.1:8080")
 
 
 def test_errors_survive_being_sent_to_another_process() -> None:

@@ -30,6 +30,13 @@ def test_of_nothing_comes_nothing(client: Client) -> None:
     assert list(client.map([])) == []
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_concurrency_that_would_call_nothing_is_refused_at_once(kind: type) -> None:
+    for concurrency in (0, -1):
+        with pytest.raises(ValueError, match=f"from 1 on: not {concurrency}"):
+            kind("http://127.0.0.1:9").map([1], concurrency=concurrency)
+
+
 def test_the_model_and_the_options_hold_for_each(client: Client) -> None:
     with pytest.raises(ModelError, match="no luck"):
         list(client.map(["no luck"], model="fails"))

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx2
 import msgspec
 
+from zypher.client.urls import proxy_to
 from zypher.client.values import Model, Record, Status
 from zypher.errors import PredictionError, Unreachable, prediction_errors
 
@@ -56,13 +57,27 @@ def trouble_of(reply: Reply, url: str) -> Trouble | None:
 def _lost(error: httpx2.TransportError, url: str) -> Trouble:
     reason = str(error) or type(error).__name__
     if isinstance(error, _NOT_SENT):
-        sentence = (
-            f"No server can be reached at {url} ({reason}). "
-            "Start one with `zypher serve`, or give the url of the one that you mean."
-        )
-        return Trouble(Unreachable(sentence), is_refusal=True)
-    sentence = f"The connection to {url} broke before the answer was there ({reason})."
+        return Trouble(Unreachable(_nobody(url, reason)), is_refusal=True)
+    if isinstance(error, httpx2.ReadTimeout):
+        sentence = f"The server at {url} did not answer in time."
+    else:
+        sentence = f"The connection to {url} broke before the answer was there ({reason})."
     return Trouble(Unreachable(sentence, was_sent=True), is_refusal=False)
+
+
+def _nobody(url: str, reason: str) -> str:
+    proxy = proxy_to(url)
+    if proxy is not None:
+        return (
+            f"No server can be reached at {url} through the proxy {proxy} ({reason}). "
+            "Is the proxy right? Without one: put the host into NO_PROXY."
+        )
+    if url.startswith("https://") and "WRONG_VERSION_NUMBER" in reason:
+        return f"The server at {url} does not speak https. Give its url with http://."
+    return (
+        f"No server can be reached at {url} ({reason}). "
+        "Start one with `zypher serve`, or give the url of the one that you mean."
+    )
 
 
 def _broken_way(response: httpx2.Response, url: str) -> Trouble:
@@ -106,6 +121,17 @@ def error_of(response: httpx2.Response) -> PredictionError:
     )
     error.code = f"http_{response.status_code}"
     return error
+
+
+def wrong_root(response: httpx2.Response, url: str, path: str) -> PredictionError:
+    """The error when there is nothing at a path that every server has."""
+    problem = _problem(response)
+    if problem is None:
+        return error_of(response)
+    problem.detail = (
+        f"There is no {path} at {url}. Is the url right? It must be the root of the server."
+    )
+    return problem.error(response)
 
 
 def _status_line(response: httpx2.Response) -> str:

@@ -11,7 +11,7 @@ from zypher.client.calls import DEFAULT_URL, PATIENCE, Calls, Steps
 from zypher.client.following import Following, has_events
 from zypher.client.http import arguments, client_options
 from zypher.client.listing import Listing
-from zypher.client.mapping import map_in_tasks
+from zypher.client.mapping import check_concurrency, map_in_tasks
 from zypher.client.requests import Request
 from zypher.client.values import Event, Model, Options, Record, Status
 
@@ -113,7 +113,7 @@ class AsyncClient:
         """The result of an input. Raises the error that it failed with, by its class.
 
         Without an `idempotency_key` it is not repeated once it may have been received. Raises
-        `TimeoutError` if it takes longer than `timeout`, or that of the client; it goes on then.
+        `WaitTimeout`, a `TimeoutError`, if it takes longer than `timeout`, or that of the client.
         """
         steps = self._calls.predict(input, model, idempotency_key, options, timeout=timeout)
         return await self._connection.run(steps)
@@ -143,7 +143,10 @@ class AsyncClient:
 
         Inputs are taken as results are, and a full queue is waited for. The first error is raised
         in its place, and nothing new is begun then.
+
+        Raises `ValueError` for a `concurrency` under 1.
         """
+        check_concurrency(concurrency)
 
         async def call(input: Any) -> Any:
             steps = self._calls.predict(input, model, None, options, awaits_room=True)
@@ -199,7 +202,7 @@ class AsyncHandle:
     async def wait(self, timeout: float | None = None) -> Any:
         """Its result, once it has ended. Raises the error that it failed with, by its class.
 
-        Raises `TimeoutError` after `timeout` seconds, or those of the client; it goes on then. For
+        Raises `WaitTimeout`, a `TimeoutError`, after `timeout` seconds, or those of the client. For
         so long a server that is away is asked again, without a limit as long as its `patience`.
         """
         return await self._connection.run(self._calls.wait(self.id, timeout))

@@ -13,10 +13,11 @@ import httpx2
 
 from zypher.client import answers, requests
 from zypher.client.answers import Page, Reply, error_of, trouble_of
-from zypher.client.persistence import Persistence, Timer
+from zypher.client.persistence import Persistence, Timer, checked
 from zypher.client.requests import Request
+from zypher.client.urls import checked_url
 from zypher.client.values import Model, Options, Record
-from zypher.errors import ConfigurationError, Conflict, Unavailable
+from zypher.errors import Conflict, QueueFull, StorageFull, Unavailable, WaitTimeout
 
 T = TypeVar("T")
 Steps = Generator[Request, Reply, T]
@@ -37,6 +38,12 @@ _PAUSE = 0.25
 # So long a server that has never answered is borne: most likely nobody has started it.
 _FIRST_PATIENCE = 2.0
 
+# A server that does not answer is not given up sooner, however short the patience: it may be busy.
+_LEAST_TIME = 5.0
+
+# What every server has at its root.
+_ROOT_PATHS = ("/models", "/predict", "/predictions", "/readyz", "/stats")
+
 
 class Calls:
     """All calls to the server at `url`.
@@ -45,14 +52,10 @@ class Calls:
     """
 
     def __init__(self, url: str, timeout: float | None, patience: float) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigurationError(
-                f"{url!r} is no url of a server: it must begin with http:// or https://."
-            )
-        self.url = url.rstrip("/")
+        self.url = checked_url(url)
         self.has_answered = False
-        self._timeout = timeout
-        self._patience = patience
+        self._timeout = None if timeout is None else checked("timeout", timeout)
+        self._patience = checked("patience", patience)
 
     def predict(
         self,
@@ -66,10 +69,14 @@ class Calls:
     ) -> Steps[Any]:
         """The result of an input."""
         timer = self._timer(timeout)
-        wait = timer.whole(_LONGEST_CALL)
-        request = requests.predict(input, model, key, options, wait=wait)
-        persistence = Persistence(min(self._patience, timer.left), awaits_room=awaits_room)
-        response = yield from self._send(request, persistence, is_safe=key is not None)
+        request = requests.predict(input, model, key, options, wait=_LONGEST_CALL)
+        persistence = Persistence(self._patience, timer, awaits_room=awaits_room)
+        try:
+            response = yield from self._send(request, persistence, is_safe=key is not None)
+        except (QueueFull, StorageFull, Unavailable) as error:
+            if timer.left:
+                raise
+            raise WaitTimeout(f"No result came within {timer.seconds:g} s. {error}") from error
         if response.status_code != 202:
             return answers.result(response)
         return (yield from self._wait(answers.accepted(response), timer))
@@ -106,7 +113,7 @@ class Calls:
 
     def delete(self, id: str) -> Steps[None]:
         """Have a prediction forgotten."""
-        response = yield from self._send(requests.delete(id), self.persistence(), is_safe=False)
+        response = yield from self._send(requests.delete(id), self._brief(), is_safe=False)
         if not response.is_success:
             raise error_of(response)
 
@@ -127,14 +134,14 @@ class Calls:
         """How the server stands now: it is asked once."""
         reply = yield Request("GET", "/readyz")
         if isinstance(reply, httpx2.Response):
-            return answers.readiness(reply)
+            return answers.readiness(self._at_root("/readyz", reply))
         trouble = trouble_of(reply, self.url)
         assert trouble is not None
         raise trouble.error
 
     def persistence(self) -> Persistence:
-        """As much as there is for one call."""
-        return Persistence(self._patience)
+        """As much as there is for what may take as long as it likes."""
+        return Persistence(self._patience, Timer(None))
 
     def bear(self, reply: Reply, persistence: Persistence, *, is_safe: bool) -> float | None:
         """How long to pause before a request is repeated; None if it was answered.
@@ -155,45 +162,56 @@ class Calls:
         pause = 0.0
         while True:
             asked = monotonic()
-            request = requests.poll(id, wait=timer.whole(_LONGEST_POLL), pause=pause)
-            persistence = Persistence(min(self._patience, timer.left))
+            request = requests.poll(id, wait=_LONGEST_POLL, pause=pause)
+            persistence = Persistence(self._patience, timer)
             try:
                 response = yield from self._send(request, persistence, is_safe=True)
             except Unavailable as error:
                 if timer.seconds == inf:
                     raise
                 if not timer.left:
-                    raise _out_of_time(id, timer) from error
+                    raise WaitTimeout(
+                        f"Whether prediction {id} has ended could not be learned within "
+                        f"{timer.seconds:g} s. {error}",
+                        id=id,
+                    ) from error
                 pause = min(_PAUSE, timer.left)
                 continue
             if response.status_code != 202:
                 return answers.outcome(response)
             if not timer.left:
-                raise _out_of_time(id, timer)
+                raise WaitTimeout(
+                    f"Prediction {id} has not ended within {timer.seconds:g} s. It goes on: wait "
+                    "for it again with handle(id).wait(), or cancel it.",
+                    id=id,
+                )
             pause = 0.0 if monotonic() - asked > 1 else min(_PAUSE, timer.left)
 
     def _insist(self, request: Request) -> Steps[httpx2.Response]:
         """The answer to a request that can be repeated."""
-        return self._send(request, self.persistence(), is_safe=True)
+        return self._send(request, self._brief(), is_safe=True)
+
+    def _brief(self) -> Persistence:
+        """As much as there is for what is answered at once, by a server that is well."""
+        return Persistence(self._patience, Timer(max(self._patience, _LEAST_TIME)))
 
     def _send(
         self, request: Request, persistence: Persistence, *, is_safe: bool
     ) -> Steps[httpx2.Response]:
         """The answer to a request, which is repeated as long as that makes sense."""
         while True:
-            reply = yield request
+            reply = yield request.within(persistence.timer.left)
             pause = self.bear(reply, persistence, is_safe=is_safe)
             if pause is None:
                 assert isinstance(reply, httpx2.Response)
-                return reply
+                return self._at_root(request.path, reply)
             request = request._replace(pause=pause)
 
+    def _at_root(self, path: str, response: httpx2.Response) -> httpx2.Response:
+        """An answer. Raises an error if the server lacks what every one has at its root."""
+        if path in _ROOT_PATHS and response.status_code in (404, 405):
+            raise answers.wrong_root(response, self.url, path)
+        return response
+
     def _timer(self, timeout: float | None) -> Timer:
-        return Timer(self._timeout if timeout is None else timeout)
-
-
-def _out_of_time(id: str, timer: Timer) -> TimeoutError:
-    return TimeoutError(
-        f"Prediction {id} has not ended within {timer.seconds:g} s. It goes on: wait for it again "
-        "with handle(id).wait(), or cancel it."
-    )
+        return Timer(self._timeout if timeout is None else checked("timeout", timeout))

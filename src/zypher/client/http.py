@@ -6,9 +6,8 @@ from typing import Any
 import httpx2
 
 from zypher.client.requests import Request
+from zypher.client.urls import direct_hosts
 
-# A server that was asked to wait for so long may take so much longer to answer, in seconds.
-_MARGIN = 15.0
 _CONNECT_TIMEOUT = 10.0
 _WRITE_TIMEOUT = 30.0
 
@@ -20,19 +19,24 @@ _KEEPALIVE = 3.0
 def client_options(url: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
     """What an HTTP client is made with. A call has a connection of its own, and waits for none."""
     limits = httpx2.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE)
-    return {"base_url": url, "headers": headers, "limits": limits}
+    return {"base_url": url, "headers": headers, "limits": limits, "mounts": direct_hosts(url)}
 
 
 def arguments(request: Request) -> dict[str, Any]:
     """What an HTTP client is called with."""
+    prefer = {} if request.wait is None else {"Prefer": f"wait={request.wait}"}
+    longest = (request.wait or 0) + request.margin
     timeout = httpx2.Timeout(
-        connect=_CONNECT_TIMEOUT, read=request.wait + _MARGIN, write=_WRITE_TIMEOUT, pool=None
+        connect=min(_CONNECT_TIMEOUT, longest),
+        read=longest,
+        write=min(_WRITE_TIMEOUT, longest),
+        pool=None,
     )
     return {
         "method": request.method,
         "url": request.path,
         "content": request.body,
-        "headers": request.headers,
+        "headers": {**request.headers, **prefer},
         "params": request.query,
         "timeout": timeout,
     }

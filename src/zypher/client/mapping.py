@@ -21,6 +21,14 @@ _AHEAD = 2
 _Job = tuple[Any, Future[R]]
 
 
+def check_concurrency(concurrency: int) -> None:
+    """Raises `ValueError` where nothing would ever be called."""
+    if concurrency < 1:
+        raise ValueError(
+            f"concurrency is the number of calls at once, from 1 on: not {concurrency}."
+        )
+
+
 def map_in_threads(
     call: Callable[[Any], R], inputs: Iterable[Any], concurrency: int
 ) -> Iterator[R]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -14,17 +14,35 @@ from zypher.errors import InvalidHeader, InvalidInput
 
 _KEY = re.compile(r"[!-~]{1,255}")
 
+# What a server answers in the last moment still has to arrive.
+_LATE = 1.0
+
+# A server says every 15 s that a stream of events is alive.
+_LONGEST_SILENCE = 45.0
+
 
 class Request(NamedTuple):
-    """A request, to be sent after a `pause`. It asks the server to `wait` before it answers."""
+    """A request, to be sent after a `pause`.
+
+    It asks the server to `wait` before it answers, if that is not None. The answer may take so much
+    longer as the `margin`.
+    """
 
     method: str
     path: str
     body: bytes | None = None
     headers: Mapping[str, str] = {}
     query: Mapping[str, str] = {}
-    wait: int = 0
+    wait: int | None = None
+    margin: float = 15.0
     pause: float = 0.0
+
+    def within(self, seconds: float) -> Self:
+        """The same, with an answer by then, as near as that can be had."""
+        seconds = max(0.0, seconds - self.pause)
+        wait = None if self.wait is None else int(min(self.wait, seconds))
+        margin = min(self.margin, seconds - (wait or 0) + _LATE)
+        return self._replace(wait=wait, margin=margin)
 
 
 def predict(
@@ -36,14 +54,14 @@ def predict(
     """
     path = "/predict" if model is None else f"/models/{quote(model, safe='')}/predict"
     headers = {"Content-Type": "application/json"} | _with_key(key)
-    headers |= {"Async-Mode": "true"} if wait is None else _prefer(wait)
-    return Request("POST", path, _body(input, options), headers, wait=wait or 0)
+    headers |= {"Async-Mode": "true"} if wait is None else {}
+    return Request("POST", path, _body(input, options), headers, wait=wait)
 
 
 def poll(id: str, *, wait: int, pause: float) -> Request:
     """Ask for an outcome."""
     path = f"/predict/{quote(id, safe='')}"
-    return Request("GET", path, headers=_prefer(wait), wait=wait, pause=pause)
+    return Request("GET", path, wait=wait, pause=pause)
 
 
 def get(id: str) -> Request:
@@ -70,7 +88,8 @@ def events(id: str, last: str | None) -> Request:
     """Follow a prediction from behind the `last` event that was seen."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     seen = {} if last is None else {"Last-Event-ID": last}
-    return Request("GET", f"{_resource(id)}/events", headers=headers | seen)
+    path = f"{_resource(id)}/events"
+    return Request("GET", path, headers=headers | seen, margin=_LONGEST_SILENCE)
 
 
 def new_key() -> str:
@@ -80,10 +99,6 @@ def new_key() -> str:
 
 def _resource(id: str) -> str:
     return f"/predictions/{quote(id, safe='')}"
-
-
-def _prefer(wait: int) -> dict[str, str]:
-    return {"Prefer": f"wait={wait}"}
 
 
 def _with_key(key: str | None) -> dict[str, str]:
