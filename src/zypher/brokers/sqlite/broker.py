@@ -22,7 +22,7 @@ from zypher.brokers.outbox import Undelivered
 from zypher.brokers.queue import Entry, ModelQueue, Move
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
-from zypher.brokers.sqlite.files import Lock, create, require_place, require_queue
+from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
 from zypher.brokers.sqlite.opening import is_damage
 from zypher.brokers.sqlite.records import START, DuePlace, Stored
@@ -450,10 +450,7 @@ class SqliteBroker(Engine):
         try:
             return self._look_into()
         except Exception as error:
-            if not is_damage(error):
-                raise
-            require_queue(self._path)
-            if not self._salvage_damaged:
+            if not (self._salvage_damaged and is_damage(error)):
                 raise
         return self._look_into(salvaged=salvage(self._path))
 
