@@ -71,7 +71,7 @@ def falters_in_rows(port: int) -> Iterator[dict[str, int]]:
 
 def _falter(port: int) -> None:
     if zypher.current().attempt == 1:
-        zypher.current().log("a part is out")
+        zypher.current().progress(0.5, "a part is out")
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(b"0\n")
             connection.makefile().read()

@@ -165,7 +165,7 @@ def test_a_pipe_gets_the_parts_of_a_run_that_begins_again_once(
         following.stdin.write(str(holding.port))
         following.stdin.close()
         run = holding.started()
-        while following.stderr.readline() != "a part is out\n":
+        while following.stderr.readline() != "50% a part is out\n":
             assert following.poll() is None
         run.finish()
         assert following.stdout is not None
