@@ -79,15 +79,18 @@ def test_the_type_of_a_file_goes_along(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["--model", "tell", "three"], ["The model tell takes JSON, and 'three' is none"]),
-        (["--model", "tell", "NaN"], ["NaN is not JSON"]),
+        (
+            ["--model", "tell", "three"],
+            ["The model tell takes a whole number, and 'three' is none."],
+        ),
+        (["--model", "tell", "NaN"], ["'NaN' is none."]),
         (["--model", "letters", "two", "words"], ["takes one input", "quotes"]),
         (["--model", "letters", "@nowhere"], ["'nowhere'", "No such file"]),
         (["--model", "letters", "@."], ["'.'", "Is a directory"]),
         (["--model", "picture", "imagf=x"], ["no parameter 'imagf'. Did you mean 'image'?"]),
         (["--model", "picture", "x=y"], ["There are: image, label, zoom."]),
         (["--model", "picture", "photo"], ["image=... label=... zoom=...", "'photo'"]),
-        (["--model", "picture", "image=x", "zoom=big"], ["The parameter zoom takes JSON"]),
+        (["--model", "picture", "image=x", "zoom=big"], ["The parameter zoom takes a number"]),
         (["--model", "picture"], ["The input is missing", "image=... label=... zoom=..."]),
         (["--model", "Sentiment", "stars=9", "text=x"], ["stars", "5", "(invalid_input)"]),
         (["--deadline", "0", "x"], ["deadline", "(invalid_input)"]),

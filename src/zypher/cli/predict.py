@@ -37,7 +37,8 @@ def predict(
     follow: Annotated[
         bool,
         typer.Option(
-            "--follow", help="Show how it goes, and the parts of the result as they come."
+            "--follow",
+            help="Show how it goes, and on a terminal the parts of the result as they come.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -71,7 +72,7 @@ def predict(
 ) -> None:
     """Run a model of a server and print the result.
 
-    Ctrl-C cancels it, unless with --async.
+    Ctrl-C cancels it, as closing the terminal does, unless with --async.
     """
     if is_async and (follow or timeout is not None):
         raise typer.BadParameter("--async waits for nothing: leave --follow and --timeout out.")
