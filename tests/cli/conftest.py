@@ -18,6 +18,7 @@ _OURS = (
     "size",
     "nothing",
     "falters",
+    "falters_in_rows",
 )
 
 

@@ -58,9 +58,21 @@ def nothing() -> str:
 def falters(port: int) -> zypher.JoinedText:
     """Says a part of a text, and dies of it the first time, once the test lets it go."""
     yield "half "
+    _falter(port)
+    yield "and half"
+
+
+def falters_in_rows(port: int) -> Iterator[dict[str, int]]:
+    """Yields a row, and dies of it the first time, once the test lets it go."""
+    yield {"row": 0}
+    _falter(port)
+    yield {"row": 1}
+
+
+def _falter(port: int) -> None:
     if zypher.current().attempt == 1:
+        zypher.current().progress(0.5, "a part is out")
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(b"0\n")
             connection.makefile().read()
         os._exit(1)
-    yield "and half"

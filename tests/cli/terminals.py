@@ -43,6 +43,7 @@ class Terminal:
         )
         os.close(theirs)
         self._seen = b""
+        self._is_open = True
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +52,8 @@ class Terminal:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        os.close(self._screen)
+        if self._is_open:
+            os.close(self._screen)
         self._directory.cleanup()
 
     @property
@@ -74,6 +76,12 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Type."""
         os.write(self._screen, keys.encode())
+
+    def close(self) -> int:
+        """Close the window, and return the exit code."""
+        os.close(self._screen)
+        self._is_open = False
+        return self._process.wait(PATIENCE)
 
     def end(self) -> int:
         """Wait for the end, and return the exit code."""

@@ -1,14 +1,16 @@
 """Exit codes: each of them, and what is said; never a traceback, whatever becomes of the output."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
 from tests.cli.commands import zypher
-from tests.harness import ZYPHER, Server, free_port, holder
+from tests.harness import PATIENCE, ZYPHER, Server, free_port, holder
 from zypher.cli.endings import Ending, ending_of
 from zypher.errors import prediction_errors
 
@@ -55,6 +57,39 @@ def test_what_takes_too_long_goes_on_and_can_be_followed(server: Server) -> None
             run.finish("late")
         id = said.split()[1]
         assert zypher("show", "--follow", id, ZYPHER_URL=server.url).stdout == "late\n"
+
+
+def test_what_is_told_to_terminate_cancels_what_it_waits_for_and_says_so(server: Server) -> None:
+    with holder() as holding:
+        process = begin(server, str(holding.port))
+        run = holding.started()
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, said.startswith("Canceled prediction ")) == (143, True)
+        id = said.split()[2].removesuffix(".")
+        assert server.client.get(f"/predictions/{id}").json()["status"] == "canceled"
+        run.close()
+
+
+def test_what_was_begun_with_nohup_outlives_the_terminal(server: Server) -> None:
+    with holder() as holding:
+        process = begin(server, str(holding.port), prefix=("nohup",))
+        run = holding.started()
+        process.send_signal(signal.SIGHUP)
+        run.finish("late")
+        assert process.communicate(timeout=PATIENCE)[0] == "late\n"
+
+
+def begin(server: Server, port: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Begin to wait for a run that is held."""
+    return subprocess.Popen(
+        [*prefix, ZYPHER, "predict", "--model", "hold", port],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"ZYPHER_URL": server.url},
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a word of the command line is, for each kind of schema."""
 
+import re
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -30,6 +31,10 @@ def table(value: dict[str, int]) -> None: ...
 def options(value: Options) -> None: ...
 def several(options: Options, label: str | None = None, data: bytes = b"") -> None: ...
 def nothing() -> None: ...
+def whole(value: int) -> None: ...
+def flag(value: bool) -> None: ...
+def numbers(value: list[int]) -> None: ...
+def number_or_table(value: float | dict[str, int]) -> None: ...
 
 
 def read(model: Any, *words: str) -> Any:
@@ -71,5 +76,27 @@ def test_parameters_are_read_each_by_its_own_type() -> None:
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "{", "[" * 100_000])
 def test_what_is_no_json_is_refused(value: str) -> None:
-    with pytest.raises(ConfigurationError, match="takes JSON"):
+    with pytest.raises(ConfigurationError, match=r"takes a JSON object, and .* is none"):
         read(table, value)
+
+
+@pytest.mark.parametrize(
+    ("model", "word", "sentence"),
+    [
+        (whole, "one", "takes a whole number, and 'one' is none."),
+        (maybe_number, "NaN", "takes a number, and 'NaN' is none."),
+        (flag, "yes", "takes true or false, and 'yes' is none."),
+        (numbers, "[1,\n2", "takes a JSON array, and '[1,\\n2' is none from line 2, column 2 on."),
+        (
+            table,
+            '{"a": NaN}',
+            """takes a JSON object, and '{"a": NaN}' is none: NaN is not JSON.""",
+        ),
+        (numbers, "[" * 100_000, "is none: it is nested too deeply."),
+        (number_or_table, "x", "takes JSON, and 'x' is none."),
+        (several, "options=x", "The parameter options takes a JSON object, and 'x' is none."),
+    ],
+)
+def test_a_sentence_says_what_the_type_asks_for(model: Any, word: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(sentence)):
+        read(model, word)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.commands import assert_one_sentence, zypher
 from tests.cli.models import NASTY
-from tests.harness import ZYPHER, Server
+from tests.harness import PATIENCE, ZYPHER, Server, holder
 
 
 def predict(server: Server, *words: str, encoding: str = "") -> subprocess.CompletedProcess[str]:
@@ -79,15 +79,18 @@ def test_the_type_of_a_file_goes_along(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["--model", "tell", "three"], ["The model tell takes JSON, and 'three' is none"]),
-        (["--model", "tell", "NaN"], ["NaN is not JSON"]),
+        (
+            ["--model", "tell", "three"],
+            ["The model tell takes a whole number, and 'three' is none."],
+        ),
+        (["--model", "tell", "NaN"], ["'NaN' is none."]),
         (["--model", "letters", "two", "words"], ["takes one input", "quotes"]),
         (["--model", "letters", "@nowhere"], ["'nowhere'", "No such file"]),
         (["--model", "letters", "@."], ["'.'", "Is a directory"]),
         (["--model", "picture", "imagf=x"], ["no parameter 'imagf'. Did you mean 'image'?"]),
         (["--model", "picture", "x=y"], ["There are: image, label, zoom."]),
         (["--model", "picture", "photo"], ["image=... label=... zoom=...", "'photo'"]),
-        (["--model", "picture", "image=x", "zoom=big"], ["The parameter zoom takes JSON"]),
+        (["--model", "picture", "image=x", "zoom=big"], ["The parameter zoom takes a number"]),
         (["--model", "picture"], ["The input is missing", "image=... label=... zoom=..."]),
         (["--model", "Sentiment", "stars=9", "text=x"], ["stars", "5", "(invalid_input)"]),
         (["--deadline", "0", "x"], ["deadline", "(invalid_input)"]),
@@ -143,6 +146,36 @@ def test_the_parts_of_a_generator_are_printed_as_they_come(server: Server) -> No
     assert result.stdout == '{"row": 0}\n{"row": 1}\n'
     result = predict(server, "--follow", "--json", "--model", "rows", "2")
     assert result.stdout == '[{"row": 0}, {"row": 1}]\n'
+
+
+@pytest.mark.parametrize(
+    ("model", "result"),
+    [("falters", "half and half\n"), ("falters_in_rows", '{"row": 0}\n{"row": 1}\n')],
+)
+def test_a_pipe_gets_the_parts_of_a_run_that_begins_again_once(
+    server: Server, model: str, result: str
+) -> None:
+    with holder() as holding:
+        following = subprocess.Popen(
+            [ZYPHER, "predict", "--url", server.url, "--follow", "--model", model, "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert following.stdin is not None
+        assert following.stderr is not None
+        following.stdin.write(str(holding.port))
+        following.stdin.close()
+        run = holding.started()
+        while following.stderr.readline() != "50% a part is out\n":
+            assert following.poll() is None
+        run.finish()
+        assert following.stdout is not None
+        assert following.stdout.read() == result
+        assert following.wait(PATIENCE) == 0
+        following.stdout.close()
+        following.stderr.close()
 
 
 def test_without_a_terminal_following_is_told_in_lines(server: Server) -> None:

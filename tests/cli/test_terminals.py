@@ -40,6 +40,23 @@ def test_ctrl_c_while_following_leaves_the_prediction_alone(server: Server, held
     assert server.poll(id, wait=20).json()["output"]["result"] == "whole"
 
 
+@pytest.mark.parametrize("follow", [[], ["--follow"]])
+def test_a_terminal_that_is_closed_cancels_what_it_waits_for(
+    server: Server, held: Holder, follow: list[str]
+) -> None:
+    words = ["predict", "--model", "hold", *follow, str(held.port)]
+    with Terminal(*words, url=server.url) as terminal:
+        run = held.started()
+        running = {"model": "hold", "status": "processing"}
+        (record,) = server.client.get("/predictions", params=running).json()["predictions"]
+        if follow:
+            terminal.wait_for("processing")
+        assert terminal.close() == 129
+        run.close()
+    record = server.client.get(f"/predictions/{record['prediction_id']}").json()
+    assert record["status"] == "canceled"
+
+
 def test_a_bar_shows_how_it_goes_and_gives_way_to_the_result(server: Server) -> None:
     with Terminal("predict", "--model", "tell", "--follow", "3", url=server.url) as terminal:
         assert terminal.end() == 0

@@ -69,6 +69,24 @@ async def test_a_server_without_any_model_says_so_and_is_not_ready(remote: Remot
     assert await remote.readiness() == (503, "starting", [])
 
 
+async def test_while_the_models_load_nobody_is_told_that_there_are_none_or_only_some(
+    remote: Remote,
+) -> None:
+    remote.state.phase = Phase.STARTING
+    for names in ([], ["first"]):
+        for name in names:
+            await remote.broker.register_model(model(name, TEXT))
+            await remote.state.learn()
+        posted = await remote.predict()
+        for path in ("/models", "/models/first", "/models/second"):
+            response = await remote.client.get(path)
+            assert (response.status_code, response.json()) == (503, posted.json())
+            assert response.headers["Retry-After"] == posted.headers["Retry-After"]
+    remote.state.phase = Phase.OPEN
+    assert [*remote.state.models] == ["first"]
+    assert (await remote.client.get("/models/second")).status_code == 404
+
+
 async def test_a_model_that_was_registered_just_now_is_served_at_once(remote: Remote) -> None:
     await remote.broker.register_model(model("first", TEXT))
     assert (await remote.predict(headers={"Async-Mode": "true"})).status_code == 202

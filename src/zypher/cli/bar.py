@@ -1,6 +1,7 @@
 """The panel for terminals: a bar that moves."""
 
 import sys
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -65,4 +66,5 @@ class Bar(Panel):
 
     def _hide(self) -> None:
         self._is_shown = False
-        self._progress.stop()
+        with suppress(OSError):  # the terminal was closed
+            self._progress.stop()

@@ -3,9 +3,11 @@
 import codecs
 import json
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from zypher.cli.text import put_line
+from zypher.cli.times import timestamp
 
 if TYPE_CHECKING:
     from zypher.client import Record
@@ -46,10 +48,10 @@ def as_document(record: "Record", *, is_whole: bool) -> dict[str, Any]:
     """
     from msgspec import to_builtins
 
-    members: dict[str, Any] = to_builtins(record)
+    members: dict[str, Any] = to_builtins(record, builtin_types=(datetime,))
     payload = {"input"} | ({"result"} if record.status == "completed" else set())
     return {
-        name: value
+        name: timestamp(value) if isinstance(value, datetime) else value
         for name, value in members.items()
         if value not in (None, []) or (is_whole and name in payload)
     }

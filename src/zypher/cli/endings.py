@@ -2,10 +2,10 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from zypher import errors
 from zypher.cli.text import complain, one_line
@@ -76,22 +76,49 @@ def last_words(error: ZypherError) -> str:
     return one_line(f"{error} ({error.code})" if ending_of(error) in _WITH_CODE else str(error))
 
 
+class _Interrupted(BaseException):
+    """This signal has asked for the end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 @contextmanager
 def interruptible(words: Callable[[], str]) -> Iterator[None]:
     """Within it, Ctrl-C ends the program with the sentence that `words` gives.
 
-    Meanwhile another Ctrl-C ends it at once.
+    So do SIGTERM, and a terminal that is closed. Meanwhile another Ctrl-C ends it at once.
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        raise _Interrupted(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
+        for number in numbers:
+            if before[number] is not signal.SIG_IGN:  # as `nohup` has it
+                signal.signal(number, interrupt)
         yield
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, before)
-        after_echo = "\n" if sys.stderr is not None and sys.stderr.isatty() else ""  # of the ^C
-        complain(f"{after_echo}{words()}")
-        sys.exit(Ending.INTERRUPTED)
+    except _Interrupted as interrupted:
+        _restore(before)
+        # The kernel says that the terminal is closed, and then the shell says it again.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        has_echo = interrupted.number == signal.SIGINT and _is_terminal()  # of the ^C
+        complain("\n" * has_echo + words())
+        sys.exit(128 + interrupted.number)
     finally:
-        signal.signal(signal.SIGINT, before)
+        _restore(before)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager

@@ -25,6 +25,16 @@ class _Form(Enum):
     EITHER = "JSON, else text"
 
 
+_TYPES = {
+    "array": "a JSON array",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a JSON object",
+}
+
+
 class _Source(NamedTuple):
     """Something that was written, and what to call it in a sentence."""
 
@@ -59,13 +69,13 @@ def _read_nothing(model: str, schema: Mapping[str, Any], fields: Mapping[str, An
         raise ConfigurationError(
             f"The input is missing: the model {model} takes {_summary(schema, fields)}"
         )
-    return _decode(source, form, f"The model {model}")
+    return _decode(source, form, f"The model {model} takes {_description(schema, schema)}")
 
 
 def _summary(schema: Mapping[str, Any], fields: Mapping[str, Any] | None) -> str:
     if fields:
         return " ".join(f"{name}=..." for name in fields)
-    return _form(schema, schema).value
+    return _description(schema, schema)
 
 
 def _pairs(
@@ -95,12 +105,13 @@ def _value(
     takes_stdin: bool = False,
 ) -> Any:
     form = _form(schema, root)
+    takes = f"{taker} takes {_description(schema, root)}"
     if takes_stdin and word == _STDIN:
-        return _decode(_read_stdin(form), form, taker)
+        return _decode(_read_stdin(form), form, takes)
     if word.startswith(_FILE):
-        return _decode(_read_file(word.removeprefix(_FILE)), form, taker)
+        return _decode(_read_file(word.removeprefix(_FILE)), form, takes)
     written = _Source(os.fsencode(word), repr(word))
-    return _decode(written, _Form.TEXT if form is _Form.BYTES else form, taker)
+    return _decode(written, _Form.TEXT if form is _Form.BYTES else form, takes)
 
 
 def _read_stdin(form: _Form) -> _Source:
@@ -119,16 +130,14 @@ def _read_file(name: str) -> _Source:
         ) from None
 
 
-def _decode(source: _Source, form: _Form, taker: str) -> Any:
-    """What was written, in the form that is asked for."""
+def _decode(source: _Source, form: _Form, takes: str) -> Any:
+    """What was written, in the form that is asked for. `takes` says what that is."""
     if form is _Form.BYTES:
         return _as_base64(source)
     try:
         text = source.data.decode()
     except UnicodeDecodeError:
-        raise ConfigurationError(
-            f"{taker} takes {form.value}, and {source.name} is not text in UTF-8."
-        ) from None
+        raise ConfigurationError(f"{takes}, and {source.name} is not text in UTF-8.") from None
     if form is _Form.TEXT:
         return text
     try:
@@ -137,8 +146,17 @@ def _decode(source: _Source, form: _Form, taker: str) -> Any:
         if form is _Form.EITHER:
             return text
         raise ConfigurationError(
-            f"{taker} takes JSON, and {source.name} is none: {error}."
+            f"{takes}, and {source.name} is none{_why(error, text)}."
         ) from None
+
+
+def _why(error: Exception, text: str) -> str:
+    """Why a text is no JSON that has begun as if it were some."""
+    if not text.lstrip().startswith(("{", "[")):
+        return ""
+    if isinstance(error, json.JSONDecodeError):
+        return f" from line {error.lineno}, column {error.colno} on"
+    return ": it is nested too deeply" if isinstance(error, RecursionError) else f": {error}"
 
 
 def _as_base64(source: _Source) -> str:
@@ -163,6 +181,20 @@ def _form(schema: Mapping[str, Any], root: Mapping[str, Any]) -> _Form:
     if forms == {_Form.TEXT, _Form.BYTES}:
         return _Form.TEXT
     return forms.pop() if len(forms) == 1 else _Form.EITHER
+
+
+def _description(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    """What to write for this schema, in words."""
+    form = _form(schema, root)
+    return _description_of_json(schema, root) if form is _Form.JSON else form.value
+
+
+def _description_of_json(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    schema = _resolved(schema, root)
+    variants = {_description_of_json(variant, root) for variant in _variants(schema, root)}
+    if not variants:
+        return _TYPES.get(str(schema.get("type")), _Form.JSON.value)
+    return variants.pop() if len(variants) == 1 else _Form.JSON.value
 
 
 def _form_of_one(schema: Mapping[str, Any]) -> _Form:

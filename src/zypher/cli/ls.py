@@ -13,7 +13,7 @@ from zypher.cli.address import DEFAULT
 from zypher.cli.documents import as_document, put_json
 from zypher.cli.options import AsJson, ModelName, Url, connect
 from zypher.cli.text import complain, put, put_line
-from zypher.cli.times import short_span
+from zypher.cli.times import short_span, timestamp
 
 if TYPE_CHECKING:
     from zypher.client import Record
@@ -53,7 +53,7 @@ def ls(
 
 
 def _line(record: "Record") -> str:
-    created = record.created.isoformat(timespec="milliseconds")
+    created = timestamp(record.created)
     return "\t".join([record.id, record.model, record.status, created, record.code or ""]) + "\n"
 
 

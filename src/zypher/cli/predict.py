@@ -13,7 +13,7 @@ from zypher.cli.endings import interruptible, last_words, limited
 from zypher.cli.inputs import read_input
 from zypher.cli.options import AsJson, Url, connect, time_option
 from zypher.cli.outcomes import put_outcome
-from zypher.errors import NotFound, ZypherError
+from zypher.errors import NotFound, Unavailable, ZypherError
 
 if TYPE_CHECKING:
     from zypher.client import Client, Handle, Model, Options
@@ -37,7 +37,8 @@ def predict(
     follow: Annotated[
         bool,
         typer.Option(
-            "--follow", help="Show how it goes, and the parts of the result as they come."
+            "--follow",
+            help="Show how it goes, and on a terminal the parts of the result as they come.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -71,7 +72,7 @@ def predict(
 ) -> None:
     """Run a model of a server and print the result.
 
-    Ctrl-C cancels it, unless with --async.
+    Ctrl-C cancels it, as closing the terminal does, unless with --async.
     """
     if is_async and (follow or timeout is not None):
         raise typer.BadParameter("--async waits for nothing: leave --follow and --timeout out.")
@@ -101,13 +102,17 @@ def predict(
 
 
 def _find(client: "Client", name: str | None) -> "Model":
-    """The model of that name, or the default one. Raises NotFound."""
+    """The model of that name, or the default one. Raises NotFound or Unavailable."""
     models = client.models()
+    if not models:
+        raise Unavailable(
+            f"The server at {client.url} has no model: no worker has registered one yet. "
+            "Start one with `zypher worker`."
+        )
     found = next((model for model in models if name in (None, model.name)), None)
     if found is None:
-        names = ", ".join(model.name for model in models) or "none yet"
-        wanted = "no model" if name is None else f"no model {name!r}"
-        raise NotFound(f"The server has {wanted}. There are: {names}.")
+        names = ", ".join(model.name for model in models)
+        raise NotFound(f"The server has no model {name!r}. There are: {names}.")
     return found
 
 

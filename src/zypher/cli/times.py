@@ -1,7 +1,7 @@
 """Times, as people write and read them."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _FOREVER = 1e9  # what clocks and timers can still count with
@@ -14,6 +14,11 @@ def span(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is no time; write it as in 90s, 15m, 1h or 2d.")
     return min(float(match[1]) * _UNITS[match[2]], _FOREVER)
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment, as the API writes it."""
+    return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
 def clock_time(moment: datetime) -> str:

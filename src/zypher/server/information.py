@@ -52,11 +52,13 @@ class Information:
         return response
 
     async def models(self) -> Response:
-        """All models, the default one first."""
+        """All models, the default one first; none before it is known which there are."""
+        self._state.require_described()
         return _json({"models": list(self._state.models.values())})
 
     async def model(self, request: Request) -> Response:
         """One model: its description and the JSON Schemas of its input and result."""
+        self._state.require_described()
         return _json(await self._state.model(request.path_params["name"]))
 
     async def alive(self) -> Response:

@@ -17,7 +17,7 @@ from zypher.settings import Settings
 class Phase(Enum):
     """Where a server is in its life."""
 
-    STARTING = auto()  # no model is described yet
+    STARTING = auto()  # not all models are described yet
     OPEN = auto()
     DRAINING = auto()  # still open, but /readyz sends callers elsewhere
     CLOSED = auto()  # takes nothing new in; what it has is still answered
@@ -75,9 +75,13 @@ class ServerState:
             raise NotFound(f"There is no model {name!r} here. There is: {known}.")
         return self.models[name]
 
-    def require_open(self) -> None:
-        """Raise `Unavailable` while the server does not take predictions in."""
+    def require_described(self) -> None:
+        """Raise `Unavailable` while there are models that are not described yet."""
         if self.phase is Phase.STARTING:
             raise Unavailable("The models are still loading. Try again soon.", retry_after=1)
+
+    def require_open(self) -> None:
+        """Raise `Unavailable` while the server does not take predictions in."""
+        self.require_described()
         if self.phase is Phase.CLOSED:
             raise Unavailable("The server is shutting down. Try again soon.", retry_after=1)

@@ -59,6 +59,7 @@ export class Try {
 
   /** Shows an input, as that of an earlier prediction. */
   use(model, input) {
+    if (!this.models.length) return; // they still load
     if (this.models.some((one) => one.name === model)) this.choose(model);
     this.form.set(input);
     this.writeJSON(input);
@@ -75,6 +76,7 @@ export class Try {
 
   /** The form follows the JSON editor, as far as it can. */
   readJSON() {
+    if (!this.models.length) return;
     try {
       const value = JSON.parse(unmarked(byId("json").value));
       this.complain([]);
