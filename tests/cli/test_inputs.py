@@ -1,6 +1,7 @@
 """What a word of the command line is, for each kind of schema."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -100,3 +101,10 @@ def test_what_is_no_json_is_refused(value: str) -> None:
 def test_a_sentence_says_what_the_type_asks_for(model: Any, word: str, sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(sentence)):
         read(model, word)
+
+
+def test_a_file_for_what_has_to_be_a_data_url_is_one(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear all")
+    schema = {"properties": {"document": {"type": "string", "pattern": "^data:"}}}
+    document = read_input([f"document=@{tmp_path}/letter.txt"], "predictor", schema)
+    assert document == {"document": "data:text/plain;base64,RGVhciBhbGw="}

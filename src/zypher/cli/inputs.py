@@ -133,7 +133,7 @@ def _read_file(name: str) -> _Source:
 def _decode(source: _Source, form: _Form, takes: str) -> Any:
     """What was written, in the form that is asked for. `takes` says what that is."""
     if form is _Form.BYTES:
-        return _as_base64(source)
+        return _as_data_url(source)
     try:
         text = source.data.decode()
     except UnicodeDecodeError:
@@ -159,10 +159,10 @@ def _why(error: Exception, text: str) -> str:
     return ": it is nested too deeply" if isinstance(error, RecursionError) else f": {error}"
 
 
-def _as_base64(source: _Source) -> str:
-    content = base64.b64encode(source.data).decode()
+def _as_data_url(source: _Source) -> str:
     kind, _ = mimetypes.guess_type(source.name)
-    return f"data:{kind};base64,{content}" if kind else content
+    content = base64.b64encode(source.data).decode()
+    return f"data:{kind or 'application/octet-stream'};base64,{content}"
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -200,7 +200,9 @@ def _description_of_json(schema: Mapping[str, Any], root: Mapping[str, Any]) -> 
 def _form_of_one(schema: Mapping[str, Any]) -> _Form:
     values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
     if schema.get("type") == "string" or (values and all(isinstance(v, str) for v in values)):
-        return _Form.BYTES if schema.get("contentEncoding") == "base64" else _Form.TEXT
+        is_data_url = str(schema.get("pattern", "")).startswith("^data:")  # as for Cog's paths
+        is_file = is_data_url or schema.get("contentEncoding") == "base64"
+        return _Form.BYTES if is_file else _Form.TEXT
     if "type" in schema and "string" not in schema["type"]:
         return _Form.JSON
     return _Form.EITHER

@@ -19,6 +19,10 @@ Url = Annotated[
 ModelName = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Only those of this model.")
 ]
+# How long commands bear troubles with the server, in seconds; and those that wait for a result.
+SHORT = 5.0
+LONG = 60.0
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 
 
@@ -27,8 +31,8 @@ def time_option(help: str) -> Any:
     return typer.Option(metavar="TIME", parser=span, help=help)
 
 
-def connect(url: str) -> "Client":
-    """A client of the server there."""
+def connect(url: str, patience: float = SHORT) -> "Client":
+    """A client of the server there, which bears troubles with it for so many seconds."""
     from zypher.client import Client
 
-    return Client(url, timeout=None)
+    return Client(url, timeout=None, patience=patience)

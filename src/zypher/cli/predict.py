@@ -11,7 +11,7 @@ from zypher.cli.address import DEFAULT
 from zypher.cli.documents import put_id
 from zypher.cli.endings import interruptible, last_words, limited
 from zypher.cli.inputs import read_input
-from zypher.cli.options import AsJson, Url, connect, time_option
+from zypher.cli.options import LONG, AsJson, Url, connect, time_option
 from zypher.cli.outcomes import put_outcome
 from zypher.errors import NotFound, Unavailable, ZypherError
 
@@ -85,7 +85,7 @@ def predict(
         "retries": retries,
         "webhook": webhook,
     }
-    with connect(url) as client:
+    with connect(url, LONG) as client:
         chosen = _find(client, model)
         value = read_input(input or [], chosen.name, chosen.input_schema)
         # With a key, to submit it again is to find it again.

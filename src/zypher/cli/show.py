@@ -8,7 +8,7 @@ import typer
 from zypher.cli.address import DEFAULT
 from zypher.cli.documents import as_document, json_text, put_json
 from zypher.cli.endings import interruptible, limited
-from zypher.cli.options import AsJson, Url, connect, time_option
+from zypher.cli.options import LONG, SHORT, AsJson, Url, connect, time_option
 from zypher.cli.outcomes import put_outcome
 from zypher.cli.text import one_line, put_line
 from zypher.cli.times import clock_time, short_span
@@ -36,7 +36,7 @@ def show(
     """
     if timeout is not None and not follow:
         raise typer.BadParameter("--timeout is for --follow.")
-    with connect(url) as client:
+    with connect(url, LONG if follow else SHORT) as client:
         handle = client.handle(id)
         record = handle.get()
         if follow:
