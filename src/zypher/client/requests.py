@@ -118,6 +118,15 @@ def encoded(value: Any) -> bytes:
     """The JSON text of what a caller gives. A NaN is refused: JSON has none, and it must not
     become a null."""
     try:
-        return json.dumps(value, allow_nan=False, default=msgspec.to_builtins).encode()
+        return json.dumps(value, allow_nan=False, default=_plain).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"The input cannot be sent as JSON: {error}.") from None
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has in the place of an object; pydantic and NumPy are known by their methods."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return msgspec.to_builtins(value)
