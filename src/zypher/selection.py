@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from zypher.brokers import is_shared, without_password
 from zypher.errors import ConfigurationError
-from zypher.model.loading import default_name
+from zypher.model.loading import MOCK, default_name
 from zypher.replicas.replica import ReplicaSpec
-from zypher.settings import ModelSettings, Settings
+from zypher.settings import CONFIG_FILE, ModelSettings, Settings, suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -63,6 +63,7 @@ def _named(argument: str, settings: Settings) -> tuple[str, ModelSettings]:
     else:
         name, separator, target = argument.partition("=")
         if not separator:
+            _require_target(argument, settings)
             name, target = default_name(argument), argument
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -73,6 +74,14 @@ def _named(argument: str, settings: Settings) -> tuple[str, ModelSettings]:
     if table is None:
         return name, ModelSettings(target=target)
     return name, table.model_copy(update={"target": target})
+
+
+def _require_target(argument: str, settings: Settings) -> None:
+    """Raise `ConfigurationError` for what was meant as the name of a table, and is none."""
+    if settings.models and ":" not in argument and argument != MOCK:
+        raise ConfigurationError(
+            f"{CONFIG_FILE} has no model {argument!r}. {suggestion(argument, settings.models)}"
+        )
 
 
 def replicas_of(settings: Settings) -> list[tuple[ReplicaSpec, int]]:

@@ -284,11 +284,12 @@ def _require_known(names: Iterable[str], known: Iterable[str], place: str) -> No
         if name not in known:
             raise ConfigurationError(
                 f"{place} has {option(name)!r}, which is not a setting there. "
-                f"{_suggestion(option(name), map(option, known))}"
+                f"{suggestion(option(name), map(option, known))}"
             )
 
 
-def _suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the known word which is most like this one, or all."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
@@ -329,7 +330,7 @@ def _require_known_variables(variables: Iterable[str]) -> None:
         if not variable.startswith(ENV_PREFIX) or variable in known:
             continue
         if not variable.startswith((f"{ENV_PREFIX}SERVICE_", f"{ENV_PREFIX}PORT_")):
-            raise ConfigurationError(f"{variable} is not a setting. {_suggestion(variable, known)}")
+            raise ConfigurationError(f"{variable} is not a setting. {suggestion(variable, known)}")
 
 
 def _with_underscores(table: dict[str, Any]) -> dict[str, Any]:

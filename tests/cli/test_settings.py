@@ -57,6 +57,12 @@ def test_the_address_of_the_commands_is_no_unknown_setting() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_a_typo_in_the_name_of_a_table_is_told(tmp_path: Path) -> None:
+    (tmp_path / "zypher.toml").write_text('[models.story]\ntarget = "story.py:story"\n')
+    result = zypher("serve", "storry", cwd=tmp_path)
+    assert_one_sentence(result, "has no model 'storry'", "Did you mean 'story'?")
+
+
 def test_a_typo_in_dotenv_is_an_error_and_what_others_have_there_is_not(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OTHER=1\nZYPHER_REPLICA=2\n")
     result = zypher("check", cwd=tmp_path)
