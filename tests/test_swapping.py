@@ -186,8 +186,16 @@ class Load:
         return [str(output["result"]) for output in outputs]
 
 
-@pytest.mark.parametrize("swap_mode", ["overlap", "replace"])
-@pytest.mark.parametrize("code", [NOTING, ASYNC_NOTING, BATCHED, GENERATOR])
+@pytest.mark.parametrize(
+    ("code", "swap_mode"),
+    [
+        (NOTING, "overlap"),
+        (NOTING, "replace"),
+        (ASYNC_NOTING, "overlap"),
+        (BATCHED, "replace"),
+        (GENERATOR, "overlap"),
+    ],
+)
 def test_under_load_five_swaps_cost_no_request_no_result_and_no_second_run(
     file: Path, code: str, swap_mode: str
 ) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import psutil
@@ -73,14 +74,16 @@ def test_what_fails_within_a_block_is_told_with_the_servers_log() -> None:
 def test_a_server_that_does_not_end_as_it_should_is_told() -> None:
     with (
         pytest.raises(RuntimeError, match=r"ended with the exit code -9(?s:.*)Serving mock"),
-        zypher.testing.serving(mock_delay="0"),
+        zypher.testing.serving(mock_delay="0") as client,
     ):
-        kill_what_serves()
+        kill_what_serves(client)
 
 
-def kill_what_serves() -> None:
-    (server,) = (child for child in psutil.Process().children() if "serve" in child.cmdline())
-    server.kill()
+def kill_what_serves(client: zypher.Client) -> None:
+    port = urlsplit(client.url).port
+    for child in psutil.Process().children():
+        if any(connection.laddr.port == port for connection in child.net_connections()):
+            child.kill()
 
 
 def test_a_model_that_no_server_can_import_is_refused_at_once() -> None:
