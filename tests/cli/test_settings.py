@@ -63,6 +63,11 @@ def test_a_typo_in_the_name_of_a_table_is_told(tmp_path: Path) -> None:
     assert_one_sentence(result, "has no model 'storry'", "Did you mean 'story'?")
 
 
+def test_a_queue_that_can_not_lie_there_is_told_before_it_is_served() -> None:
+    result = zypher("check", "--broker", "sqlite:////no/such/place/queue.db")
+    assert_one_sentence(result, "There is no directory /no/such/place")
+
+
 def test_a_typo_in_dotenv_is_an_error_and_what_others_have_there_is_not(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OTHER=1\nZYPHER_REPLICA=2\n")
     result = zypher("check", cwd=tmp_path)

@@ -143,3 +143,12 @@ def test_every_kind_of_error_has_a_status_and_every_status_a_kind() -> None:
     kinds = {error.code for error in prediction_errors()}
     assert kinds == set(STATUS)
     assert all(400 <= status < 600 for status in STATUS.values())
+
+
+@pytest.mark.parametrize("path", ["/docs/predict", "/docs/foo", "/docs"])
+def test_what_is_possible_in_no_way_is_not_there(server: Server, path: str) -> None:
+    response = server.client.post(path, json={})
+    if path == "/docs":
+        assert (response.status_code, response.headers["Allow"]) == (405, "GET")
+    else:
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")

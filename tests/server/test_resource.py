@@ -127,6 +127,7 @@ async def test_the_list_can_be_asked_for_a_status_and_a_model(service: Service) 
         ("cursor", "nonsense!"),
         ("cursor", "_____w=="),
         ("cursor", "é"),
+        ("stauts", "failed"),
     ],
 )
 async def test_a_parameter_of_the_list_with_a_wrong_value_is_refused_with_its_place(

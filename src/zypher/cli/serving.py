@@ -97,11 +97,14 @@ def check(settings: Settings, models: list[str]) -> None:
     """Say whether `serve` would start with these settings and models, without serving."""
     import uvloop
 
+    from zypher.brokers.sqlite.files import path_of, require_place
     from zypher.node import guarantee_of
     from zypher.program import check_models
     from zypher.selection import with_models
 
     settings = with_models(settings, models)
+    if settings.broker.startswith("sqlite:"):
+        require_place(path_of(settings.broker))
     guarantee = uvloop.run(guarantee_of(settings))
     # Not with the broker itself: a server may be using it.
     alone = settings.model_copy(update={"broker": "memory:", "reload": False})

@@ -124,8 +124,9 @@ async def _no_route(router: APIRouter, request: Request, error: Exception) -> Re
     """What the framework refuses: paths and methods that do not exist."""
     assert isinstance(error, HTTPException)
     path = request.url.path
-    if error.status_code == 405:
-        allow = ", ".join(sorted(_methods(router, request.scope)))
+    methods = _methods(router, request.scope)
+    if error.status_code == 405 and methods and request.method not in methods:
+        allow = ", ".join(sorted(methods))
         return problem(
             "method_not_allowed",
             f"{request.method} is not possible at {path}; {allow} is.",

@@ -21,6 +21,7 @@ from zypher.server.state import ServerState
 from zypher.server.streams import EventStream, follow, has_seen_the_end, last_seen
 from zypher.server.validation import fault
 
+_FILTERS = ("status", "model", "limit", "cursor")
 _MOST = 200
 _USUAL = 50
 
@@ -49,6 +50,7 @@ class Resource:
     async def list(self, request: Request) -> Response:
         """The newest predictions, without inputs and results."""
         query = request.query_params
+        _require_known(query)
         cursor = _cursor(query.get("cursor"))
         page = await self._broker.list(
             status=_status(query), model=query.get("model"), limit=_limit(query), cursor=cursor
@@ -132,6 +134,12 @@ class Resource:
         wait = await expected_wait(self._broker, record.model, position)
         known = {} if wait is None else {"estimated_wait": round(wait, 3)}
         return {"queue_position": position, **known}
+
+
+def _require_known(query: Mapping[str, str]) -> None:
+    for name in query:
+        if name not in _FILTERS:
+            raise _wrong(name, f"is not known here; there are {', '.join(_FILTERS)}")
 
 
 def _status(query: Mapping[str, str]) -> Status | None:
