@@ -73,8 +73,12 @@ async def answer(service: Service) -> bytes:
     }
     sent: list[Any] = []
 
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
     async def receive() -> Any:
-        return {"type": "http.request", "body": body, "more_body": False}
+        for message in messages:
+            return message
+        return await asyncio.Event().wait()  # the caller stays, and says no more
 
     async def send(message: Any) -> None:
         sent.append(message)
