@@ -168,7 +168,7 @@ async def test_models_are_known_in_the_order_in_which_any_node_told_of_them(join
 
 async def test_each_end_is_counted_by_one_node_however_many_bring_it_about(join: Join) -> None:
     nodes = [await join() for _ in range(3)]
-    first, second, third = nodes
+    first, second, _ = nodes
     for made in [new() for _ in range(6)]:
         await first.submit(made, keep=True)
     claimed = await second.claim("w", "m", limit=2, timeout=PATIENCE)
@@ -179,6 +179,8 @@ async def test_each_end_is_counted_by_one_node_however_many_bring_it_about(join:
     rest = (await first.list(status=Status.QUEUED)).predictions
     ways = [node.cancel(one.id) for one in rest for node in nodes]
     await asyncio.gather(*ways, return_exceptions=True)
-    ends = sum((node.metrics.predictions for node in nodes), Counter())
+    ends = Counter[tuple[str, ...]]()
+    for node in nodes:
+        ends.update(node.metrics.predictions)
     assert ends == {("m", "async", "completed"): 2, ("m", "async", "canceled"): 4}
     assert sum(node.metrics.crashes["m",] for node in nodes) == 1

@@ -68,10 +68,10 @@ class Counting(BrokerTests):
         self, broker: Broker
     ) -> None:
         """Not any more once it was kept because it took too long."""
-        key = {"idempotency_key": "k", "fingerprint": b"f"}
-        for keep, made in ((False, new()), (True, new(**key)), (False, new())):
-            await broker.submit(made, keep=keep, waits=True)
-        await broker.keep(made.id)
+        keyed = new(idempotency_key="k", fingerprint=b"f")
+        for made in (new(), keyed, slow := new()):
+            await broker.submit(made, keep=made is keyed, waits=True)
+        await broker.keep(slow.id)
         claimed = [claim for _ in range(3) for claim in await self.claim(broker)]
         await broker.finish([(one.claim, GOOD) for one in claimed])
         assert ends(broker) == {("m", "sync", "completed"): 2, ("m", "async", "completed"): 1}
