@@ -30,15 +30,21 @@ _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Counts(Counter[Labels]):
-    """A family of counters: how often something has happened, by its labels."""
+    """A family of counters: how often something has happened, by its labels.
 
-    def __init__(self, name: str, text: str, labels: Labels = ()) -> None:
-        super().__init__()
+    What is `known` to be a value of its one label counts from 0: Prometheus does not see the first
+    time of something that it has never heard of.
+    """
+
+    def __init__(
+        self, name: str, text: str, labels: Labels = (), known: Sequence[str] = ()
+    ) -> None:
+        super().__init__({(value,): 0 for value in known})
         self.name = name
         self.text = text
         self.labels = labels
         if not labels:
-            self[()] = 0  # it is known from the start
+            self[()] = 0
 
     def count(self, *labels: str, by: int = 1) -> None:
         """It has happened once more, or so many times."""
@@ -111,7 +117,10 @@ class Metrics:
             "batch_size", "Predictions in one call of a batched model.", ("model",), _ITEMS
         )
         self.restarts = Counts(
-            "replica_restarts", "Replicas that were, or are to be, replaced.", ("reason",)
+            "replica_restarts",
+            "Replicas that were, or are to be, replaced.",
+            ("reason",),
+            known=("crashed", "stuck", "setup", "reload"),
         )
         self.reclaims = Counts(
             "reclaims", "Claims that were taken back from workers that are gone."
@@ -122,7 +131,12 @@ class Metrics:
         self.crashes = Counts("crashes", "Runs that died with their process.", ("model",))
         self.upgrades = Counts("upgrades", "Synchronous calls that became a 202.", ("model",))
         self.rejections = Counts("rejections", "Predictions that were not taken in.", ("code",))
-        self.webhook_deliveries = Counts("webhook_deliveries", "Calls of webhooks.", ("outcome",))
+        self.webhook_deliveries = Counts(
+            "webhook_deliveries",
+            "Calls of webhooks.",
+            ("outcome",),
+            known=("delivered", "failed", "given_up"),
+        )
         self.broker_seconds = Spreads(
             "broker_seconds", "What the broker took for a verb.", ("verb",), _SHORT_SECONDS
         )

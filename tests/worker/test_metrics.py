@@ -68,7 +68,7 @@ async def test_what_waits_again_is_not_measured_again(held: Holder) -> None:
         assert number(broker.metrics.queue_wait.of("hold")) == 1
         assert number(broker.metrics.run_seconds.of("hold")) == 1
         assert broker.metrics.crashes == {("hold",): 1}
-        assert broker.metrics.restarts == {("crashed",): 1}
+        assert +broker.metrics.restarts == {("crashed",): 1}
 
 
 async def test_a_replica_that_did_not_stop_and_one_of_old_code_are_told_apart(
@@ -82,8 +82,8 @@ async def test_a_replica_that_did_not_stop_and_one_of_old_code_are_told_apart(
         await completes(broker, "deaf", held)  # the next one is there
         worker.reload()
         await restarted(broker, "reload")
-        assert broker.metrics.restarts == {("stuck",): 1, ("reload",): 1}
-    assert broker.metrics.restarts == {("stuck",): 1, ("reload",): 1}  # a stop is no restart
+        assert +broker.metrics.restarts == {("stuck",): 1, ("reload",): 1}
+    assert +broker.metrics.restarts == {("stuck",): 1, ("reload",): 1}  # a stop is no restart
 
 
 async def test_an_outcome_that_comes_too_late_is_counted(held: Holder) -> None:

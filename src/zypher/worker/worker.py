@@ -70,6 +70,8 @@ class Worker:
             Pool(spec, size, *host, waits_for_saves=reload, metrics=broker.metrics)
             for spec, size in models
         ]
+        for spec, _ in models:
+            self._metrics.crashes.count(spec.name, by=0)  # so that the first one is seen
         self._registration = Registration(broker, self.id, self._pools, registered)
 
     # Start and stop.
