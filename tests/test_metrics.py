@@ -24,10 +24,12 @@ def test_there_are_these_families_with_these_labels_and_no_others() -> None:
     assert all(name.startswith("process_") for name in others), others
 
 
-def test_a_node_that_has_done_nothing_says_so_of_what_has_no_labels() -> None:
+def test_a_node_counts_from_0_so_that_the_first_time_is_seen() -> None:
     text = exposition(Metrics(), None, "").body.decode()
     for name in ("reclaims", "stale_outcomes"):
         assert value(text, f"zypher_{name}_total") == 0
+    assert value(text, "zypher_replica_restarts_total", reason="stuck") == 0
+    assert value(text, "zypher_webhook_deliveries_total", outcome="given_up") == 0
 
 
 def test_prometheus_has_nothing_against_the_text() -> None:
