@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import Holder, holder
+from tests.harness import PATIENCE, Holder, holder
 from tests.worker.test_stopping import MODELS as STUBBORN
 from tests.worker.test_stopping import SOON, completes, final, running
 from tests.worker.test_worker import outcomes, working
@@ -32,8 +32,9 @@ def number(spread: Spread) -> int:
 
 async def restarted(broker: MemoryBroker, reason: str) -> None:
     """Wait until a replica was replaced for this reason."""
-    while not broker.metrics.restarts[reason,]:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(PATIENCE):
+        while not broker.metrics.restarts[reason,]:
+            await asyncio.sleep(0.001)
 
 
 async def test_runs_are_measured_each_and_batches_by_their_size() -> None:
@@ -94,7 +95,8 @@ async def test_an_outcome_that_comes_too_late_is_counted(held: Holder) -> None:
         run.finish()
         again.finish()
         await final(broker, prediction, Status.COMPLETED)
-        while not broker.metrics.stale_outcomes[()]:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE):
+            while not broker.metrics.stale_outcomes[()]:
+                await asyncio.sleep(0)
         assert broker.metrics.stale_outcomes[()] == 1
         assert broker.metrics.predictions == {("hold", "async", "completed"): 1}
