@@ -2,13 +2,15 @@
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.cli.commands import zypher
+from tests.cli.commands import assert_one_sentence, zypher
 from tests.harness import (
     PATIENCE,
     Holder,
@@ -21,6 +23,7 @@ from tests.harness import (
     wait_gone,
 )
 from tests.redis_servers import Program, RedisServer
+from tests.scrapes import value
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +143,42 @@ def test_check_says_what_a_redis_guarantees(redis: RedisServer, tmp_path: Path) 
     assert "loses them all when it ends" in result.stdout
     assert zypher("check", "--broker", "sqlite:///a.db", cwd=tmp_path).returncode == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_tells_of_itself_at_its_metrics_port(redis: RedisServer, held: Holder) -> None:
+    arguments = ("--broker", redis.url)
+    with (
+        Server("--replicas", "0", *arguments) as server,
+        WorkerProcess(target("hold"), *arguments, "--metrics-port", "0") as worker,
+    ):
+        eventually_ready(server)
+        (said,) = (line for line in worker.lines if line.startswith("Metrics at "))
+        url = said.split()[-1].removesuffix("/metrics")
+        assert zypher("health", "--url", url).stdout == f"The server at {url} is ready.\n"
+        id = server.submit(held.port)
+        held.started().finish()
+        assert server.poll(id, wait=20).status_code == 200
+        ended = {"model": "hold", "mode": "async", "status": "completed"}
+        with httpx2.Client(base_url=url) as client:
+            texts = [one.get("/metrics").text for one in (client, server.client)]
+            depth = {"model": "hold", "state": "queued"}
+            assert [value(text, "zypher_queue_depth", **depth) for text in texts] == [0, 0]
+            assert [value(t, "zypher_predictions_total", **ended) for t in texts] == [1, None]
+            assert value(texts[0], "zypher_run_seconds_count", model="hold") == 1
+            server.submit(held.port)
+            run = held.started()
+            worker.process.send_signal(signal.SIGTERM)
+            worker.wait_said("Stopping: ")
+            while (answer := client.get("/readyz")).status_code == 200:
+                pass
+            assert answer.json() == {"status": "draining"}
+            assert client.get("/livez").status_code == 200
+        run.finish()
+        assert worker.process.wait(PATIENCE) == 0
+
+
+def test_a_metrics_port_that_is_taken_gets_one_clear_sentence(redis: RedisServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = zypher("worker", "--broker", redis.url, "--metrics-port", port)
+    assert_one_sentence(result, f"port {port}", "--metrics-port")

@@ -5,13 +5,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from zypher.brokers import Broker, Limits, is_shared, open_broker
 from zypher.clock import SystemClock
 from zypher.errors import ModelLoadError
+from zypher.metrics import Metrics
 from zypher.periodic import every, insist
 from zypher.selection import replicas_of, with_models
 from zypher.settings import Settings, load_settings
@@ -20,6 +21,7 @@ from zypher.worker import Worker
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from zypher.scrape import Exposition
     from zypher.server import Server
 
 log = logging.getLogger("zypher")
@@ -35,6 +37,7 @@ class Node:
         self.settings = settings
         self._clock = SystemClock()
         self._broker = broker_for(settings, self._clock)
+        self._metrics = self._broker.metrics
         self._was_stopped = False
         self._duties: list[asyncio.Task[None]] = []
         self._worker: Worker | None = None
@@ -51,6 +54,22 @@ class Node:
         """What survives what, in one sentence."""
         return self._broker.guarantee()
 
+    @property
+    def metrics(self) -> Metrics:
+        """What it counts."""
+        return self._metrics
+
+    @property
+    def status(self) -> str:
+        """How its worker stands, as `Worker.status` says. Any thread may ask."""
+        return "starting" if self._worker is None else self._worker.status
+
+    async def scrape(self, accept: str) -> "Exposition":
+        """Its metrics, in the format that `accept` asks for."""
+        from zypher.scrape import scrape  # most workers do without it
+
+        return await scrape(self._broker, accept)
+
     async def start(self) -> None:
         """Open the broker, start the replicas and the janitor.
 
@@ -60,6 +79,7 @@ class Node:
         if self._was_stopped:  # a host starts it once more
             self._was_stopped = False
             self._broker = broker_for(self.settings, self._clock)
+            self._broker.metrics = self._metrics
         await self._broker.start()
         if self.settings.replicas:
             self._worker = Worker(
@@ -128,13 +148,16 @@ class Node:
         # In this order: after a pause of the whole process, what runs here is still ours.
         if self._worker is not None:
             await self._worker.renew()
-        await insist(self._broker.reclaim)
+        self._metrics.reclaims.count(by=await self._timed("reclaim", self._broker.reclaim))
 
     async def _enforce_clocks(self) -> None:
-        await insist(self._broker.enforce_clocks)
+        await self._timed("enforce_clocks", self._broker.enforce_clocks)
 
     async def _purge(self) -> None:
-        await insist(self._broker.purge)
+        await self._timed("purge", self._broker.purge)
+
+    async def _timed(self, verb: str, ask: Callable[[], Awaitable[int]]) -> int:
+        return await insist(lambda: self._metrics.timed(verb, ask()))
 
     @asynccontextmanager
     async def _lifespan(self, app: "FastAPI") -> AsyncIterator[None]:

@@ -27,9 +27,9 @@ def run_server(node: Node, listener: socket.socket) -> None:
     _run(_serve(node, listener))
 
 
-def run_worker(node: Node) -> None:
-    """Work until a signal asks to stop."""
-    _run(_live(node, lambda: _announce_worker(node)))
+def run_worker(node: Node, listener: socket.socket | None) -> None:
+    """Work until a signal asks to stop, and answer probes meanwhile if there is a listener."""
+    _run(_work(node) if listener is None else _work_with_probes(node, listener))
 
 
 def _run(life: Coroutine[Any, Any, None]) -> None:
@@ -52,6 +52,18 @@ async def _serve(node: Node, listener: socket.socket) -> None:
     finally:
         server.should_exit = True
         await serving
+
+
+async def _work(node: Node) -> None:
+    await _live(node, lambda: _announce_worker(node))
+
+
+async def _work_with_probes(node: Node, listener: socket.socket) -> None:
+    from zypher.worker.probes import Probes  # most workers do without it
+
+    typer.echo(f"Metrics at {_url(listener)}/metrics", err=True)
+    async with Probes(listener, node.metrics, lambda: node.status, node.scrape):
+        await _work(node)
 
 
 async def _live(node: Node, announce: Callable[[], None]) -> None:
@@ -85,15 +97,18 @@ async def check_models(settings: Settings) -> None:
         await node.stop()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises `ConfigurationError` when that cannot be."""
+def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """A socket that listens there. Raises `ConfigurationError` when that cannot be.
+
+    `flag` is the one that chose the port.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ConfigurationError(
-            f"Cannot listen on {host} port {port}: {reason}. Choose another with --host or --port."
+            f"Cannot listen on {host} port {port}: {reason}. Choose another with --host or {flag}."
         ) from None
 
 
@@ -165,13 +180,17 @@ def _announce_server(node: Node, listener: socket.socket) -> None:
     """Tell the person who started this where to go."""
     from zypher.server.app import is_loopback
 
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    host, url = listener.getsockname()[0], _url(listener)
     names = ", ".join(node.settings.models) or "what workers run"
     typer.echo(f"Serving {names} at {url}  (a page for browsers; the API: {url}/docs)", err=True)
     typer.echo(node.guarantee, err=True)
     if not is_loopback(node.settings.host):
         typer.echo(f"Listening on {host}: anybody who reaches this port may use it.", err=True)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _announce_worker(node: Node) -> None:

@@ -88,6 +88,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 Items = Annotated[list[str], NoDecode, BeforeValidator(_items)]
 SigningSecrets = Annotated[
     list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_items)
@@ -131,7 +132,12 @@ class Settings(BaseSettings):
         "serve synchronously only, or set it aside and go on with what can be read.",
     )
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes any.")
+    port: Port = Field(8080, description="The port to listen on; 0 takes any.")
+    metrics_port: Port | None = Field(
+        None,
+        description="The port at which a worker answers /metrics, /livez and /readyz; 0 takes any. "
+        "Default: none. A server answers them at its own port.",
+    )
     allowed_hosts: Items = Field(
         [],
         description="Names that the Host header may have, separated by commas. "

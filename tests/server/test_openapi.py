@@ -149,6 +149,7 @@ async def test_every_operation_answers_as_it_is_described(
 
     # The server.
     await ask("GET", "/stats", 200)
+    await ask("GET", "/metrics", 200)
     await ask("GET", "/models", 200)
     await ask("GET", "/models/{name}", 200, "m")
     await ask("GET", "/models/{name}", 404, "n")

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from zypher.metrics import Metrics
 from zypher.prediction import Claim, Outcome, Prediction, Status, signature_of
 
 # Deliveries to one host that may be under way at once.
@@ -162,6 +163,15 @@ class Page(NamedTuple):
 
 class Broker(ABC):
     """Where predictions wait and are recorded."""
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What its node counts with, and it itself: the ends and crashes that it has recorded.
+
+        Each is counted once, by the broker of the node that brought it about. A node that makes
+        its broker anew hands it what it has counted before.
+        """
+        return Metrics()
 
     @abstractmethod
     async def start(self) -> None:

@@ -277,7 +277,7 @@ class Engine(Deliveries):
     async def crash(self, claims: Sequence[Claim], ending: str, *, log: Sequence[str] = ()) -> None:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
         crash = partial(self._decisions.crash, ending=ending, company=len(claims), log=log)
-        await self._recorded([crash(entry) for entry in entries])
+        await self._crashed([crash(entry) for entry in entries])
 
     # Upkeep.
 
@@ -289,7 +289,7 @@ class Engine(Deliveries):
             for entry in queue.running.values()
             if entry.leased_until <= now
         ]
-        await self._recorded(self._decisions.lose(late))
+        await self._crashed(self._decisions.lose(late))
         return len(late)
 
     async def enforce_clocks(self) -> int:
@@ -377,6 +377,7 @@ class Engine(Deliveries):
         queue = self._queues[entry.record.model]
         queue.ended[entry.record.status] += 1
         queue.rate.count(now)
+        self.metrics.ended(entry.record, waits=entry.waits)
         self._logs.forget_at(entry.record.id, now + _LINGER)
         if entry.withdrawal is not None:
             self._withdrawals.add(entry.worker, Withdrawal(entry.record.claim, entry.withdrawal))
@@ -456,6 +457,12 @@ class Engine(Deliveries):
         """Record moves, and wait for it; False if that takes longer than anybody knows."""
         recording = self._record(moves) if moves else None
         return recording is None or await recording
+
+    async def _crashed(self, moves: Sequence[Move]) -> None:
+        """Count and record moves of runs that died with their process."""
+        for move in moves:
+            self.metrics.crashes.count(move.after.model)
+        await self._recorded(moves)
 
     def _claimed(self, claim: Claim) -> Entry | None:
         """The entry that this claim still holds."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zypher.settings import Count, Settings, Size, load_settings, option
+from zypher.settings import Count, Port, Settings, Size, load_settings, option
 
 _Models = Annotated[
     list[str] | None,
@@ -36,6 +36,7 @@ _METAVARS: dict[Any, str] = {
     int: "NUMBER",
     Count | None: "NUMBER",
     Size | None: "NUMBER",
+    Port | None: "NUMBER",
     float: "SECONDS",
     bool: "true|false",
 }
@@ -76,6 +77,8 @@ def serve(settings: Settings, models: list[str]) -> None:
     from zypher.program import listen, run_server
     from zypher.selection import with_models
 
+    if settings.metrics_port is not None:
+        typer.echo("metrics-port is for workers: /metrics is at this server's own port.", err=True)
     listener = listen(settings.host, settings.port)
     bound = settings.model_copy(update={"host": listener.getsockname()[0]})
     run_server(Node(with_models(bound, models)), listener)
@@ -85,11 +88,14 @@ def serve(settings: Settings, models: list[str]) -> None:
 def worker(settings: Settings, models: list[str]) -> None:
     """Run models for servers elsewhere, which share the broker."""
     from zypher.node import Node
-    from zypher.program import run_worker
+    from zypher.program import listen, run_worker
     from zypher.selection import require_for_worker, with_models
 
     require_for_worker(settings)
-    run_worker(Node(with_models(settings, models), serves=False))
+    settings = with_models(settings, models)
+    port = settings.metrics_port
+    listener = None if port is None else listen(settings.host, port, "--metrics-port")
+    run_worker(Node(settings, serves=False), listener)
 
 
 @with_settings

@@ -173,6 +173,7 @@ class Place:
         pool.note_swapped()
 
     async def _retire(self, replica: Replica) -> None:
+        self._pool.restarts.count("reload")
         if replica is self._replica:
             self._replica = None
         self._pool.ready.discard(replica)
@@ -194,12 +195,15 @@ class Place:
             del self._lives[replica]
             if replica is self._replica:
                 self._replica = None
+                if not pool.is_stopping:
+                    pool.restarts.count("stuck" if replica.was_stuck else "crashed")
                 self._note_death(is_blameless=not replica.in_flight and not replica.finished)
             await pool.changed()
 
     async def _fail(self, error: ModelLoadError, version: int | None = None) -> None:
         """It could not be loaded; if that is the fault of the code, of this version."""
         self.has_failed = True
+        self._pool.restarts.count("setup")
         self._note_death(is_blameless=True)
         if version is not None:
             self._pool.broken = version

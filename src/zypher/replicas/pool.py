@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from zypher.errors import ModelLoadError
+from zypher.metrics import Metrics
 from zypher.replicas.frames import Described
 from zypher.replicas.place import Place
 from zypher.replicas.replica import Replica, ReplicaSpec
@@ -27,6 +28,8 @@ class Pool:
     `swap` has all replicas replaced, one place after the other, by such that run the code as it is
     then. If it cannot be loaded, the old one goes on, and so does a pool that `waits_for_saves`
     if there is none: it is loaded again when it was saved.
+
+    `metrics` has the `restarts` that it counts.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Pool:
         changed: Callable[[], Awaitable[None]],
         *,
         waits_for_saves: bool = False,
+        metrics: Metrics | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.spec = spec
@@ -46,6 +50,7 @@ class Pool:
         self.retire = retire
         self.changed = changed
         self.waits_for_saves = waits_for_saves
+        self.restarts = (metrics or Metrics()).restarts
         self.replicas: set[Replica] = set()
         self.ready: set[Replica] = set()
         self.running: Described | None = None  # what the newest replica runs

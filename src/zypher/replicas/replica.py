@@ -62,13 +62,18 @@ class Report(NamedTuple):
 
     told: Sequence[Told]
     outcomes: Sequence[tuple[Claim, Outcome]]
+    seconds: Sequence[float]  # that the runs of these outcomes took
 
 
 class _Flight(NamedTuple):
-    """What is known of a claim in flight: those that run in one call with it, bytes of input."""
+    """What is known of a claim in flight: those that run in one call with it, bytes of input.
+
+    `since`: the loop's time at which it was handed over.
+    """
 
     together: set[Claim]
     size: int
+    since: float
 
 
 class Replica:
@@ -94,6 +99,7 @@ class Replica:
         self._told: list[Told] = []
         self._told_bytes = 0
         self._outcomes: list[tuple[Claim, Outcome]] = []
+        self._seconds: list[float] = []
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._has_news = asyncio.Event()
@@ -168,6 +174,11 @@ class Replica:
         """True once there is no process, or none any more."""
         return self._process is None or self._process.returncode is not None
 
+    @property
+    def was_stuck(self) -> bool:
+        """True for one that was killed because a run there did not stop when it had to."""
+        return self._doomed and not self.is_retired
+
     # Work.
 
     @property
@@ -202,8 +213,9 @@ class Replica:
         if not self._in_flight:
             self._errors.begin()
         batch = {call.claim for call in calls} if self.described.batching else None
+        now = asyncio.get_running_loop().time()
         for call in calls:
-            self._in_flight[call.claim] = _Flight(batch or {call.claim}, len(call.input))
+            self._in_flight[call.claim] = _Flight(batch or {call.claim}, len(call.input), now)
             self._bytes += len(call.input)
         self._busy += 1 if batch else len(calls)
         self._update()
@@ -240,8 +252,8 @@ class Replica:
         """What it has to say, as it comes; ends when the process has ended."""
         while True:
             await self._has_news.wait()
-            report = Report(self._told, self._outcomes)
-            self._told, self._told_bytes, self._outcomes = [], 0, []
+            report = Report(self._told, self._outcomes, self._seconds)
+            self._told, self._told_bytes, self._outcomes, self._seconds = [], 0, [], []
             self._update()
             if report.told or report.outcomes:
                 yield report
@@ -253,15 +265,16 @@ class Replica:
     def _receive(self, message: Message) -> None:
         match message:
             case Finished():
+                now = asyncio.get_running_loop().time()
                 for claim, outcome in message.outcomes:
-                    self._take(claim, outcome)
+                    self._take(claim, outcome, now)
                 self._update()
             case Told():
                 self._take_told(message)
             case Described() | Ready() | LoadFailed():
                 self._loading.put_nowait(message)
 
-    def _take(self, claim: Claim, outcome: Outcome) -> None:
+    def _take(self, claim: Claim, outcome: Outcome, now: float) -> None:
         flight = self._in_flight.pop(claim)
         flight.together.remove(claim)
         self._overdue.discard(claim)
@@ -271,6 +284,7 @@ class Replica:
             self._busy -= 1
         self.finished += 1
         self._outcomes.append((claim, outcome))
+        self._seconds.append(now - flight.since)
 
     def _take_told(self, told: Told) -> None:
         if self._told_bytes < MOST_TOLD:

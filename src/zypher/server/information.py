@@ -9,6 +9,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 
 from zypher.brokers.base import Broker
+from zypher.scrape import scrape
 from zypher.server import openapi, operations, page
 from zypher.server.health import overview, readiness, statistics
 from zypher.server.state import ServerState
@@ -35,6 +36,7 @@ class Information:
         router.add_api_route("/livez", self.alive, **operations.LIVEZ)
         router.add_api_route("/readyz", self.ready, **operations.READYZ)
         router.add_api_route("/stats", self.statistics, **operations.STATS)
+        router.add_api_route("/metrics", self.metrics, **operations.METRICS)
         router.add_api_route("/favicon.ico", self.favicon, include_in_schema=False)
         router.add_api_route("/openapi.json", self.openapi, include_in_schema=False)
         router.add_api_route("/docs", self.docs, include_in_schema=False)
@@ -73,6 +75,11 @@ class Information:
     async def statistics(self) -> Response:
         """How many wait, run and have ended of each model, and who works on them."""
         return _json(statistics(await overview(self._broker)))
+
+    async def metrics(self, request: Request) -> Response:
+        """What this node has counted, and how the queues stand, for Prometheus."""
+        body, content_type = await scrape(self._broker, request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
 
     async def favicon(self) -> Response:
         """There is none, and no error in a browser's log about it."""

@@ -1,10 +1,12 @@
 """The way into the queue: from an admitted request to a prediction that was taken in."""
 
+from collections.abc import Awaitable
+
 from fastapi import Request, Response
 from starlette.datastructures import Headers
 
 from zypher.brokers.base import Broker, ModelInfo
-from zypher.errors import QueueFull
+from zypher.errors import PredictionError, QueueFull
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
 from zypher.server.estimates import require_in_time, retry_after, room_after
@@ -54,10 +56,23 @@ class Intake:
         if not has_key:  # a known one is taken in already
             await require_in_time(self._broker, prediction, waits=waits)
         try:
-            return await self._broker.submit(prediction, keep=keep, waits=waits)
+            submitted = self._broker.submit(prediction, keep=keep, waits=waits)
+            return await self._broker.metrics.timed("submit", submitted)
         except QueueFull as error:
             error.retry_after = await room_after(self._broker, prediction.model)
             raise
+
+    async def counted(self, answering: Awaitable[Response]) -> Response:
+        """The answer to a call that asks for a prediction, counting a refusal."""
+        try:
+            return await answering
+        except PredictionError as error:
+            self.refused(error)
+            raise
+
+    def refused(self, error: PredictionError) -> None:
+        """Count a call that asked for a prediction and got none."""
+        self._broker.metrics.rejections.count(error.code)
 
     async def accepted(
         self,

@@ -276,6 +276,22 @@ STATS: dict[str, Any] = {
     "summary": "The queues, the replicas and the workers",
     "responses": {200: _body("How they stand.", ref("Stats")), **_problems()},
 }
+METRICS: dict[str, Any] = {
+    "tags": ["Server"],
+    "summary": "Metrics for Prometheus",
+    "description": "What this node has counted since its start, and how the queues of all nodes "
+    "stand now; the latter is left out while the queue cannot be reached.",
+    "responses": {
+        200: {
+            "description": "In the format that `Accept` asks for.",
+            "content": {
+                "text/plain": {"schema": TEXT},
+                "application/openmetrics-text": {"schema": TEXT},
+            },
+        },
+        **_problems(),
+    },
+}
 LIVE: dict[str, Any] = {
     "name": "server_events",
     "tags": ["Server"],

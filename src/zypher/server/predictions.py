@@ -53,6 +53,9 @@ class Predictions:
 
     async def predict(self, request: Request) -> Response:
         """Run the model on an input; answer with the result, its events, or an id to ask for it."""
+        return await self._intake.counted(self._predicted(request))
+
+    async def _predicted(self, request: Request) -> Response:
         self._state.require_open()
         headers = request.headers
         patience = patience_to_predict(headers, self._settings.sync_timeout)
@@ -65,6 +68,7 @@ class Predictions:
         try:
             record = await self._intake.submit(prediction, waits=patience.seconds > 0)
         except Unavailable as error:  # whether it was taken in before is not known
+            self._intake.refused(error)
             return _problem_with_id(error, prediction.id)
         if not patience.seconds:
             is_newest = record.id == prediction.id
@@ -108,6 +112,7 @@ class Predictions:
             return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
         if record.status is Status.COMPLETED:
             return JSONText(answered(record), headers=id)
+        self._broker.metrics.upgrades.count(record.model)
         message = f"Not finished within {patience.seconds:g} s. Processing goes on asynchronously."
         return await self._intake.accepted(record, request, message)
 
@@ -120,7 +125,7 @@ class Predictions:
             await self._broker.abandon(id)
             raise
         if record is None or not record.status.terminal:
-            record = await self._broker.keep(id)
+            record = await self._broker.metrics.timed("keep", self._broker.keep(id))
         if record is None:
             raise NotFound(_FORGOTTEN)
         return record

@@ -90,6 +90,9 @@ class Resource:
 
     async def retry(self, request: Request) -> Response:
         """Submit the input of a prediction that has ended once more, with the same options."""
+        return await self._intake.counted(self._retried(request))
+
+    async def _retried(self, request: Request) -> Response:
         self._state.require_open()
         old = await self._broker.get(request.path_params["id"])
         if old is None:

@@ -55,6 +55,8 @@ class ServerState:
     async def learn(self) -> None:
         """Find out what models there are now. Requests ask what is known, and not the broker."""
         self.catalog.learn(await self.broker.models())
+        for name in self.models:
+            self.broker.metrics.upgrades.count(name, by=0)  # so that the first one is seen
 
     async def model(self, name: str | None) -> ModelInfo:
         """The model of that name, or the default one.

@@ -37,6 +37,7 @@ class Claims:
         self.stale_outcomes = 0
         self.stopping = False
         self._broker = broker
+        self._metrics = broker.metrics
         self._worker = worker
         self._holdings = Holdings(cancel_grace)
         self._ending: set[Claim] = set()  # of which the broker is just being told
@@ -67,6 +68,7 @@ class Claims:
         await self._can_tell[replica].wait()
         model = replica.spec.name
         claimed = await self._broker.claim(self._worker, model, limit=limit, timeout=timeout)
+        self._metrics.began(model, claimed)
         self._holdings.add(replica, [prediction.claim for prediction in claimed])
         return claimed
 
@@ -74,15 +76,16 @@ class Claims:
         """Pass on what the runs of a replica tell."""
         events = [(claim, Event(one.kind, one.data)) for one in told for claim in one.claims]
         with contextlib.suppress(StorageFull):  # the outcome is what has to be kept
-            await self._tell(replica, partial(self._broker.publish, events))
+            await self._tell(replica, "publish", partial(self._broker.publish, events))
 
     async def finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
         """Hand over the outcomes of a replica."""
         claims = [claim for claim, _ in ended]
         with self._being_ended(claims):
-            refused = await self._tell(replica, partial(self._broker.finish, ended))
+            refused = await self._tell(replica, "finish", partial(self._broker.finish, ended))
         if refused:
             self.stale_outcomes += len(refused)
+            self._metrics.stale_outcomes.count(by=len(refused))
             await self.heed(patience=0)
         for claim in refused & self._holdings.of(replica):
             log.warning("the outcome of %s came too late and was refused", claim.id)
@@ -93,7 +96,7 @@ class Claims:
         if claims:
             tell = partial(self._broker.release, claims)
             with self._being_ended(claims):
-                await (once(tell) if self.stopping else self._tell(replica, tell))
+                await (once(tell) if self.stopping else self._tell(replica, "release", tell))
         self._holdings.let_go(replica, claims)
 
     async def crash(self, replica: Replica) -> None:
@@ -107,13 +110,16 @@ class Claims:
         if claims:
             report = partial(self._broker.crash, claims, replica.ending, log=replica.last_lines)
             with self._being_ended(claims):
-                await self._tell(replica, report)
+                await self._tell(replica, "crash", report)
         self._holdings.let_go(replica, claims)
 
     async def renew(self) -> None:
         """Extend the leases of all that is held, and let go of what was lost."""
         lost = await insist(
-            lambda: self._broker.renew(self._worker, self._holdings.all()), gate=self._can_renew
+            lambda: self._metrics.timed(
+                "renew", self._broker.renew(self._worker, self._holdings.all())
+            ),
+            gate=self._can_renew,
         )
         if lost:
             await self.heed(patience=0)
@@ -137,8 +143,9 @@ class Claims:
         finally:
             self._ending.difference_update(claims)
 
-    async def _tell(self, replica: Replica, tell: Callable[[], Awaitable[T]]) -> T:
-        return await insist(tell, gate=self._can_tell[replica])
+    async def _tell(self, replica: Replica, verb: str, tell: Callable[[], Awaitable[T]]) -> T:
+        timed = self._metrics.timed
+        return await insist(lambda: timed(verb, tell()), gate=self._can_tell[replica])
 
 
 async def once(tell: Callable[[], Awaitable[None]]) -> None:

@@ -58,6 +58,7 @@ class Worker:
     ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self._broker = broker
+        self._metrics = broker.metrics
         self._claims = Claims(broker, self.id, cancel_grace=cancel_grace)
         self._feeders: dict[Replica, asyncio.Task[None]] = {}
         self._retiring: set[Replica] = set()
@@ -65,7 +66,12 @@ class Worker:
         self._draining = False
         self._reload = reload
         host = (self._attend, self._retire, self._changed)
-        self._pools = [Pool(spec, size, *host, waits_for_saves=reload) for spec, size in models]
+        self._pools = [
+            Pool(spec, size, *host, waits_for_saves=reload, metrics=broker.metrics)
+            for spec, size in models
+        ]
+        for spec, _ in models:
+            self._metrics.crashes.count(spec.name, by=0)  # so that the first one is seen
         self._registration = Registration(broker, self.id, self._pools, registered)
 
     # Start and stop.
@@ -123,6 +129,15 @@ class Worker:
         await self._registration.refresh(self.stale_outcomes)
 
     @property
+    def status(self) -> str:
+        """ready; or starting, failing or draining. Any thread may ask."""
+        if self._draining:
+            return "draining"
+        if any(pool.ready for pool in self._pools):
+            return "ready"
+        return "failing" if any(pool.failure for pool in self._pools) else "starting"
+
+    @property
     def running(self) -> int:
         """How many predictions it holds."""
         return len(self._claims.all())
@@ -144,10 +159,11 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeder = self._feeders[replica] = tasks.create_task(self._feed(replica))
-                async for told, ended in replica.reports():
+                async for told, ended, seconds in replica.reports():
                     if told:
                         await self._claims.publish(replica, told)
                     if ended:
+                        self._metrics.run_seconds.of(replica.spec.name).observe_many(seconds)
                         signed = [(claim, _signed(outcome, replica)) for claim, outcome in ended]
                         await self._claims.finish(replica, signed)
                 feeder.cancel()
@@ -203,6 +219,8 @@ class Worker:
             await self._claims.release(replica, _claims(batch))
         elif calls:
             replica.run(calls)
+            if replica.described.batching:
+                self._metrics.batch_size.of(replica.spec.name).observe(len(calls))
         batch.clear()
 
     async def _gather(self, replica: Replica, batch: list[Prediction]) -> None:

@@ -1,6 +1,7 @@
 """What one node does, the others see, at once and without asking again and again."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from msgspec.structs import replace
@@ -163,3 +164,23 @@ async def test_models_are_known_in_the_order_in_which_any_node_told_of_them(join
         await node.register_model(info)
     await second.register_model(replace(infos[0], description="again"))
     assert [*await first.models()] == [*await second.models()] == ["z", "a", "b"]
+
+
+async def test_each_end_is_counted_by_one_node_however_many_bring_it_about(join: Join) -> None:
+    nodes = [await join() for _ in range(3)]
+    first, second, _ = nodes
+    for made in [new() for _ in range(6)]:
+        await first.submit(made, keep=True)
+    claimed = await second.claim("w", "m", limit=2, timeout=PATIENCE)
+    both = [(one.claim, GOOD) for one in claimed]
+    await asyncio.gather(*(node.finish(both) for node in nodes))
+    (lost,) = await second.claim("w", "m", limit=1, timeout=PATIENCE)
+    await asyncio.gather(*(node.crash([lost.claim], "was killed") for node in nodes))
+    rest = (await first.list(status=Status.QUEUED)).predictions
+    ways = [node.cancel(one.id) for one in rest for node in nodes]
+    await asyncio.gather(*ways, return_exceptions=True)
+    ends = Counter[tuple[str, ...]]()
+    for node in nodes:
+        ends.update(node.metrics.predictions)
+    assert ends == {("m", "async", "completed"): 2, ("m", "async", "canceled"): 4}
+    assert sum(node.metrics.crashes["m",] for node in nodes) == 1

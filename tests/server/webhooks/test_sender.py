@@ -98,6 +98,7 @@ async def test_a_delivery_is_signed_and_sent_once() -> None:
             prediction = await desk.end_one(receiver.url())
             call = await next_call(receiver)
             assert await desk.endings.get() == DROPPED
+            assert +desk.metrics.webhook_deliveries == {("delivered",): 1}
         assert not receiver.was_called
     told = Webhook(SECRET).verify(call.body, dict(call.headers))
     assert told["type"] == "prediction.completed"
@@ -123,6 +124,7 @@ async def test_a_call_that_failed_is_made_again_with_the_same_id() -> None:
             await desk.end_one(receiver.url())
             pauses = [await pause_over(desk, clock) for _ in range(2)]
             assert await desk.endings.get() == DROPPED
+            assert +desk.metrics.webhook_deliveries == {("failed",): 2, ("delivered",): 1}
         calls = [receiver.next() for _ in range(3)]
     assert pauses == [pytest.approx(pause, rel=0.1) for pause in PAUSES[:2]]
     assert len({call.id for call in calls}) == 1

@@ -101,7 +101,18 @@ class Node(Broker):
         arguments: list[Any] = [self._clock.wall(), self._time, name or self._new_name()]
         for move in moves:
             arguments += self._arguments(move)
-        return [answer == b"done" for answer in await self._run("move", *arguments)]
+        answers = await self._run("move", *arguments)
+        for move, answer in zip(moves, answers, strict=True):
+            if answer != b"refused":
+                self._count(move, waits=answer == b"waits")
+        return [answer != b"refused" for answer in answers]
+
+    def _count(self, move: Move, *, waits: bool) -> None:
+        """Count a move that was made; `waits`: a caller still did."""
+        if move.tally == "crashes":
+            self.metrics.crashes.count(move.after.model)
+        if move.after.status.terminal:
+            self.metrics.ended(move.after, waits=waits)
 
     def _arguments(self, move: Move) -> list[Any]:
         before, after = move.before, move.after

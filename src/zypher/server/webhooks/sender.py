@@ -82,12 +82,16 @@ class Sender:
 
     async def _deliver(self, delivery: Delivery) -> None:
         miss = await self._call(delivery)
+        count = self._broker.metrics.webhook_deliveries.count
         if miss is None:
+            count("delivered")
             await self._drop(delivery)
         elif (pause := self._pause(delivery, miss)) is None:
+            count("given_up")
             log.warning("%s It is given up.", _told(delivery, miss))
             await self._drop(delivery)
         else:
+            count("failed")
             log.info("%s The next call is in %.0f s.", _told(delivery, miss), pause)
             at = self._clock.wall() + pause
             put_off = partial(self._broker.put_off_delivery, delivery.record.id, at)

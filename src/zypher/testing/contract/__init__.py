@@ -9,6 +9,7 @@ A broker's test file is one subclass that says how to open it:
 
 from zypher.testing.contract.claiming import Claiming
 from zypher.testing.contract.clocks import Clocks
+from zypher.testing.contract.counting import Counting
 from zypher.testing.contract.crashes import Crashes
 from zypher.testing.contract.ending import Ending
 from zypher.testing.contract.finishing import Finishing
@@ -23,6 +24,6 @@ from zypher.testing.contract.withdrawing import Withdrawing
 
 class BrokerContract(
     Submitting, Keys, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending, Looking,
-    Webhooks, Updating,
+    Webhooks, Updating, Counting,
 ):  # fmt: skip
     """All of it. Subclass it and say how to `open` the broker."""

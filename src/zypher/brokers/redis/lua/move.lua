@@ -1,5 +1,6 @@
 -- Moves predictions that are still where the caller has seen them; those that are not are refused.
--- Every move has a name of its own: one that is sent twice is made once.
+-- Every move has a name of its own: one that is sent twice is made once. One that was made is 'waits'
+-- if a caller still waits, else 'done'.
 local wall, time, name = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 
 local function leave_worker(id, model)
@@ -57,10 +58,10 @@ while i <= #ARGV do
   local id, attempt, from, insists, unkept = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local tally, ran, at, values = ARGV[i + 5], ARGV[i + 6], ARGV[i + 7], tonumber(ARGV[i + 8])
   local move = name .. ':' .. #answers
-  local status, now_at, last, model, kept, waiting, gone =
-    fields(id, 'status', 'attempt', 'move', 'model', 'kept', 'waiting', 'gone')
+  local status, now_at, last, model, kept, waiting, waits, gone =
+    fields(id, 'status', 'attempt', 'move', 'model', 'kept', 'waiting', 'waits', 'gone')
   if last == move then
-    answers[#answers + 1] = 'done'
+    answers[#answers + 1] = waits and 'waits' or 'done'
   elseif status ~= from or now_at ~= attempt or gone or (unkept == '1' and (kept or waiting)) then
     answers[#answers + 1] = 'refused'
   else
@@ -78,7 +79,7 @@ while i <= #ARGV do
       note_end(id, model, after, wall, tonumber(time))
     end
     tell(fields(id, 'watching'), 'news', id)
-    answers[#answers + 1] = 'done'
+    answers[#answers + 1] = waits and 'waits' or 'done'
   end
   i = i + 9 + 2 * values
 end
