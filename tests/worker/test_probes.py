@@ -83,7 +83,7 @@ async def test_there_is_nothing_else() -> None:
 async def test_those_who_connect_and_say_nothing_do_not_lock_others_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(probes._Handler, "timeout", 0.3)
+    monkeypatch.setattr(probes, "_SLOWEST", 0.3)
     async with answering() as client:
         with ExitStack() as silent:
             address = (client.base_url.host, client.base_url.port or 0)

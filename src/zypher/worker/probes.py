@@ -124,8 +124,11 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """One connection, for one question."""
 
-    timeout = _SLOWEST
     server: _Server
+
+    def setup(self) -> None:
+        self.timeout = _SLOWEST
+        super().setup()
 
     def do_GET(self) -> None:
         accept = self.headers.get("Accept", "")
