@@ -1,14 +1,16 @@
 """The pool: keeps the replicas of one model alive, whatever happens to their processes."""
 
 import asyncio
+import itertools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from zypher.errors import ModelLoadError
 from zypher.replicas.frames import Described
 from zypher.replicas.place import Place
-from zypher.replicas.replica import Replica, ReplicaSpec
+from zypher.replicas.replica import Departure, Replica, ReplicaSpec
 from zypher.replicas.watch import Watch
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class Pool:
         self.ready: set[Replica] = set()
         self.running: Described | None = None  # what the newest replica runs
         self.failure: ModelLoadError | None = None
+        self.departures: Counter[Departure] = Counter()  # of replicas that were in service
         # The first replica that gets so far settles these; if all places fail before one
         # does, the error does.
         self.described: asyncio.Future[Described] = loop.create_future()
@@ -60,7 +63,8 @@ class Pool:
         self._swapping: Place | None = None
         self._told = 0  # the version of which was said that it runs
         self.is_stopping = False
-        self._places = [Place(self) for _ in range(size)]
+        devices = itertools.cycle(spec.devices or [None])
+        self._places = [Place(self, next(devices)) for _ in range(size)]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -101,6 +105,15 @@ class Pool:
             self._swapping = None
         for other in self._places:
             other.look()
+
+    def note_ended(self, replica: Replica) -> None:
+        """A replica that was in service is no more."""
+        if self.is_stopping:
+            return
+        if replica.is_retired:
+            self.departures[replica.departure] += 1
+        else:
+            self.departures["overdue" if replica.was_given_up else "crashed"] += 1
 
     def note_described(self, described: Described) -> None:
         """A replica has imported the model."""
