@@ -70,7 +70,7 @@ class Breaker:
     def note_crash(self, replica: Replica) -> None:
         """A replica has died; whose fault that was is known only of what ran alone."""
         if self._limit is not None and len(replica.in_flight) == 1:
-            self._note_failure(replica, replica.in_flight[0], f"Its process {replica.ending}")
+            self._note_failure(replica, replica.in_flight[0], f"its process {replica.ending}")
         self.let_go(replica)
 
     def reset(self) -> None:
