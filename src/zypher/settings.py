@@ -244,7 +244,8 @@ class Settings(BaseSettings):
         10.0, description="A replica that has not answered that for so long is replaced."
     )
     recycle_after: Count | None = Field(
-        None, description="A replica is replaced after at most so many predictions."
+        None,
+        description="A replica that has finished so many predictions, or up to a tenth fewer, is replaced.",
     )
     recycle_memory: Size | None = Field(
         None, description="A replica whose process holds more bytes of memory is replaced. (Linux)"
