@@ -53,14 +53,14 @@ def test_what_is_no_device_is_refused(written: str) -> None:
         load_settings(devices=written)
 
 
-def test_each_device_gets_all_replicas_and_no_two_of_its_models_at_once_by_default(
+def test_each_device_gets_all_replicas_and_has_no_room_for_two_versions_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "zypher.toml").write_text(
         'devices = [0, 1]\n[models.large]\ntarget = "x.py:Large"\n'
         '[models.small]\ntarget = "x.py:Small"\nreplicas = 2\nswap = "overlap"\n'
-        '[models.plain]\ntarget = "x.py:Plain"\ndevices = []\n'
+        '[models.plain]\ntarget = "x.py:Plain"\ndevices = []\nexample = {width = 3.0}\n'
     )
     found = replicas_of(with_models(load_settings(), []))
     assert [(each.name, size, each.swap) for each, size in found] == [
@@ -68,6 +68,7 @@ def test_each_device_gets_all_replicas_and_no_two_of_its_models_at_once_by_defau
         ("small", 4, "overlap"),
         ("plain", 1, "overlap"),
     ]
+    assert [each.example for each, _ in found] == [None, None, b'{"width":3.0}']
 
 
 # Threads.
