@@ -245,7 +245,8 @@ class Settings(BaseSettings):
     )
     recycle_after: Count | None = Field(
         None,
-        description="A replica that has finished so many predictions, or up to a tenth fewer, is replaced.",
+        description="A replica that has finished so many predictions, or up to a tenth fewer, "
+        "is replaced.",
     )
     recycle_memory: Size | None = Field(
         None, description="A replica whose process holds more bytes of memory is replaced. (Linux)"

@@ -142,6 +142,16 @@ class Busy:
         return not self.is_running
 
 
+class Thoughtful:
+    """Takes its time to say that it is well; answers with the attempt."""
+
+    def predict(self, number: int) -> int:
+        return zypher.current().attempt
+
+    def healthcheck(self) -> None:
+        time.sleep(0.2)
+
+
 def process(number: int) -> list[int]:
     """Its process and the attempt."""
     return [os.getpid(), zypher.current().attempt]

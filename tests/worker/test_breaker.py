@@ -83,7 +83,7 @@ async def test_after_three_failures_in_a_row_what_comes_waits_until_the_code_is_
 async def test_one_prediction_is_tried_after_a_pause_and_its_success_puts_the_model_back(
     pause: float,
 ) -> None:
-    async with at_risk(replicas=2) as (worker, broker):
+    async with at_risk(replicas=2, concurrency=4) as (worker, broker):
         await fail(broker, "a", "b", "c")
         trial, *rest = [
             await broker.submit(new("Failing", f'"{order}"'.encode()), keep=True)
