@@ -252,8 +252,8 @@ async def test_the_stats_tell_of_queues_replicas_and_workers(service: Service) -
     await service.claim()
     service.clock.advance(1)
     stats = (await service.client.get("/stats")).json()
-    counts = {"ready": 1, "starting": 0, "slots": 1, "failure": None}
-    counts |= {"suspended": None, "pause": 0.0}
+    counts: dict[str, object] = {"ready": 1, "starting": 0, "slots": 1}
+    counts |= {"failure": None, "suspended": None, "pause": 0}
     assert stats["workers"] == [
         {
             "id": "w",

@@ -1,4 +1,4 @@
-"""Whether a replica is well: asked when nothing runs there, and of one that says nothing, known."""
+"""Whether a replica is well: it is asked when nothing runs there."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ from zypher.replicas.replica import Replica
 async def check(replica: Replica, patience: float) -> str | None:
     """What is wrong with a replica, as the end of a sentence; None if nothing is.
 
-    It begins no work meanwhile. One that is not well, or has not answered within `patience`
-    seconds, stays so. Raises `ReplicaDied`.
+    It is held meanwhile. One that is not well, or has not answered within `patience` seconds,
+    stays held. Raises `ReplicaDied`.
     """
     # Under load one that has a single run at a time would hardly ever be found idle.
     replica.hold(replica.described.concurrency == 1)

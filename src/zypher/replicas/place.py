@@ -211,14 +211,14 @@ class Place:
         with contextlib.suppress(ReplicaDied):
             while True:
                 await asyncio.sleep(spec.healthcheck_interval)
+                if spec.recycle_memory is not None and replica.memory > spec.recycle_memory:
+                    replica.is_worn = True
+                    self.look()
                 if complaint := await check(replica, spec.healthcheck_timeout):
                     log.warning("%s: a replica is replaced: %s", spec.name, complaint)
                     replica.departure = "unhealthy"
                     replica.retire()
                     return
-                if spec.recycle_memory is not None and replica.memory > spec.recycle_memory:
-                    replica.is_worn = True
-                    self.look()
 
     async def _fail(self, error: ModelLoadError, version: int | None = None) -> None:
         """It could not be loaded; if that is the fault of the code, of this version."""
