@@ -180,6 +180,12 @@ class Place:
     async def _retire(self, replica: Replica) -> None:
         if replica is self._replica:
             self._replica = None
+        if replica.departure == "recycled":
+            name, megabytes = self._pool.spec.name, replica.memory // 1_000_000
+            log.info(
+                "%s: a replica is replaced: it has finished %d predictions and holds %d MB",
+                *(name, replica.finished, megabytes),
+            )
         self._pool.ready.discard(replica)
         await self._pool.retire(replica)
         replica.retire()

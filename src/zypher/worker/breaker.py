@@ -77,7 +77,7 @@ class Breaker:
         """It is in service, whatever was before."""
         self._failed.clear()
         if self.reason is not None:
-            log.info("%s is in service again.", self._model)
+            log.warning("%s is in service again.", self._model)
             self.stop()
             self.reason = None
             self.pause, self._vain = 0.0, 0
