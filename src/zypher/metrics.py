@@ -120,7 +120,7 @@ class Metrics:
             "replica_restarts",
             "Replicas that were, or are to be, replaced.",
             ("reason",),
-            known=("crashed", "stuck", "setup", "reload"),
+            known=("crashed", "stuck", "unhealthy", "recycled", "setup", "reload"),
         )
         self.reclaims = Counts(
             "reclaims", "Claims that were taken back from workers that are gone."

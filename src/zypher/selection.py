@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from zypher.brokers import is_shared, without_password
 from zypher.errors import ConfigurationError
 from zypher.model.loading import MOCK, default_name
+from zypher.replicas.hardware import fair_threads
 from zypher.replicas.replica import ReplicaSpec
 from zypher.settings import CONFIG_FILE, ModelSettings, Settings, suggestion
 
@@ -84,23 +88,41 @@ def _require_target(argument: str, settings: Settings) -> None:
         )
 
 
+# What both all models and one of them may have set, and what a replica has to know of it.
+_SHARED = ModelSettings.model_fields.keys() & Settings.model_fields.keys()
+_OF_REPLICAS = _SHARED & set(ReplicaSpec.__struct_fields__)
+
+
 def replicas_of(settings: Settings) -> list[tuple[ReplicaSpec, int]]:
     """What a worker needs to know of each model: how to start a replica, and how many."""
-    return [(_spec(name, settings), _size(name, settings)) for name in settings.models]
+    sizes = {name: _size(name, settings) for name in settings.models}
+    threads = fair_threads(sum(sizes.values()))
+    return [(_spec(name, settings, threads), size) for name, size in sizes.items()]
 
 
-def _spec(name: str, settings: Settings) -> ReplicaSpec:
+def _spec(name: str, settings: Settings, threads: int | None) -> ReplicaSpec:
     table = settings.models[name]
+    given = {field: _setting(field, name, settings) for field in _OF_REPLICAS}
     return ReplicaSpec(
+        **given
+        | {
+            "threads": given["threads"] or threads,
+            "swap": given["swap"] or ("replace" if given["devices"] else "overlap"),
+        },
         name=name,
         target=table.target,
-        concurrency=table.concurrency or settings.concurrency,
+        example=None if table.example is None else msgspec.json.encode(table.example),
         mock_delay=settings.mock_delay,
         max_result_size=settings.max_result_size,
-        setup_timeout=table.setup_timeout or settings.setup_timeout,
-        swap=table.swap or settings.swap,
     )
 
 
 def _size(name: str, settings: Settings) -> int:
-    return settings.models[name].replicas or settings.replicas
+    replicas: int = _setting("replicas", name, settings)
+    return replicas * max(1, len(_setting("devices", name, settings)))
+
+
+def _setting(field: str, name: str, settings: Settings) -> Any:
+    """What holds for one model: what its table says, else what is set for all."""
+    own = getattr(settings.models[name], field)
+    return getattr(settings, field) if own is None else own

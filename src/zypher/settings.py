@@ -9,6 +9,7 @@ in `zypher.toml` (`sync-timeout`). Flags win over the environment, that over `.e
 import binascii
 import difflib
 import os
+import re
 import tomllib
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
@@ -54,6 +55,39 @@ def _items(value: Any) -> Any:
     return [item for part in value.split(",") if (item := part.strip())]
 
 
+# One device, or several that a replica has together, as in 0+1.
+_DEVICE = r"(\d+|(GPU|MIG)-[\w/-]+)"
+_DEVICES = re.compile(rf"{_DEVICE}(\+{_DEVICE})*")
+
+
+def _devices(value: Any) -> Any:
+    """`0-2, GPU-ab12` as a list of its devices; TOML may have numbers in it."""
+    items = _items(value)
+    if not isinstance(items, list):
+        return items
+    return [device for item in items for device in _counted(str(item))]
+
+
+def _counted(item: str) -> list[str]:
+    """The devices of a range such as `0-3`; any other item is one."""
+    if not re.fullmatch(r"\d{1,3}-\d{1,3}", item):
+        return [item]
+    first, last = map(int, item.split("-"))
+    return [str(number) for number in range(first, last + 1)] or [item]
+
+
+def _real_devices(value: list[str]) -> list[str]:
+    for device in value:
+        if not _DEVICES.fullmatch(device):
+            raise ValueError(
+                f"{device!r} is no device: write numbers as nvidia-smi shows them (0,1 or 0-3), "
+                "GPU-... or MIG-..., or 0+1 for a replica that has two"
+            )
+        if value.count(device) > 1:
+            raise ValueError(f"{device} is there twice: `replicas` says how many share a device")
+    return value
+
+
 def _signing(value: SecretStr) -> SecretStr:
     prefix, _, key = value.get_secret_value().partition("_")
     try:
@@ -90,6 +124,7 @@ Size = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Items = Annotated[list[str], NoDecode, BeforeValidator(_items)]
+Devices = Annotated[list[str], NoDecode, BeforeValidator(_devices), AfterValidator(_real_devices)]
 SigningSecrets = Annotated[
     list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_items)
 ]
@@ -102,15 +137,26 @@ Swap = Literal["overlap", "replace"]
 
 
 class ModelSettings(BaseModel):
-    """One model's table in `zypher.toml`, `[models.NAME]`. What it leaves out is as for all."""
+    """One model's table in `zypher.toml`, `[models.NAME]`. What it leaves out is as for all.
+
+    `example` is an input, which each replica runs before it is ready.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str
+    example: Any = None
     replicas: Count | None = None
+    devices: Devices | None = None
+    threads: Count | None = None
     concurrency: Count | None = None
     setup_timeout: PositiveSeconds | None = None
     swap: Swap | None = None
+    healthcheck_interval: PositiveSeconds | None = None
+    healthcheck_timeout: PositiveSeconds | None = None
+    recycle_after: Count | None = None
+    recycle_memory: Size | None = None
+    max_failures: Count | None = None
 
 
 class Settings(BaseSettings):
@@ -147,7 +193,19 @@ class Settings(BaseSettings):
         "", pattern=r"^(/[!-~]*[^/])?$", description="The path prefix that a proxy strips."
     )
     replicas: Annotated[int, Field(ge=0)] = Field(
-        1, description="Processes per model; 0, with Redis: all models run in workers elsewhere."
+        1,
+        description="Processes per model, or per device of a model that has `devices`; "
+        "0, with Redis: all models run in workers elsewhere.",
+    )
+    devices: Devices = Field(
+        [],
+        description="GPUs, as in 0,1 or 0-3 or GPU-...: each gets replicas of its own, which see "
+        "no other. 0+1 is two for one replica.",
+    )
+    threads: Count | None = Field(
+        None,
+        description="Threads of numeric libraries in each replica. Default: the cores that may be "
+        "used, shared evenly by all replicas; unless OMP_NUM_THREADS or its like is set.",
     )
     concurrency: Count | None = Field(
         None,
@@ -179,10 +237,30 @@ class Settings(BaseSettings):
     reload: bool = Field(
         False, description="Whether models are loaded again when their files are saved."
     )
-    swap: Swap = Field(
-        "overlap",
-        description="How a replica makes room for one with new code: it ends once that is ready, "
-        "or, with replace, before that runs setup(), where there is memory for one only.",
+    swap: Swap | None = Field(
+        None,
+        description="How a replica makes room for the next: with overlap it ends once that is "
+        "ready; with replace before that runs setup(), where there is memory for one only. "
+        "Default: overlap, with `devices` replace.",
+    )
+    healthcheck_interval: PositiveSeconds = Field(
+        30.0, description="How often an idle replica is asked whether it is well."
+    )
+    healthcheck_timeout: PositiveSeconds = Field(
+        10.0, description="A replica that has not answered that for so long is replaced."
+    )
+    recycle_after: Count | None = Field(
+        None,
+        description="A replica that has finished so many predictions, or up to a tenth fewer, "
+        "is replaced.",
+    )
+    recycle_memory: Size | None = Field(
+        None, description="A replica whose process holds more bytes of memory is replaced. (Linux)"
+    )
+    max_failures: Count | None = Field(
+        None,
+        description="A model that raised or crashed in so many predictions in a row is taken out "
+        "of service for a while. Default: never.",
     )
     max_queued: Count = Field(
         10_000, description="Waiting predictions per model; a tenth is for callers who wait."

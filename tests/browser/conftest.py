@@ -62,7 +62,9 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     """A server with all models of `tests/browser/models.py`, which run one at a time."""
-    with Server(*map(target, ("paint", "tells", "wicked")), "--concurrency", "1") as server:
+    with Server(
+        *map(target, ("paint", "tells", "wicked", "Greeter")), "--concurrency", "1"
+    ) as server:
         yield server
 
 

@@ -54,6 +54,15 @@ async def tells(port: int) -> zypher.JoinedText:
         writer.close()
 
 
+class Greeter:
+    """Greets."""
+
+    example = "Ada"
+
+    def predict(self, name: str) -> str:
+        return f"Hello, {name}!"
+
+
 class Wicked(BaseModel):
     # Everything that a model's author may choose.
     __doc__ = MARKUP

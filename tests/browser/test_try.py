@@ -52,6 +52,12 @@ def test_a_browser_at_the_root_gets_the_page(page: Page, server: Server) -> None
     expect(page).to_have_url(f"{server.url}/docs")
 
 
+def test_the_form_begins_with_the_example_of_a_model(form: Page) -> None:
+    form.get_by_label("Model", exact=True).select_option("Greeter")
+    expect(form.get_by_label("input *")).to_have_value("Ada")
+    assert input_of(form) == "Ada"
+
+
 def test_the_form_is_made_of_the_schema_and_what_it_sends_is_what_the_model_gets(
     form: Page, tmp_path: Path
 ) -> None:

@@ -252,18 +252,20 @@ async def test_the_stats_tell_of_queues_replicas_and_workers(service: Service) -
     await service.claim()
     service.clock.advance(1)
     stats = (await service.client.get("/stats")).json()
+    counts: dict[str, object] = {"ready": 1, "starting": 0, "slots": 1}
+    counts |= {"failure": None, "suspended": None, "pause": 0}
     assert stats["workers"] == [
         {
             "id": "w",
             "host": "h",
             "pid": 1,
             "stale_outcomes": 2,
-            "replicas": {"m": {"ready": 1, "starting": 0, "slots": 1, "failure": None}},
+            "replicas": {"m": counts},
         }
     ]
     m = stats["models"]["m"]
     assert (m["queued"], m["processing"], m["completed"], m["failed"]) == (2, 1, 1, 0)
     assert m["waiting"] == {"high": 1, "normal": 1, "low": 0}
     assert (m["service_time"], m["oldest_processing_age"]) == (3, 1)
-    assert m["replicas"] == {"ready": 1, "starting": 0, "slots": 1, "failure": None}
+    assert m["replicas"] == counts
     assert m["rate"] > 0

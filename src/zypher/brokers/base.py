@@ -66,12 +66,18 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 class ReplicaCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """The replicas of one model at one worker. `slots`: predictions they can run at once."""
+    """The replicas of one model at one worker. `slots`: predictions they can run at once.
+
+    `suspended`: why the model is out of service there, or is about to be tried again once the
+    `pause`, in seconds, is over.
+    """
 
     ready: int = 0
     starting: int = 0
     slots: int = 0
     failure: str | None = None  # why the last one that failed to start did
+    suspended: str | None = None
+    pause: float = 0.0
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):

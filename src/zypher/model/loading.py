@@ -12,6 +12,7 @@ from typing import Any
 from zypher.errors import InvalidOutput, ModelLoadError
 from zypher.model import guests
 from zypher.model.author import BatchOptions, batch_options
+from zypher.model.codec import encode_result
 from zypher.model.guests.options import guest_options
 from zypher.model.mock import Mock
 from zypher.model.signature import Arguments, Signature
@@ -28,7 +29,7 @@ _METHODS = ("predict", "__call__")
 @dataclass(frozen=True)
 class Model:
     """A loaded model. `predict` is the user's function or bound method; `concurrency` how many
-    runs it says it has at once.
+    runs it says it has at once; `example` an input of its own choice, as JSON text.
 
     `is_async` ones run by `run_async`, the others by `run`.
     """
@@ -41,6 +42,8 @@ class Model:
     is_async: bool
     predict: Callable[..., Any]
     concurrency: int | None
+    example: bytes | None
+    healthcheck: Callable[[], Any] | None
     _setup: Callable[[], Any] | None
 
     async def setup(self) -> None:
@@ -108,6 +111,8 @@ def model_of(found: Any, target: str) -> Model:
         is_async=inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict),
         predict=predict,
         concurrency=guest.concurrency if guest else None,
+        example=_example_of(owner, target),
+        healthcheck=_healthcheck_of(owner, target),
         _setup=_setup_of(owner, target),
     )
 
@@ -154,12 +159,37 @@ def _setup_of(owner: Any, target: str) -> Callable[[], Any] | None:
         load: Any = getattr(owner, "load", None)
         is_own = inspect.ismethod(load) and load.__self__ is owner
         return load if is_own and not _required(load) else None
-    if needed := _required(setup):
+    _require_nothing(setup, "setup", target)
+    return setup
+
+
+def _healthcheck_of(owner: Any, target: str) -> Callable[[], Any] | None:
+    """What says whether an instance is well, if it has that."""
+    healthcheck: Any = getattr(owner, "healthcheck", None)
+    if not callable(healthcheck):
+        return None
+    _require_nothing(healthcheck, "healthcheck", target)
+    return healthcheck  # type: ignore[no-any-return]
+
+
+def _example_of(owner: Any, target: str) -> bytes | None:
+    """The `example` of a model, an input that suits it, as JSON text."""
+    example = getattr(owner, "example", None)
+    if example is None or callable(example):
+        return None
+    try:
+        return encode_result(example)
+    except InvalidOutput as error:
+        raise ModelLoadError(f"The example of {target} is no input: {error}") from error
+
+
+def _require_nothing(method: Callable[..., Any], name: str, target: str) -> None:
+    """Raise ModelLoadError if a method that a replica calls with nothing needs something."""
+    if needed := _required(method):
         raise ModelLoadError(
-            f"setup({', '.join(needed)}) of {target} cannot be called: a replica calls setup() "
+            f"{name}({', '.join(needed)}) of {target} cannot be called: a replica calls {name}() "
             f"with nothing. Give {needed[0]!r} a default, or do without it."
         )
-    return setup
 
 
 def _required(function: Callable[..., Any]) -> list[str]:

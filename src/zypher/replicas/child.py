@@ -18,6 +18,8 @@ import traceback
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from zypher.errors import ModelLoadError
 from zypher.model.imports import files_of_code, forget_young_bytecode
 from zypher.model.loading import MOCK, Model, load, user_traceback
@@ -30,6 +32,8 @@ from zypher.replicas.frames import (
     Batching,
     Call,
     Cancel,
+    Check,
+    Checked,
     Described,
     Finished,
     Load,
@@ -40,6 +44,7 @@ from zypher.replicas.frames import (
     SetUp,
     sendable,
 )
+from zypher.replicas.warm_up import warm_up
 
 # How many runs are in flight at once unless told otherwise; of a blocking model it is one.
 ASYNC_CONCURRENCY = 1_000
@@ -94,6 +99,8 @@ class Child:
             case Run():
                 for call in message.calls:
                     self._run_one(call)
+            case Check():
+                self._spawn(self._check())
             case Cancel():
                 for claim in message.claims:
                     if claim in self._runs:
@@ -103,14 +110,20 @@ class Child:
         order = self._order
         self._model = load(order.target, mock_delay=order.mock_delay)
         self._concurrency = order.concurrency or _default_concurrency(self._model)
-        self._send(_describe(self._model, self._concurrency, self._files()))
+        self._example = order.example or self._model.example
+        self._send(_describe(self._model, self._concurrency, self._example, self._files()))
 
     async def _set_up(self) -> None:
         await set_up(self._model)
         self._executor = Executor(self._model, self._concurrency, self._order.max_result_size)
+        if self._example is not None:
+            await warm_up(self._executor, self._example)
         gc.collect()
         gc.freeze()  # what is loaded stays, and need not be looked through again and again
         self._send(Ready(self._files()))
+
+    async def _check(self) -> None:
+        self._send(Checked(await self._executor.complaint()))
 
     async def _or_give_up(self, step: Coroutine[Any, Any, None]) -> None:
         """Take a step on the way to a loaded model, or say what is in the way, and end."""
@@ -203,11 +216,12 @@ def _default_concurrency(model: Model) -> int:
     return ASYNC_CONCURRENCY if model.is_async and not model.batch else 1
 
 
-def _describe(model: Model, concurrency: int, files: list[str]) -> Described:
+def _describe(model: Model, concurrency: int, example: bytes | None, files: list[str]) -> Described:
     batch = model.batch
+    examples = {} if example is None else {"examples": [msgspec.json.decode(example)]}
     return Described(
         description=model.description,
-        input_schema=model.signature.input_schema,
+        input_schema=model.signature.input_schema | examples,
         output_schema=model.signature.output_schema,
         concurrency=concurrency,
         batching=Batching(batch.max_size, batch.max_wait) if batch else None,

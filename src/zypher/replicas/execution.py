@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,26 @@ class Executor:
         return await loop.run_in_executor(
             self._threads, in_context, self._run_in_thread, arguments, run
         )
+
+    async def complaint(self) -> str | None:
+        """What the model's `healthcheck()` finds wrong, as the end of a sentence."""
+        check = self.model.healthcheck
+        if check is None:
+            return None
+        try:
+            if self._threads is None or inspect.iscoroutinefunction(check):
+                verdict = check()
+            else:
+                verdict = await asyncio.get_running_loop().run_in_executor(self._threads, check)
+            if inspect.isawaitable(verdict):
+                verdict = await verdict
+            # One without a return statement raises when something is wrong.
+            is_well = verdict is None or bool(verdict)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                print(sendable(user_traceback(error)), file=sys.stderr, flush=True)
+            return f"its healthcheck() raised {type(error).__name__}: {_text(error)}"
+        return None if is_well else f"its healthcheck() returned {sendable(repr(verdict))[:100]}"
 
     def _run(self, arguments: Any, run: Run) -> Any:
         result = self.model.run(arguments)

@@ -18,13 +18,15 @@ _LENGTH = struct.Struct(">I")
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """To the replica, first of all: which model to load and how to run it.
 
-    `concurrency` None leaves it to the model: 1 for blocking ones, 1,000 for async ones.
+    `concurrency` None leaves it to the model: 1 for blocking ones, 1,000 for async ones. `example`
+    is an input as JSON text; None leaves that to the model, too.
     """
 
     target: str
     concurrency: int | None
     mock_delay: tuple[float, float]
     max_result_size: int
+    example: bytes | None
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -69,11 +71,11 @@ class Described(msgspec.Struct, frozen=True, tag="described"):
 
 
 class SetUp(msgspec.Struct, frozen=True, tag="set_up"):
-    """To the replica, once it has described the model: run `setup()`."""
+    """To the replica, once it has described the model: run `setup()`, and then the example."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """From the replica: `setup()` is done; it may have imported more files."""
+    """From the replica: it can run what it is sent; it may have imported more files."""
 
     files: list[str]
 
@@ -84,6 +86,16 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     message: str
     traceback: str | None
     files: list[str]
+
+
+class Check(msgspec.Struct, frozen=True, tag="check"):
+    """To the replica: say whether you are well."""
+
+
+class Checked(msgspec.Struct, frozen=True, tag="checked"):
+    """From the replica: what its `healthcheck()` complains of, as the end of a sentence."""
+
+    complaint: str | None
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
@@ -103,7 +115,9 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     outcomes: list[tuple[Claim, Outcome]]
 
 
-Message = Load | SetUp | Run | Cancel | Described | Ready | LoadFailed | Told | Finished
+Message = (
+    Load | SetUp | Run | Cancel | Check | Described | Ready | LoadFailed | Checked | Told | Finished
+)
 
 # What runs tell is dropped where more than so many bytes of it wait to be taken.
 MOST_TOLD = 1_000_000

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from zypher.errors import ModelLoadError
+from zypher.replicas.checks import check
 from zypher.replicas.replica import Replica, ReplicaDied
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ class _Outdated(Exception):
 class Place:
     """Keeps a living replica in it, and has it make room for one that runs newer code.
 
-    A retired replica lives on beside it until what it runs has finished.
+    A retired replica lives on beside it until what it runs has finished. All replicas of a place
+    have its `device`.
     """
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", device: str | None = None) -> None:
         self.version = -1  # of the code that its replica runs
         self.has_failed = False
         self._pool = pool
+        self._device = device
         self._replica: Replica | None = None
         self._lives: dict[Replica, asyncio.Task[None]] = {}
         self._loading: asyncio.Task[None] | None = None  # the step that is under way
@@ -81,15 +84,17 @@ class Place:
         is_broken = pool.broken == pool.version
         if self._replica is None:
             return not (is_broken and pool.waits_for_saves)
-        return self.version < pool.version and not is_broken and pool.may_swap(self)
+        is_past = self.version < pool.version or self._replica.is_worn
+        return is_past and not is_broken and pool.may_swap(self)
 
     async def _fill(self) -> None:
         """Load a replica of the code as it is now, and have it take the place."""
         pool, version = self._pool, self._pool.version
-        replica = Replica(pool.spec)
+        replica = Replica(pool.spec, self._device, worn=self.look)
         pool.replicas.add(replica)
         if self._replica is not None:
             pool.begin_swap(self)
+            self._replica.departure = "reload" if self.version < version else "recycled"
         try:
             await self._load(replica, version)
             await self._take_over(replica, version)
@@ -173,9 +178,14 @@ class Place:
         pool.note_swapped()
 
     async def _retire(self, replica: Replica) -> None:
-        self._pool.restarts.count("reload")
         if replica is self._replica:
             self._replica = None
+        if replica.departure == "recycled":
+            name, megabytes = self._pool.spec.name, replica.memory // 1_000_000
+            log.info(
+                "%s: a replica is replaced: it has finished %d predictions and holds %d MB",
+                *(name, replica.finished, megabytes),
+            )
         self._pool.ready.discard(replica)
         await self._pool.retire(replica)
         replica.retire()
@@ -184,21 +194,37 @@ class Place:
     async def _live(self, replica: Replica) -> None:
         """The life of one replica, from its first work to its end."""
         pool = self._pool
+        care = asyncio.create_task(self._care_for(replica))
         try:
             await pool.attend(replica)
         except Exception:
             log.exception("%s: a fault while a replica was attended", pool.spec.name)
         finally:
+            care.cancel()
             pool.ready.discard(replica)
             await replica.stop()
             pool.replicas.discard(replica)
             del self._lives[replica]
+            pool.note_ended(replica)
             if replica is self._replica:
                 self._replica = None
-                if not pool.is_stopping:
-                    pool.restarts.count("stuck" if replica.was_stuck else "crashed")
                 self._note_death(is_blameless=not replica.in_flight and not replica.finished)
             await pool.changed()
+
+    async def _care_for(self, replica: Replica) -> None:
+        """Look after a replica in service, and have it replaced once it is not well, or too big."""
+        spec = self._pool.spec
+        with contextlib.suppress(ReplicaDied):
+            while True:
+                await asyncio.sleep(spec.healthcheck_interval)
+                if spec.recycle_memory is not None and replica.memory > spec.recycle_memory:
+                    replica.is_worn = True
+                    self.look()
+                if complaint := await check(replica, spec.healthcheck_timeout):
+                    log.warning("%s: a replica is replaced: %s", spec.name, complaint)
+                    replica.departure = "unhealthy"
+                    replica.retire()
+                    return
 
     async def _fail(self, error: ModelLoadError, version: int | None = None) -> None:
         """It could not be loaded; if that is the fault of the code, of this version."""

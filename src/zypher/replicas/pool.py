@@ -1,6 +1,7 @@
 """The pool: keeps the replicas of one model alive, whatever happens to their processes."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -65,7 +66,8 @@ class Pool:
         self._swapping: Place | None = None
         self._told = 0  # the version of which was said that it runs
         self.is_stopping = False
-        self._places = [Place(self) for _ in range(size)]
+        devices = itertools.cycle(spec.devices or [None])
+        self._places = [Place(self, next(devices)) for _ in range(size)]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -106,6 +108,13 @@ class Pool:
             self._swapping = None
         for other in self._places:
             other.look()
+
+    def note_ended(self, replica: Replica) -> None:
+        """A replica that was in service is no more."""
+        if self.is_stopping:
+            return
+        died_because = "stuck" if replica.was_stuck else "crashed"
+        self.restarts.count(replica.departure if replica.is_retired else died_because)
 
     def note_described(self, described: Described) -> None:
         """A replica has imported the model."""

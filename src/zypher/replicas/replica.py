@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import math
 import os
+import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -18,6 +20,8 @@ from zypher.replicas.frames import (
     MOST_TOLD,
     Call,
     Cancel,
+    Check,
+    Checked,
     Described,
     Finished,
     Load,
@@ -28,10 +32,8 @@ from zypher.replicas.frames import (
     SetUp,
     Told,
 )
+from zypher.replicas.hardware import environment, resident_bytes
 from zypher.replicas.stderr import ErrorOutput
-
-# Variables that a replica does not inherit: they hold the server's settings and secrets.
-_PRIVATE = ("ZYPHER_", "REDIS_")
 
 # How long the connection of a dead process may stay open: a process that it forked can hold it.
 _LAST_WORDS = 0.5
@@ -42,7 +44,10 @@ _MOST_BYTES = 256_000_000
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model a replica loads, and how. Times are seconds, sizes bytes."""
+    """Which model a replica loads, and how. Times are seconds, sizes bytes.
+
+    `example` is an input as JSON text, in place of the model's own.
+    """
 
     name: str
     target: str
@@ -51,6 +56,18 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_result_size: int = 64_000_000
     setup_timeout: float = 300.0
     swap: Literal["overlap", "replace"] = "overlap"
+    devices: Sequence[str] = ()
+    threads: int | None = None
+    example: bytes | None = None
+    healthcheck_interval: float = 30.0
+    healthcheck_timeout: float = 10.0
+    recycle_after: int | None = None
+    recycle_memory: int | None = None
+    max_failures: int | None = None
+
+
+# Why a replica is replaced.
+Departure = Literal["reload", "recycled", "unhealthy"]
 
 
 class ReplicaDied(ZypherError):
@@ -77,18 +94,33 @@ class _Flight(NamedTuple):
 
 
 class Replica:
-    """A child process that has loaded, or is about to load, one model."""
+    """A child process that has loaded, or is about to load, one model, on one device or on any.
+
+    `worn` is called when it has finished as many predictions as it is to.
+    """
 
     described: Described
 
-    def __init__(self, spec: ReplicaSpec) -> None:
+    def __init__(
+        self,
+        spec: ReplicaSpec,
+        device: str | None = None,
+        worn: Callable[[], None] = lambda: None,
+    ) -> None:
         self.spec = spec
+        self.device = device
         self.finished = 0
         self.files: list[str] = []
         self.is_retired = False
+        self.departure: Departure = "reload"  # why it is retired, if it is
+        self.is_held = False
+        self.is_worn = False
+        self._note_worn = worn
+        self._most_finished = _limit(spec.recycle_after)
         self._process: asyncio.subprocess.Process | None = None
         self._connection = Connection(self._receive)
-        self._loading: asyncio.Queue[Described | Ready | LoadFailed | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[Described | Ready | LoadFailed | Checked | None]
+        self._answers = asyncio.Queue()
         self._in_flight: dict[Claim, _Flight] = {}
         self._overdue: set[Claim] = set()
         self._unwanted: set[Claim] = set()
@@ -100,6 +132,7 @@ class Replica:
         self._told_bytes = 0
         self._outcomes: list[tuple[Claim, Outcome]] = []
         self._seconds: list[float] = []
+        self._is_free = asyncio.Event()
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._has_news = asyncio.Event()
@@ -126,6 +159,7 @@ class Replica:
                 concurrency=self.spec.concurrency,
                 mock_delay=self.spec.mock_delay,
                 max_result_size=self.spec.max_result_size,
+                example=self.spec.example,
             )
         )
         described = await self._loaded()
@@ -144,7 +178,7 @@ class Replica:
                 *(sys.executable, "-P", "-m", "zypher.replicas.child"),
                 *(str(theirs.fileno()), str(os.getpid())),
                 pass_fds=[theirs.fileno()],
-                env={k: v for k, v in os.environ.items() if not k.startswith(_PRIVATE)},
+                env=environment(os.environ, device=self.device, threads=self.spec.threads),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=errors,  # what a model prints is its log
                 stderr=errors,
@@ -153,7 +187,7 @@ class Replica:
         self._watcher = asyncio.create_task(self._watch(self._process))
 
     async def set_up(self) -> None:
-        """Have it run `setup()`, and wait until that is done. Raises as `start` does."""
+        """Have it run `setup()` and the example, and wait for that. Raises as `start` does."""
         self._connection.send(SetUp())
         await self._loaded()
 
@@ -184,7 +218,7 @@ class Replica:
     @property
     def room(self) -> int:
         """How many more calls, or batches of a batched model, it can take now."""
-        if self._overdue or self._doomed or self._bytes >= _MOST_BYTES:
+        if self._overdue or self._doomed or self.is_held or self._bytes >= _MOST_BYTES:
             return 0
         return self.described.concurrency - self._busy
 
@@ -248,6 +282,11 @@ class Replica:
         await self._is_idle.wait()
         self._require_alive()
 
+    async def is_free(self) -> None:
+        """Wait until it is not held, as it is while it is checked. Raises `ReplicaDied`."""
+        await self._is_free.wait()
+        self._require_alive()
+
     async def reports(self) -> AsyncIterator[Report]:
         """What it has to say, as it comes; ends when the process has ended."""
         while True:
@@ -260,6 +299,27 @@ class Replica:
             elif self._gone:
                 return
 
+    # How it is.
+
+    def hold(self, is_held: bool) -> None:
+        """Hand it nothing more, until that is taken back."""
+        self.is_held = is_held
+        _set(self._is_free, self._gone or not is_held)
+        self._update()
+
+    async def ask(self) -> str | None:
+        """What is wrong with it, as it says itself; None if all is well. Raises `ReplicaDied`."""
+        self._connection.send(Check())
+        answer = await self._answer()
+        assert isinstance(answer, Checked)
+        return answer.complaint
+
+    @property
+    def memory(self) -> int:
+        """The bytes of memory that its process holds; 0 where nobody can tell."""
+        assert self._process is not None
+        return resident_bytes(self._process.pid)
+
     # What the process says, and its end.
 
     def _receive(self, message: Message) -> None:
@@ -268,11 +328,14 @@ class Replica:
                 now = asyncio.get_running_loop().time()
                 for claim, outcome in message.outcomes:
                     self._take(claim, outcome, now)
+                if self.finished >= self._most_finished and not self.is_worn:
+                    self.is_worn = True
+                    self._note_worn()
                 self._update()
             case Told():
                 self._take_told(message)
-            case Described() | Ready() | LoadFailed():
-                self._loading.put_nowait(message)
+            case Described() | Ready() | LoadFailed() | Checked():
+                self._answers.put_nowait(message)
 
     def _take(self, claim: Claim, outcome: Outcome, now: float) -> None:
         flight = self._in_flight.pop(claim)
@@ -294,12 +357,18 @@ class Replica:
 
     async def _loaded(self) -> Described | Ready:
         """The next thing that the process says while it loads."""
-        message = await self._loading.get()
-        if message is None:
-            raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
+        message = await self._answer()
+        assert not isinstance(message, Checked)
         self.files = message.files
         if isinstance(message, LoadFailed):
             raise ModelLoadError(message.message, traceback=message.traceback)
+        return message
+
+    async def _answer(self) -> Described | Ready | LoadFailed | Checked:
+        """The next thing that the process says to us, and not of a run."""
+        message = await self._answers.get()
+        if message is None:
+            raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
         return message
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
@@ -315,7 +384,8 @@ class Replica:
             last_word.cancel()
         self._connection.close()
         self._gone = True
-        self._loading.put_nowait(None)
+        self._is_free.set()
+        self._answers.put_nowait(None)
         self._update()
 
     def _kill(self, group: int) -> None:
@@ -348,6 +418,13 @@ class Replica:
         if code is not None and code < 0:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
+
+
+def _limit(most: int | None) -> float:
+    """After how many predictions it is worn: not all replicas at once, and none later than told."""
+    if most is None:
+        return math.inf
+    return most - random.randrange(most // 10 + 1)  # noqa: S311 - no secret
 
 
 def _set(event: asyncio.Event, happened: bool) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from zypher.brokers.base import Broker, Overview, ReplicaCounts
 from zypher.errors import Unavailable
 from zypher.prediction import Priority
+from zypher.server.standing import standing
 from zypher.server.state import Phase, ServerState
 
 _LANES = [priority.name.lower() for priority in Priority]
@@ -54,7 +55,7 @@ async def overview(broker: Broker) -> Overview:
 
 def report(state: ServerState, now: Overview) -> Readiness:
     """How this node stands when its broker says this."""
-    replicas = _merged(worker.replicas for worker in now.workers.values())
+    replicas = standing(now.workers.values())
     degraded = [*state.broker.degraded(), *_complaints(state.models, replicas)]
     each = now.stats.values()
     return Readiness(
@@ -77,7 +78,7 @@ def report_of_absence(state: ServerState, error: Exception, patience: float) -> 
 
 def statistics(now: Overview) -> dict[str, Any]:
     """The queue and the replicas of every model, and the workers, wherever they are."""
-    replicas = _merged(worker.replicas for worker in now.workers.values())
+    replicas = standing(now.workers.values())
     return {
         "models": {
             name: msgspec.structs.asdict(stats)
@@ -107,15 +108,21 @@ def _status(state: ServerState) -> str:
     if _is_leaving(state.phase):
         return "draining"
     own = None if state.own_replicas is None else state.own_replicas().values()
-    can_serve = bool(state.models) if own is None else any(counts.ready for counts in own)
+    if own is None:
+        can_serve = any(name not in state.paused for name in state.models)
+    else:
+        can_serve = any(counts.ready and not counts.pause for counts in own)
     if state.phase is Phase.OPEN and can_serve:
         return "ready"
-    return "failing" if any(counts.failure for counts in own or ()) else "starting"
+    is_failing = state.paused or any(counts.failure for counts in own or ())
+    return "failing" if is_failing else "starting"
 
 
 def _complaints(models: Iterable[str], replicas: Mapping[str, ReplicaCounts]) -> Iterator[str]:
     for name in dict.fromkeys([*models, *replicas]):
         counts = replicas.get(name, ReplicaCounts())
+        if counts.suspended:
+            yield _suspension(name, counts)
         if not counts.ready and not counts.starting:
             yield f"No worker serves {name} now: its predictions wait for one"
         elif counts.starting:
@@ -129,16 +136,7 @@ def _complaint(name: str, counts: ReplicaCounts) -> str:
     return f"{complaint}: {counts.failure}" if counts.failure else complaint
 
 
-def _merged(workers: Iterable[dict[str, ReplicaCounts]]) -> dict[str, ReplicaCounts]:
-    """The replicas of all workers together, by model."""
-    sums: dict[str, ReplicaCounts] = {}
-    for replicas in workers:
-        for name, counts in replicas.items():
-            so_far = sums.get(name, ReplicaCounts())
-            sums[name] = ReplicaCounts(
-                ready=so_far.ready + counts.ready,
-                starting=so_far.starting + counts.starting,
-                slots=so_far.slots + counts.slots,
-                failure=counts.failure or so_far.failure,
-            )
-    return sums
+def _suspension(name: str, counts: ReplicaCounts) -> str:
+    if counts.pause:
+        return f"{name} is out of service: {counts.suspended}"
+    return f"{name} is being tried again, at one worker or all of them: {counts.suspended}"

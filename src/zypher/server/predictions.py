@@ -61,6 +61,8 @@ class Predictions:
         patience = patience_to_predict(headers, self._settings.sync_timeout)
         wants_events = prefers_events(headers)
         model = await self._state.model(request.path_params.get("name"))
+        if model.name in self._state.paused:
+            raise self._state.out_of_service(model.name)
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while
         asked, input = self._state.door.admit(body, model)

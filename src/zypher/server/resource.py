@@ -100,6 +100,8 @@ class Resource:
         if not old.status.terminal:
             raise Conflict(f"The prediction has not ended yet: it is {old.status}.")
         model = await self._state.model(old.model)
+        if model.name in self._state.paused:
+            raise self._state.out_of_service(model.name)
         self._state.door.check(old.input, model)
         again = self._again(old, model, idempotency_key(request.headers))
         new = await self._intake.submit(again, waits=False)

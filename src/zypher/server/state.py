@@ -1,5 +1,6 @@
 """What all endpoints of a server share."""
 
+import math
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 
@@ -10,6 +11,7 @@ from zypher.server.broadcast import Broadcast
 from zypher.server.catalog import Catalog
 from zypher.server.door import Door
 from zypher.server.history import History
+from zypher.server.standing import paused, standing
 from zypher.server.webhooks import door_for
 from zypher.settings import Settings
 
@@ -45,6 +47,7 @@ class ServerState:
         self.webhooks = door_for(settings)
         self.history = History(clock)
         self.broadcast = Broadcast()
+        self.paused: Mapping[str, ReplicaCounts] = {}  # models that are out of service
         self.phase = Phase.STARTING
 
     @property
@@ -53,8 +56,12 @@ class ServerState:
         return self.catalog.models
 
     async def learn(self) -> None:
-        """Find out what models there are now. Requests ask what is known, and not the broker."""
+        """Find out what models there are now, and whether they are in service.
+
+        Requests ask what is known, and not the broker.
+        """
         self.catalog.learn(await self.broker.models())
+        self.paused = paused(standing((await self.broker.workers()).values()))
         for name in self.models:
             self.broker.metrics.upgrades.count(name, by=0)  # so that the first one is seen
 
@@ -76,6 +83,14 @@ class ServerState:
             known = ", ".join(self.models)
             raise NotFound(f"There is no model {name!r} here. There is: {known}.")
         return self.models[name]
+
+    def out_of_service(self, name: str) -> Unavailable:
+        """The refusal of what is new for a model that is `paused`."""
+        counts = self.paused[name]
+        return Unavailable(
+            f"The model {name!r} is out of service: {counts.suspended}. What waits for it, waits.",
+            retry_after=math.ceil(counts.pause),
+        )
 
     def require_described(self) -> None:
         """Raise `Unavailable` while there are models that are not described yet."""

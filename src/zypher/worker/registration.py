@@ -3,13 +3,14 @@
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
 from zypher.errors import Unavailable
 from zypher.prediction import signature_of
 from zypher.replicas.frames import Described
 from zypher.replicas.pool import Pool
+from zypher.worker.breaker import Breaker
 
 
 class Registration:
@@ -20,18 +21,22 @@ class Registration:
         broker: Broker,
         worker: str,
         pools: Sequence[Pool],
+        breakers: Mapping[str, Breaker],
         told: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._broker = broker
         self._worker = worker
         self._pools = pools
+        self._breakers = breakers
         self._told = told
         self._known: WorkerInfo | None = None
         self._models: dict[str, ModelInfo] = {}
 
     def replicas(self) -> dict[str, ReplicaCounts]:
         """How the replicas stand, by model."""
-        return {pool.spec.name: _counts(pool) for pool in self._pools}
+        return {
+            pool.spec.name: _counts(pool, self._breakers[pool.spec.name]) for pool in self._pools
+        }
 
     async def register_model(self, name: str, described: Described) -> None:
         """Tell the broker of a model, unless it knows this version. Raises `Unavailable`."""
@@ -78,10 +83,12 @@ class Registration:
         )
 
 
-def _counts(pool: Pool) -> ReplicaCounts:
+def _counts(pool: Pool, breaker: Breaker) -> ReplicaCounts:
     return ReplicaCounts(
         ready=len(pool.ready),
         starting=pool.size - len(pool.ready),
         slots=sum(replica.slots for replica in pool.ready),
         failure=str(pool.failure) if pool.failure else None,
+        suspended=breaker.reason,
+        pause=breaker.pause,
     )

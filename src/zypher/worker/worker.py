@@ -22,6 +22,7 @@ from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
 from zypher.replicas.watch import names_of
+from zypher.worker.breaker import Breaker
 from zypher.worker.claims import Claims, once
 from zypher.worker.registration import Registration
 
@@ -65,6 +66,9 @@ class Worker:
         self._duties: list[asyncio.Task[None]] = []
         self._draining = False
         self._reload = reload
+        self._breakers = {
+            spec.name: Breaker(spec.name, spec.max_failures, self._tell_soon) for spec, _ in models
+        }
         host = (self._attend, self._retire, self._changed)
         self._pools = [
             Pool(spec, size, *host, waits_for_saves=reload, metrics=broker.metrics)
@@ -72,7 +76,8 @@ class Worker:
         ]
         for spec, _ in models:
             self._metrics.crashes.count(spec.name, by=0)  # so that the first one is seen
-        self._registration = Registration(broker, self.id, self._pools, registered)
+        self._registration = Registration(broker, self.id, self._pools, self._breakers, registered)
+        self._telling: set[asyncio.Task[None]] = set()
 
     # Start and stop.
 
@@ -101,7 +106,7 @@ class Worker:
         if not self._draining:
             for pool in self._pools:
                 log.info("Loading %s again ...", pool.spec.name)
-                pool.swap()
+                self._swap(pool)
 
     async def drain(self, grace: float) -> None:
         """Claim nothing more, and give what runs up to `grace` seconds to finish."""
@@ -115,6 +120,8 @@ class Worker:
     async def stop(self) -> None:
         """End all replicas. What they still ran goes back to the queue, charged nothing."""
         self._draining = self._claims.stopping = True
+        for breaker in self._breakers.values():
+            breaker.stop()
         await asyncio.gather(*(pool.stop() for pool in self._pools))
         for duty in self._duties:
             duty.cancel()
@@ -156,6 +163,7 @@ class Worker:
     async def _attend(self, replica: Replica) -> None:
         """The work of one replica, for as long as it lives: feed it, and finish what it ran."""
         held = self._claims.of(replica)
+        breaker = self._breakers[replica.spec.name]
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeder = self._feeders[replica] = tasks.create_task(self._feed(replica))
@@ -164,10 +172,12 @@ class Worker:
                         await self._claims.publish(replica, told)
                     if ended:
                         self._metrics.run_seconds.of(replica.spec.name).observe_many(seconds)
+                        breaker.note(replica, ended)
                         signed = [(claim, _signed(outcome, replica)) for claim, outcome in ended]
                         await self._claims.finish(replica, signed)
                 feeder.cancel()
             if replica.in_flight or not replica.is_retired:
+                breaker.note_crash(replica)
                 await self._claims.crash(replica)
         finally:
             self._feeders.pop(replica, None)
@@ -181,12 +191,18 @@ class Worker:
     async def _feed(self, replica: Replica) -> None:
         """Claim what the replica has room for, as a batch if it is batched, and have it run."""
         batch: list[Prediction] = []
+        breaker = self._breakers[replica.spec.name]
         try:
             while not self._draining:
+                is_trial = await breaker.admission(replica)
                 await replica.has_room()
                 if replica in self._retiring:
                     break
-                await self._gather(replica, batch)
+                await self._gather(replica, batch, is_trial=is_trial)
+                if not breaker.admits(replica):
+                    await self._claims.release(replica, _claims(batch))
+                    batch.clear()
+                    continue
                 suspects = _are_suspects(batch)
                 if suspects and replica.in_flight:
                     # They must not take others with them. And their clocks run once claimed, so
@@ -196,11 +212,12 @@ class Worker:
                     await replica.is_idle()
                     continue
                 await self._hand_over(replica, batch)
-                if suspects:
+                if suspects or is_trial:
                     await replica.is_idle()
         except ReplicaDied:
             pass
         finally:
+            breaker.let_go(replica)
             await self._claims.release(replica, _claims(batch))
 
     async def _retire(self, replica: Replica) -> None:
@@ -213,6 +230,8 @@ class Worker:
 
     async def _hand_over(self, replica: Replica, batch: list[Prediction]) -> None:
         """Have the replica run a batch, less what was withdrawn since it was claimed."""
+        if replica.is_held:
+            await replica.is_free()
         held = self._claims.of(replica)
         calls = [_call(prediction) for prediction in batch if prediction.claim in held]
         if calls and not replica.room:  # its process is about to be ended
@@ -223,14 +242,14 @@ class Worker:
                 self._metrics.batch_size.of(replica.spec.name).observe(len(calls))
         batch.clear()
 
-    async def _gather(self, replica: Replica, batch: list[Prediction]) -> None:
+    async def _gather(self, replica: Replica, batch: list[Prediction], *, is_trial: bool) -> None:
         """Claim into `batch` what may run next: single calls, or a batch as full as it gets.
 
         A batch waits `max_wait` for company from the moment that its first member was claimed; but
-        no longer than half of what the clock of a member leaves.
+        no longer than half of what the clock of a member leaves. A trial is one alone.
         """
         batching = replica.described.batching
-        limit = batching.max_size if batching else replica.room
+        limit = 1 if is_trial else batching.max_size if batching else replica.room
         while not batch:
             batch += await insist(partial(self._claims.claim, replica, limit, _PATIENCE))
         if batching is None or _are_suspects(batch):
@@ -255,7 +274,17 @@ class Worker:
         for pool in self._pools:
             if (files := pool.watch.saved()) and not self._draining:
                 log.info("%s changed: loading %s ...", names_of(files), pool.spec.name)
-                pool.swap()
+                self._swap(pool)
+
+    def _swap(self, pool: Pool) -> None:
+        # New code deserves a new chance.
+        self._breakers[pool.spec.name].reset()
+        pool.swap()
+
+    def _tell_soon(self) -> None:
+        task = asyncio.create_task(self._changed())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _changed(self) -> None:
         if not self._claims.stopping:

@@ -212,3 +212,11 @@ def test_a_cog_that_is_installed_comes_first(tmp_path: Path) -> None:
         env={"PYTHONPATH": str(tmp_path)},
     )
     assert done.stdout == b"True 1\n"
+
+
+def test_the_healthcheck_of_a_predictor_is_asked(write: Write) -> None:
+    setup = "def healthcheck(self): return False"
+    path = write(predictor("def predict(self) -> str: return 'x'", setup))
+    healthcheck = load(f"{path}:Predictor").healthcheck
+    assert healthcheck is not None
+    assert healthcheck() is False

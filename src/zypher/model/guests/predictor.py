@@ -38,7 +38,7 @@ def is_predictor(owner: Any) -> bool:
 
 
 def adapted(owner: Any, target: str) -> Callable[..., Any]:
-    """The predictor `owner` as a function, with its `setup` beside it.
+    """The predictor `owner` as a function, with its `setup` and `healthcheck` beside it.
 
     Raises ModelLoadError for what cannot be served.
     """
@@ -63,6 +63,7 @@ def adapted(owner: Any, target: str) -> Callable[..., Any]:
         [_keyword(parameter, inputs.get(name)) for name, parameter in parameters.items()]
     )
     predict.setup = functools.partial(_set_up, owner)
+    predict.healthcheck = getattr(owner, "healthcheck", None)
     mark_guest(predict, GuestOptions(getattr(function, "__cog_concurrent_max__", 1)))
     return predict  # type: ignore[no-any-return]
 

@@ -7,7 +7,7 @@ export function showServer({ models, workers, degraded, guarantee }) {
   showDegraded(degraded);
   setText(byId("guarantee"), guarantee);
   showKeyed(byId("replicas"), Object.entries(models), ([name]) => name, makeFact, (row, [name, { replicas }]) => {
-    fill(row, replicas.ready > 0 && !replicas.starting ? "good" : replicas.ready ? "so-so" : "bad", name, words(replicas), replicas.failure);
+    fill(row, stateOf(replicas), name, words(replicas), replicas.suspended ?? replicas.failure);
   });
   showKeyed(byId("workers"), workers, (worker) => worker.id, makeFact, (row, worker) => {
     const runs = Object.entries(worker.replicas).map(([name, counts]) => `${name}: ${words(counts)}`);
@@ -21,6 +21,11 @@ export function showServer({ models, workers, degraded, guarantee }) {
 export function showDegraded(degraded) {
   showKeyed(byId("degraded"), degraded, (text) => text, (text) => h("li", {}, text), () => {});
   byId("degraded").hidden = !degraded.length;
+}
+
+function stateOf({ ready, starting, suspended, pause }) {
+  if (!ready || pause) return "bad";
+  return starting || suspended ? "so-so" : "good";
 }
 
 function words({ ready, starting, slots }) {

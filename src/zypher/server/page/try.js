@@ -52,7 +52,7 @@ export class Try {
     setText(byId("model-description"), this.model.description ?? "");
     const schema = this.model.input_schema;
     this.form = formOf(schema, () => this.writeJSON());
-    this.form.set(initial(schema, schema));
+    this.form.set(schema.examples?.[0] ?? initial(schema, schema));
     byId("fields").replaceChildren(this.form.element);
     this.writeJSON();
   }
