@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def setup(self) -> None:
-        self.timeout = _SLOWEST
+        self.timeout = _SLOWEST  # type: ignore[misc] # of the module as it is now
         super().setup()
 
     def do_GET(self) -> None:
