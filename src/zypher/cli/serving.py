@@ -73,23 +73,25 @@ def _text(default: object) -> str:
 def serve(settings: Settings, models: list[str]) -> None:
     """Serve models over HTTP."""
     from zypher.node import Node
-    from zypher.program import listen, run_server
+    from zypher.program import listen, logged, run_server
     from zypher.selection import with_models
 
-    listener = listen(settings.host, settings.port)
-    bound = settings.model_copy(update={"host": listener.getsockname()[0]})
-    run_server(Node(with_models(bound, models)), listener)
+    with logged(settings):
+        listener = listen(settings.host, settings.port)
+        bound = settings.model_copy(update={"host": listener.getsockname()[0]})
+        run_server(Node(with_models(bound, models)), listener)
 
 
 @with_settings
 def worker(settings: Settings, models: list[str]) -> None:
     """Run models for servers elsewhere, which share the broker."""
     from zypher.node import Node
-    from zypher.program import run_worker
+    from zypher.program import logged, run_worker
     from zypher.selection import require_for_worker, with_models
 
-    require_for_worker(settings)
-    run_worker(Node(with_models(settings, models), serves=False))
+    with logged(settings):
+        require_for_worker(settings)
+        run_worker(Node(with_models(settings, models), serves=False))
 
 
 @with_settings

@@ -12,6 +12,7 @@ from zypher.server.door import Door
 from zypher.server.history import History
 from zypher.server.webhooks import door_for
 from zypher.settings import Settings
+from zypher.tracing import Tracing
 
 
 class Phase(Enum):
@@ -46,6 +47,7 @@ class ServerState:
         self.history = History(clock)
         self.broadcast = Broadcast()
         self.phase = Phase.STARTING
+        self.tracing: Tracing | None = None
 
     @property
     def models(self) -> Mapping[str, ModelInfo]:
