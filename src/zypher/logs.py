@@ -86,6 +86,11 @@ def configure(format: Format, level: Level) -> None:
     sys.unraisablehook = _log_unraisable
 
 
+def is_configured() -> bool:
+    """True if this process is ours, and not that of a host which decides by itself."""
+    return any(isinstance(handler, _StandardError) for handler in logging.root.handlers)
+
+
 class _StandardError(logging.Handler):
     """Writes each event at once, and without waiting for long for who reads it."""
 
@@ -104,16 +109,14 @@ class _StandardError(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        is_of_model = getattr(record, "replica", None) is not None
+        is_of_model = getattr(record, "is_of_model", False)
         (self._outlet_for_models if is_of_model else self._outlet).write(line)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging calls it
         """An event that cannot be told is told to be so."""
-        reason = traceback.format_exc()
-        fault = logging.LogRecord(
-            "zypher", logging.ERROR, "", 0, f"lost a line: {reason}", (), None
-        )
-        self._outlet.write(f"{self.format(fault)}\n".encode(errors="backslashreplace"))
+        sentence = f"A line is lost: {traceback.format_exc()}"
+        told = logging.LogRecord("zypher", logging.ERROR, "", 0, sentence, (), None)
+        self._outlet.write(f"{self.format(told)}\n".encode(errors="backslashreplace"))
 
 
 class _Console(logging.Formatter):
@@ -158,7 +161,7 @@ def _whole(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 def _source(record: logging.LogRecord) -> str:
     """Who says it; a model says it with its process and its prediction."""
     fields = record.__dict__
-    if fields.get("replica") is None:
+    if not fields.get("is_of_model"):
         return record.name
     name = "" if record.name == MODEL_LOGGER else f" {record.name}"
     ids = fields.get("predictions") or [fields.get("prediction")]

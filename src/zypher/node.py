@@ -128,7 +128,8 @@ class Node:
         # In this order: after a pause of the whole process, what runs here is still ours.
         if self._worker is not None:
             await self._worker.renew()
-        await insist(self._broker.reclaim)
+        if taken := await insist(self._broker.reclaim):
+            log.warning("%d predictions were taken back: the lease of their worker ran out", taken)
 
     async def _enforce_clocks(self) -> None:
         await insist(self._broker.enforce_clocks)

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Coroutine
 from typing import Any
 
+from zypher import tracing
 from zypher.errors import ModelLoadError
 from zypher.model.imports import files_of_code, forget_young_bytecode
 from zypher.model.loading import MOCK, Model, load, user_traceback
@@ -107,6 +108,7 @@ class Child:
 
     async def _set_up(self) -> None:
         await set_up(self._model)
+        tracing.start_in_replica()
         self._executor = Executor(self._model, self._concurrency, self._order.max_result_size)
         gc.collect()
         gc.freeze()  # what is loaded stays, and need not be looked through again and again
@@ -133,7 +135,8 @@ class Child:
         return [sendable(file) for file in files]
 
     def _run_one(self, call: Call) -> None:
-        run = self._runs[call.claim] = runs.Run([call.claim], call.deadline, self._channel)
+        run = runs.Run([call.claim], call.deadline, self._channel, call.traceparent)
+        self._runs[call.claim] = run
         self._spawn(self._see_one_through(call, run))
 
     async def _see_one_through(self, call: Call, run: runs.Run) -> None:
@@ -141,7 +144,8 @@ class Child:
         self._end(run, [(call.claim, outcome)])
 
     def _run_batch(self, calls: list[Call]) -> None:
-        run = runs.BatchRun([call.claim for call in calls], self._channel)
+        claims = [call.claim for call in calls]
+        run = runs.BatchRun(claims, self._channel, calls[0].traceparent)
         self._runs |= dict.fromkeys(run.claims, run)
         self._spawn(self._see_batch_through(calls, run))
 
