@@ -12,6 +12,9 @@ import msgspec
 _STDERR = 2
 _MARK = b"\x1e"
 
+# Of a line of text more is not passed on, in bytes.
+_LONGEST_TEXT = 4_000
+
 # Of what is written at once more is not passed on, in characters: the end tells most.
 LONGEST = 16_000
 
@@ -60,4 +63,4 @@ def parse(written: bytes) -> list[Line]:
 
 
 def _raw(text: bytes) -> Line:
-    return Line(text.decode(errors="backslashreplace"))
+    return Line(text[:_LONGEST_TEXT].decode(errors="backslashreplace"))

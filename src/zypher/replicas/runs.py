@@ -129,7 +129,7 @@ class Run(CurrentPrediction):
 
     def raised(self, claim: Claim, report: str) -> None:
         """The model raised, which ends the run for this claim; `report` is the user's traceback."""
-        line = self._line(report, level="ERROR", code="model_error")
+        line = self._line(report.rstrip(), level="ERROR", code="model_error")
         if len(self.claims) > 1:
             line = Line(line.text, line.level, None, *claim, code=line.code)
         self._listener.note(line)

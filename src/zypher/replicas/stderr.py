@@ -26,8 +26,7 @@ from zypher.stderr import Outlet
 log = logging.getLogger(logs.MODEL_LOGGER)
 
 _CHUNK = 65_536
-_LONGEST = 4_000  # bytes of a line of text
-_LONGEST_UNFINISHED = 131_072  # and of what may become a line that has a form
+_LONGEST = 131_072  # bytes of a line
 _LINE_END = re.compile(rb"[\r\n]")
 
 # So many lines a second are passed on. More than that would cost the requests of others.
@@ -100,7 +99,7 @@ class ErrorOutput:
     def _read_all(self) -> None:
         while (lines := self._read()) is not None:
             self._teller.tell(lines)
-        self._teller.tell([self._unfinished])
+        self._teller.tell([self._unfinished] if self._unfinished else [])
         self._teller.tell_dropped()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it
             self._loop.call_soon_threadsafe(self.ended.set)
@@ -127,7 +126,7 @@ class ErrorOutput:
             self._stale -= stale
             if stale <= len(line) and not _NOT_USERS.match(line):
                 self._lines.append(line[stale:])
-        self._unfinished = unfinished[:_LONGEST_UNFINISHED]
+        self._unfinished = unfinished[:_LONGEST]
         self._stale = min(self._stale, len(self._unfinished)) if not lines else self._stale
         return lines
 

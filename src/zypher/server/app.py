@@ -52,6 +52,7 @@ class Application(FastAPI):
             openapi_url=None,
             redirect_slashes=False,
             lifespan=lifespan,
+            telemetry={"tracing": False, "metrics": False, "logs": False},  # ours: `ShortWay`
             exception_handlers={HTTPException: partial(_no_route, router), Exception: _fault},
         )
         self.include_router(router)
