@@ -1,6 +1,7 @@
 """Traces: the context of a caller travels with its prediction, and one trace shows all of it."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.collector import Collector
+from tests.docs.pages import ROOT, blocks, run_curl, write_models
 from tests.harness import Server, WorkerProcess, eventually_ready
 from tests.redis_servers import Program, RedisServer
 from tests.server.service import Service
@@ -23,6 +25,8 @@ from zypher import tracing
 from zypher.node import Node
 from zypher.selection import with_models
 from zypher.settings import load_settings
+
+TRACES = ROOT / "docs" / "how-to" / "traces.md"
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
@@ -194,6 +198,22 @@ def test_a_trace_goes_through_redis_and_another_machine_and_a_second_attempt_is_
     assert submit.attributes["service.name"] == "zypher"
     (own,) = [span for span in spans if span.name == "own"]
     assert own.parent == runs["2"].id
+
+
+def test_the_page_about_traces_shows_what_its_model_does(tmp_path: Path) -> None:
+    write_models(TRACES, tmp_path)
+    serve, ask = blocks(TRACES, "sh")
+    variable, command = serve.splitlines()
+    name, _, _ = variable.removeprefix("export ").partition("=")
+    with Collector() as collector:
+        variables: dict[str, Any] = {name: collector.url}
+        with Server(*command.split()[2:], cwd=tmp_path, **variables) as server:
+            assert "Hello, Ada!" in run_curl(server, ask)
+            collector.wait(["think"])
+            assert server.stop() == 0
+        shown = next(block for block in blocks(TRACES, "text") if "├──" in block)
+        names = [re.split(r" {2,}", line.lstrip("│├└─ "))[0] for line in shown.splitlines()]
+        assert sorted(names) == sorted(span.name for span in collector.spans)
 
 
 @pytest.mark.parametrize(
