@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.harness import PATIENCE, ZYPHER, Server
-from tests.receiver import Receiver
+from tests.receiver import Call, Receiver
 from tests.test_tracing import TRACE, TRACEPARENT
 from tests.worker.test_worker import outcomes, working
 from zypher import logs
@@ -53,8 +53,9 @@ SECRETS = [
 
 
 class JsonServer(Server):
-    """A server whose log is for programs."""
+    """A server whose log is for programs; `hook` is the webhook that it has called."""
 
+    hook: Call
     ready = re.compile(r'"message": "Serving .* at (?P<url>http://\S+) ')
 
     def events(self, **fields: object) -> list[dict[str, Any]]:
@@ -84,6 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JsonServer]:
             hook = f"http://{user}127.0.0.1:{receiver.port}/hook?token=hook-secret"
             body = {"input": words, "webhook": hook}
             server.client.post("/predict", json=body, headers=headers)
+        server.hook = receiver.next()
         server.wait_said("It is given up")
         server.predict(words | {"kind": "bad"})
         server.predict({"input-secret": 1})
@@ -144,9 +146,19 @@ def test_what_the_model_raised_is_one_event_and_its_prediction_another(server: J
     assert end["seconds"] >= 0
 
 
+def test_a_webhook_is_called_with_the_trace_of_its_prediction(server: JsonServer) -> None:
+    assert server.hook.headers["traceparent"] == server.hook.data["traceparent"] == TRACEPARENT
+
+
 def test_no_input_result_key_or_secret_is_in_the_log_at_any_level(server: JsonServer) -> None:
     log = "".join(server.lines)
     assert [secret for secret in SECRETS if secret in log] == []
+
+
+def test_of_libraries_only_warnings_are_in_the_log(server: JsonServer) -> None:
+    ours = ("zypher", "of.the.model")
+    events = [*server.events(level="debug"), *server.events(level="info")]
+    assert [event for event in events if not event["logger"].startswith(ours)] == []
 
 
 def test_an_error_that_ends_the_program_is_in_the_log_without_the_password(tmp_path: Path) -> None:

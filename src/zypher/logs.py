@@ -99,9 +99,10 @@ class _StandardError(logging.Handler):
         self._outlet = Outlet(_PATIENCE)
         self._outlet_for_models = Outlet(_PATIENCE_FOR_MODELS)
 
-    def createLock(self) -> None:  # noqa: N802 - as logging calls it
-        """None: who waits for a model's reader must not make others wait. The outlets have one."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without the lock: who waits for a model's reader must not make others wait for long."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
