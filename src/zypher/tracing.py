@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -38,8 +39,8 @@ _PROTOCOL = "http/protobuf"
 # How often a replica, which may be killed at any time, sends the spans of its model. Milliseconds.
 _DELAY_IN_REPLICA = 500.0
 
-# How long what was not sent yet may take at the end. Milliseconds.
-_LAST_SPANS = 2_000
+# How long what was not sent yet may take at the end. Seconds.
+_LAST_SPANS = 2.0
 
 
 def valid(traceparent: str) -> str | None:
@@ -192,7 +193,7 @@ def start(*, delay: float | None = None) -> None:
 
     named = bool(os.environ.get("OTEL_SERVICE_NAME"))
     resource = Resource.create({} if named else {"service.name": "zypher"})
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     if "OTEL_BSP_SCHEDULE_DELAY" in os.environ:
         delay = None
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=delay))
@@ -202,8 +203,10 @@ def start(*, delay: float | None = None) -> None:
 def stop() -> None:
     """Send what was not sent yet, if that can be done soon."""
     flush = getattr(_provider(), "force_flush", None)
-    if flush is not None:
-        flush(_LAST_SPANS)
+    if flush is not None:  # in a thread, since a collector may hang for as long as it likes
+        flushing = threading.Thread(target=flush, daemon=True)
+        flushing.start()
+        flushing.join(_LAST_SPANS)
 
 
 def _provider() -> "TracerProvider | None":

@@ -126,8 +126,9 @@ class ErrorOutput:
             self._stale -= stale
             if stale <= len(line) and not _NOT_USERS.match(line):
                 self._lines.append(line[stale:])
+        dropped = max(0, len(unfinished) - _LONGEST)
         self._unfinished = unfinished[:_LONGEST]
-        self._stale = min(self._stale, len(self._unfinished)) if not lines else self._stale
+        self._stale = max(min(self._stale, _LONGEST), self._stale - dropped)
         return lines
 
 
