@@ -28,15 +28,16 @@ class _Relay(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = sendable(self.format(record))
+            self._pass_on(sendable(self.format(record)), record.levelname, sendable(record.name))
         except Exception:
             self.handleError(record)
-            return
+
+    def _pass_on(self, text: str, level: str, logger: str) -> None:
         run = running.get(None)
         if isinstance(run, Run):
-            run.logged(text, record.levelname, record.name)
+            run.logged(text, level, logger)
         else:
-            lines.write(Line(text[-lines.LONGEST :], record.levelname, record.name))
+            lines.write(Line(text[-lines.LONGEST :], level, logger))
 
 
 def capture() -> None:

@@ -98,7 +98,10 @@ class ErrorOutput:
 
     def _read_all(self) -> None:
         while (lines := self._read()) is not None:
-            self._teller.tell(lines)
+            try:
+                self._teller.tell(lines)
+            except Exception:  # of a host's handlers, say: a pipe that is full would stop the model
+                log.exception("lines of %s are lost", self._model)
         self._teller.tell([self._unfinished] if self._unfinished else [])
         self._teller.tell_dropped()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it
