@@ -122,6 +122,13 @@ def batch_sizes(values: list[int]) -> list[int | zypher.ItemError]:
     return [zypher.ItemError("negative") if value < 0 else len(values) for value in values]
 
 
+@zypher.batch(max_size=2, max_wait=10)
+def batch_prints(words: list[str]) -> list[str]:
+    """Prints a line for all of them."""
+    print("together")
+    return words
+
+
 @zypher.batch(max_size=8, max_wait=0.2)
 def batch_raises(values: list[int]) -> list[int]:
     """Raises for the whole batch if one value is negative."""

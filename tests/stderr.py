@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from zypher.stderr import Outlet
+
 
 @contextmanager
 def our_stderr() -> Iterator[int]:
@@ -12,6 +14,7 @@ def our_stderr() -> Iterator[int]:
     reading, writing = os.pipe()
     os.dup2(writing, 2)
     os.close(writing)
+    Outlet._is_torn = False
     try:
         yield reading
     finally:

@@ -25,10 +25,10 @@ def test_a_reader_that_reads_nothing_is_waited_for_once_and_not_again() -> None:
         assert time.monotonic() - started < 1.0
 
 
-def test_a_reader_that_reads_again_gets_what_is_written_then() -> None:
+def test_a_reader_that_reads_again_gets_what_is_written_then_on_a_line_of_its_own() -> None:
     with our_stderr() as reading:
         stderr = patient_stderr()
         stderr.write("x" * MUCH + "\n")
         os.read(reading, MUCH)
         stderr.write("a line\n")
-        assert os.read(reading, MUCH) == b"a line\n"
+        assert os.read(reading, MUCH) == b"\na line\n"

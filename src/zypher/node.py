@@ -148,7 +148,9 @@ class Node:
         # In this order: after a pause of the whole process, what runs here is still ours.
         if self._worker is not None:
             await self._worker.renew()
-        self._metrics.reclaims.count(by=await self._timed("reclaim", self._broker.reclaim))
+        if taken := await self._timed("reclaim", self._broker.reclaim):
+            self._metrics.reclaims.count(by=taken)
+            log.warning("%d predictions were taken back: the lease of their worker ran out", taken)
 
     async def _enforce_clocks(self) -> None:
         await self._timed("enforce_clocks", self._broker.enforce_clocks)

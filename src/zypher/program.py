@@ -8,18 +8,42 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 import uvloop
 
+from zypher import logs, tracing
 from zypher.brokers import without_password
-from zypher.errors import ConfigurationError
+from zypher.errors import ConfigurationError, ModelLoadError, ZypherError
 from zypher.node import Node
 from zypher.settings import Settings
 from zypher.stderr import patient_stderr
 from zypher.terminal import has_terminal
+
+log = logging.getLogger("zypher")
+
+
+@contextmanager
+def logged(settings: Settings) -> Iterator[None]:
+    """Within it, standard error is the log, as the settings want it, and traces are sent.
+
+    Where that is for programs to read, so is the error that ends it.
+    """
+    sys.stderr = patient_stderr()
+    logs.configure(settings.log_format, settings.log_level)
+    tracing.start()
+    try:
+        yield
+    except ZypherError as error:
+        if settings.log_format == "console":
+            raise
+        log.critical("%s", error.report if isinstance(error, ModelLoadError) else error)
+        sys.exit(1)
+    finally:
+        tracing.stop()
 
 
 def run_server(node: Node, listener: socket.socket) -> None:
@@ -33,9 +57,6 @@ def run_worker(node: Node, listener: socket.socket | None) -> None:
 
 
 def _run(life: Coroutine[Any, Any, None]) -> None:
-    sys.stderr = patient_stderr()
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("zypher.reload").setLevel(logging.INFO)
     uvloop.run(life)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # what has ended cannot be interrupted any more
@@ -71,7 +92,7 @@ async def _live(node: Node, announce: Callable[[], None]) -> None:
     stopping = _stop_on_signals()
     _reload_on_signal(node, stopping)
     if node.settings.models:
-        typer.echo(f"Loading {', '.join(node.settings.models)} ...", err=True)
+        _tell(node, f"Loading {', '.join(node.settings.models)} ...")
     try:
         if await _unless(stopping, node.start()) and await _unless(stopping, node.up()):
             gc.collect()
@@ -84,7 +105,7 @@ async def _live(node: Node, announce: Callable[[], None]) -> None:
         running, waiting = await node.unfinished()
         await node.stop()
         if running or waiting:
-            typer.echo(f"Stopped with {running + waiting} unfinished. {node.guarantee}", err=True)
+            _tell(node, f"Stopped with {running + waiting} unfinished. {node.guarantee}")
 
 
 async def check_models(settings: Settings) -> None:
@@ -169,10 +190,10 @@ async def _tell_what_is_unfinished(node: Node) -> None:
     running, waiting = await node.unfinished()
     if running:
         others = f", not for what still waits ({waiting})" if waiting else ""
-        typer.echo(
+        _tell(
+            node,
             f"Stopping: waiting {node.settings.grace:g} s at most for what runs ({running})"
             f"{others}. Ctrl-C again ends at once.",
-            err=True,
         )
 
 
@@ -182,10 +203,10 @@ def _announce_server(node: Node, listener: socket.socket) -> None:
 
     host, url = listener.getsockname()[0], _url(listener)
     names = ", ".join(node.settings.models) or "what workers run"
-    typer.echo(f"Serving {names} at {url}  (a page for browsers; the API: {url}/docs)", err=True)
-    typer.echo(node.guarantee, err=True)
+    _tell(node, f"Serving {names} at {url}  (a page for browsers; the API: {url}/docs)")
+    _tell(node, node.guarantee)
     if not is_loopback(node.settings.host):
-        typer.echo(f"Listening on {host}: anybody who reaches this port may use it.", err=True)
+        _tell(node, f"Listening on {host}: anybody who reaches this port may use it.")
 
 
 def _url(listener: socket.socket) -> str:
@@ -196,5 +217,13 @@ def _url(listener: socket.socket) -> str:
 def _announce_worker(node: Node) -> None:
     """Tell the person who started this for whom it works."""
     names, broker = ", ".join(node.settings.models), without_password(node.settings.broker)
-    typer.echo(f"Working on {names} for the servers at {broker}", err=True)
-    typer.echo(node.guarantee, err=True)
+    _tell(node, f"Working on {names} for the servers at {broker}")
+    _tell(node, node.guarantee)
+
+
+def _tell(node: Node, sentence: str) -> None:
+    """Tell the person who started this; where a program reads it, this is an event as any other."""
+    if node.settings.log_format == "json":
+        log.info("%s", sentence)
+    else:
+        typer.echo(sentence, err=True)

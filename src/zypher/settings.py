@@ -38,6 +38,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from zypher import logs
 from zypher.errors import ConfigurationError
 from zypher.redis_variables import broker_of_variables
 
@@ -279,6 +280,15 @@ class Settings(BaseSettings):
         30.0, description="How long a claim holds without being renewed."
     )
     ttl: Seconds = Field(3600.0, description="How long a finished prediction is kept.")
+    log_format: logs.Format = Field(
+        "console",
+        description="The log on standard error: lines for people, or a JSON object in each.",
+    )
+    log_level: logs.Level = Field(
+        "info",
+        description="What is logged: this and what is worse; debug has a line for each step of "
+        "each prediction.",
+    )
     drain_delay: Seconds = Field(
         0.0, description="On SIGTERM: keep serving so long while /readyz already says 503."
     )

@@ -18,9 +18,14 @@ _PATIENCE = 0.05
 
 
 class Outlet:
-    """Our standard error, for those who wait up to `patience` seconds until it takes something."""
+    """Our standard error, for those who wait up to `patience` seconds until it takes something.
+
+    What is written at once stays together; of what is not taken in time the rest is lost, and what
+    comes next begins on a line of its own.
+    """
 
     _writing = threading.Lock()
+    _is_torn = False
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
@@ -28,20 +33,33 @@ class Outlet:
 
     def write(self, data: bytes) -> None:
         """Write what is taken; the rest is lost."""
-        for start in range(0, len(data), select.PIPE_BUF):
-            chunk = data[start : start + select.PIPE_BUF]
-            deadline = time.monotonic() + (self._patience if self._is_taken else 0.0)
-            with contextlib.suppress(OSError):
-                self._is_taken = self._has_taken(chunk)
-                while not self._is_taken and (left := deadline - time.monotonic()) > 0:
-                    select.select([], [_STDERR], [], left)
-                    self._is_taken = self._has_taken(chunk)
+        patience = self._patience if self._is_taken else 0.0
+        deadline = time.monotonic() + patience
+        if not self._writing.acquire(timeout=patience):
+            return  # another is in the middle of a line that nobody reads
+        try:
+            if Outlet._is_torn:
+                data = b"\n" + data
+            for start in range(0, len(data), select.PIPE_BUF):
+                self._is_taken = self._has_taken(data[start : start + select.PIPE_BUF], deadline)
+                if not self._is_taken:
+                    Outlet._is_torn = Outlet._is_torn or start > 0
+                    break
+                Outlet._is_torn = False
+                deadline = time.monotonic() + self._patience
+        finally:
+            self._writing.release()
 
-    def _has_taken(self, chunk: bytes) -> bool:
-        # What says that it has room takes so much at once, unless another is quicker.
-        with self._writing:
-            has_room = bool(select.select([], [_STDERR], [], 0)[1])
-            return has_room and os.write(_STDERR, chunk) > 0
+    def _has_taken(self, chunk: bytes, deadline: float) -> bool:
+        """Write this once there is room. What says that it has room takes so much at once."""
+        with contextlib.suppress(OSError):
+            while True:
+                left = max(0.0, deadline - time.monotonic())
+                if select.select([], [_STDERR], [], left)[1] and os.write(_STDERR, chunk) > 0:
+                    return True
+                if not left:
+                    break
+        return False
 
 
 class _RawErrors(io.RawIOBase):
@@ -58,7 +76,12 @@ class _RawErrors(io.RawIOBase):
         return True
 
     def isatty(self) -> bool:
-        return os.isatty(_STDERR)
+        return is_terminal()
+
+
+def is_terminal() -> bool:
+    """True if a person may read it at once."""
+    return os.isatty(_STDERR)
 
 
 def patient_stderr() -> TextIO:

@@ -45,6 +45,7 @@ ELSEWHERE = {
     "docs/how-to/operate.md": "tests/docs/test_pages.py",
     "docs/how-to/reload.md": "tests/docs/test_pages.py",
     "docs/how-to/scale-out.md": "tests/docs/test_pages.py",
+    "docs/how-to/traces.md": "tests/test_tracing.py",
     "docs/how-to/webhooks.md": "tests/server/webhooks/test_how_to.py",
     "docs/metrics.md": "tests/test_monitoring.py",
     "docs/models.md": "tests/docs/test_pages.py",

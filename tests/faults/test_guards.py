@@ -16,8 +16,8 @@ GREETING = Guard(
     "the greeting",
     fault="",
     file="program.py",
-    text='typer.echo(f"Loading ',
-    without='typer.echo(f"Fetching ',
+    text='_tell(node, f"Loading ',
+    without='_tell(node, f"Fetching ',
 )
 
 

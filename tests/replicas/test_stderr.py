@@ -19,16 +19,16 @@ async def ended(output: ErrorOutput) -> None:
 
 async def test_what_is_written_is_passed_on_and_the_last_lines_are_kept() -> None:
     with our_stderr() as reading:
-        output = ErrorOutput()
+        output = ErrorOutput("m")
         with output.starting() as writing:
             os.write(writing, b"".join(b"line %d\n" % number for number in range(30)) + b"\xff")
         await ended(output)
-        assert output.last_lines == [f"line {number}" for number in range(11, 30)] + ["\\udcff"]
-        assert os.read(reading, 10_000).endswith(b"line 29\n\xff")
+        assert output.last_lines == [f"line {number}" for number in range(11, 30)] + ["\\xff"]
+        assert os.read(reading, 10_000).endswith(b"line 29\n\\xff\n")
 
 
 async def test_a_long_line_is_cut() -> None:
-    output = ErrorOutput()
+    output = ErrorOutput("m")
     with output.starting() as writing:
         os.write(writing, b"x" * 10_000)
     await ended(output)
@@ -38,7 +38,7 @@ async def test_a_long_line_is_cut() -> None:
 async def test_what_was_written_before_the_beginning_is_forgotten_though_nobody_has_read_it() -> (
     None
 ):
-    output = ErrorOutput()
+    output = ErrorOutput("m")
     with output.starting() as writing:
         os.write(writing, b"of others\nhalf a ")
         output.begin()
@@ -48,7 +48,7 @@ async def test_what_was_written_before_the_beginning_is_forgotten_though_nobody_
 
 
 async def test_what_was_read_before_the_beginning_is_forgotten() -> None:
-    output = ErrorOutput()
+    output = ErrorOutput("m")
     with output.starting() as writing:
         os.write(writing, b"of others\n")
     await ended(output)
@@ -59,7 +59,7 @@ async def test_what_was_read_before_the_beginning_is_forgotten() -> None:
 
 async def test_a_model_goes_on_though_nobody_reads_our_standard_error() -> None:
     with our_stderr():
-        output = ErrorOutput()
+        output = ErrorOutput("m")
         with output.starting() as writing:
             process = await asyncio.create_subprocess_exec(
                 *("head", "-c", "1000000", "/dev/zero"), stdout=writing

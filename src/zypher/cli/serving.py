@@ -1,12 +1,15 @@
 """`serve`, `worker` and `check`, which take every setting as a flag."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
 from zypher.settings import Count, Port, Settings, Size, load_settings, option
+
+log = logging.getLogger("zypher")
 
 _Models = Annotated[
     list[str] | None,
@@ -74,28 +77,30 @@ def _text(default: object) -> str:
 def serve(settings: Settings, models: list[str]) -> None:
     """Serve models over HTTP."""
     from zypher.node import Node
-    from zypher.program import listen, run_server
+    from zypher.program import listen, logged, run_server
     from zypher.selection import with_models
 
-    if settings.metrics_port is not None:
-        typer.echo("metrics-port is for workers: /metrics is at this server's own port.", err=True)
-    listener = listen(settings.host, settings.port)
-    bound = settings.model_copy(update={"host": listener.getsockname()[0]})
-    run_server(Node(with_models(bound, models)), listener)
+    with logged(settings):
+        if settings.metrics_port is not None:
+            log.warning("metrics-port is for workers: /metrics is at this server's own port.")
+        listener = listen(settings.host, settings.port)
+        bound = settings.model_copy(update={"host": listener.getsockname()[0]})
+        run_server(Node(with_models(bound, models)), listener)
 
 
 @with_settings
 def worker(settings: Settings, models: list[str]) -> None:
     """Run models for servers elsewhere, which share the broker."""
     from zypher.node import Node
-    from zypher.program import listen, run_worker
+    from zypher.program import listen, logged, run_worker
     from zypher.selection import require_for_worker, with_models
 
-    require_for_worker(settings)
-    settings = with_models(settings, models)
-    port = settings.metrics_port
-    listener = None if port is None else listen(settings.host, port, "--metrics-port")
-    run_worker(Node(settings, serves=False), listener)
+    with logged(settings):
+        require_for_worker(settings)
+        settings = with_models(settings, models)
+        port = settings.metrics_port
+        listener = None if port is None else listen(settings.host, port, "--metrics-port")
+        run_worker(Node(settings, serves=False), listener)
 
 
 @with_settings

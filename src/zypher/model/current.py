@@ -29,6 +29,14 @@ class CurrentPrediction(ABC):
 
     @property
     @abstractmethod
+    def traceparent(self) -> str | None:
+        """The W3C Trace Context to hand on when it calls others; None if it was given none.
+
+        A batch has none: raises RuntimeError.
+        """
+
+    @property
+    @abstractmethod
     def cancelled(self) -> bool:
         """True once nobody wants its result any more; of a batch, that of no member."""
 

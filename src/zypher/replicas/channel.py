@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 
 from zypher.replicas.frames import MOST_TOLD, FrameReader, Message, Told, encode
+from zypher.replicas.lines import Line, write
 
 # A fault of ours must be a crash, which is seen and repaired, and never a hang.
 FAULT = 70  # EX_SOFTWARE of sysexits.h
@@ -47,6 +48,10 @@ class Channel:
         frame = encode(told)
         if len(self._unsent) + len(frame) <= MOST_TOLD and not self._is_copy:
             self._write(frame)
+
+    def note(self, line: Line) -> None:
+        """Pass on a line of the log: past the connection, so that it is not lost in a crash."""
+        write(line)
 
     def close(self) -> None:
         """End this process once all is sent."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from zypher import tracing
 from zypher.errors import ModelLoadError
 from zypher.model.imports import files_of_code, forget_young_bytecode
 from zypher.model.loading import MOCK, Model, load, user_traceback
@@ -115,6 +116,7 @@ class Child:
 
     async def _set_up(self) -> None:
         await set_up(self._model)
+        tracing.start_in_replica()
         self._executor = Executor(self._model, self._concurrency, self._order.max_result_size)
         if self._example is not None:
             await warm_up(self._executor, self._example)
@@ -146,7 +148,8 @@ class Child:
         return [sendable(file) for file in files]
 
     def _run_one(self, call: Call) -> None:
-        run = self._runs[call.claim] = runs.Run([call.claim], call.deadline, self._channel)
+        run = runs.Run([call.claim], call.deadline, self._channel, call.traceparent)
+        self._runs[call.claim] = run
         self._spawn(self._see_one_through(call, run))
 
     async def _see_one_through(self, call: Call, run: runs.Run) -> None:
@@ -154,7 +157,8 @@ class Child:
         self._end(run, [(call.claim, outcome)])
 
     def _run_batch(self, calls: list[Call]) -> None:
-        run = runs.BatchRun([call.claim for call in calls], self._channel)
+        claims = [call.claim for call in calls]
+        run = runs.BatchRun(claims, self._channel, calls[0].traceparent)
         self._runs |= dict.fromkeys(run.claims, run)
         self._spawn(self._see_batch_through(calls, run))
 

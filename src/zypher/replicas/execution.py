@@ -15,6 +15,7 @@ import msgspec
 from zypher.errors import Canceled, InvalidInput, InvalidOutput, ResultTooLarge
 from zypher.model.author import ItemError
 from zypher.model.codec import encode_result
+from zypher.model.current import running
 from zypher.model.loading import Model, user_traceback
 from zypher.prediction import Failure, Outcome
 from zypher.replicas.frames import Call, last_lines, sendable
@@ -190,7 +191,8 @@ def _logged(error: BaseException, call: Call) -> list[str] | None:
     except Exception:
         return None
     with contextlib.suppress(Exception):  # a log that cannot be written costs no prediction
-        print(f"prediction {call.claim.id}: {report}", file=sys.stderr, flush=True)
+        if isinstance(run := running.get(None), Run):
+            run.raised(call.claim, report)
     return last_lines(report.splitlines())
 
 

@@ -32,12 +32,14 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 class Call(msgspec.Struct, frozen=True, array_like=True):
     """One attempt at a prediction, to be run.
 
-    `input` is JSON text; `deadline` when a clock will end it, in seconds since the epoch.
+    `input` is JSON text; `deadline` when a clock will end it, in seconds since the epoch;
+    `traceparent` the span of the attempt, or what its caller sent (W3C Trace Context).
     """
 
     claim: Claim
     input: bytes
     deadline: float | None = None
+    traceparent: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):

@@ -106,7 +106,8 @@ class Place:
             # Perhaps somebody killed it: that says nothing of the code, and the next may live.
             await self._fail(ModelLoadError(f"{error} It had not finished loading the model."))
         except Exception:
-            log.exception("%s: a fault while a replica was loaded", pool.spec.name)
+            about = {"model": pool.spec.name, "replica": replica.pid}
+            log.exception("%s: a fault while a replica was loaded", pool.spec.name, extra=about)
             self._note_death(is_blameless=True)
         finally:
             if replica not in self._lives:
@@ -128,6 +129,9 @@ class Place:
                 await self._empty()
             await self._unless_renewed(replica.set_up, version, left)
             pool.watch.keep(replica.files)
+            seconds = round(now() - begun, 3)
+            extra = {"model": pool.spec.name, "replica": replica.pid, "seconds": seconds}
+            log.info("%s: a replica is ready after %g s", pool.spec.name, seconds, extra=extra)
         finally:
             pool.watch.add(replica.files, saved_before)
 
@@ -198,7 +202,8 @@ class Place:
         try:
             await pool.attend(replica)
         except Exception:
-            log.exception("%s: a fault while a replica was attended", pool.spec.name)
+            about = {"model": pool.spec.name, "replica": replica.pid}
+            log.exception("%s: a fault while a replica was attended", pool.spec.name, extra=about)
         finally:
             care.cancel()
             pool.ready.discard(replica)

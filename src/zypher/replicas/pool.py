@@ -131,13 +131,14 @@ class Pool:
         runs_everywhere = all(place.version == self.version for place in self._places)
         if runs_everywhere and self._told != self.version:
             self._told = self.version
-            news.info("%s runs the new code.", self.spec.name)
+            news.info("%s runs the new code.", self.spec.name, extra={"model": self.spec.name})
 
     async def note_failed(self, error: ModelLoadError) -> None:
         """A replica could not be loaded."""
         self.failure = error
         if self.up.done() or self.waits_for_saves:
-            log.error("%s: %s%s", self.spec.name, error.report, self._prospects())
+            name = self.spec.name
+            log.error("%s: %s%s", name, error.report, self._prospects(), extra={"model": name})
         elif all(place.has_failed for place in self._places):
             for milestone in (self.described, self.up):
                 if not milestone.done():

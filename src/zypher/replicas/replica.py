@@ -172,7 +172,7 @@ class Replica:
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._connection, sock=ours)
-        self._errors = ErrorOutput()
+        self._errors = ErrorOutput(self.spec.name)
         with theirs, self._errors.starting() as errors:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "zypher.replicas.child"),
@@ -184,6 +184,7 @@ class Replica:
                 stderr=errors,
                 start_new_session=True,  # Ctrl-C is for us; a kill is for all that it started
             )
+            self._errors.pid = self._process.pid
         self._watcher = asyncio.create_task(self._watch(self._process))
 
     async def set_up(self) -> None:
@@ -202,6 +203,11 @@ class Replica:
             if not self._watcher.done():
                 self._kill(self._process.pid)
             await asyncio.shield(self._watcher)
+
+    @property
+    def pid(self) -> int | None:
+        """Of its process, once that is started."""
+        return None if self._process is None else self._process.pid
 
     @property
     def has_ended(self) -> bool:

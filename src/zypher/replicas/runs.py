@@ -1,17 +1,18 @@
 """One call of predict, as the model sees it (`zypher.current()`) and as the replica does."""
 
 import asyncio
-import contextlib
 import re
-import sys
 from collections.abc import Iterable
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 import msgspec
 
+from zypher import tracing
+from zypher.logs import ids_of
 from zypher.model.current import CurrentPrediction, running
 from zypher.prediction import Claim
 from zypher.replicas.frames import Told, sendable
+from zypher.replicas.lines import LONGEST, MOST_NAMED, Line
 
 _LONGEST_LINE = 4_000
 _LINE_END = re.compile(r"[\r\n]")
@@ -26,17 +27,30 @@ class Listener(Protocol):
     def offer(self, told: Told) -> None:
         """Take what a run tells, or drop it."""
 
+    def note(self, line: Line) -> None:
+        """Take a line of the log."""
+
 
 class Run(CurrentPrediction):
     """The run of one prediction."""
 
-    __slots__ = ("_deadline", "_listener", "_task", "_unfinished", "claims", "withdrawn")
+    __slots__ = (
+        *("_deadline", "_listener", "_task", "_traceparent", "_unfinished"),
+        *("claims", "withdrawn"),
+    )
 
-    def __init__(self, claims: list[Claim], deadline: float | None, listener: Listener) -> None:
+    def __init__(
+        self,
+        claims: list[Claim],
+        deadline: float | None,
+        listener: Listener,
+        traceparent: str | None = None,
+    ) -> None:
         self.claims = claims
         self.withdrawn = False
         self._deadline = deadline
         self._listener = listener
+        self._traceparent = traceparent
         self._task: asyncio.Task[None] | None = None
         self._unfinished: dict[TextIO, str] | None = None  # lines, by the stream they go to
 
@@ -55,6 +69,10 @@ class Run(CurrentPrediction):
         return self._deadline
 
     @property
+    def traceparent(self) -> str | None:
+        return self._traceparent
+
+    @property
     def cancelled(self) -> bool:
         if not self.withdrawn:
             self._listener.poll()
@@ -65,9 +83,7 @@ class Run(CurrentPrediction):
         self._tell("progress", {"fraction": bounded, "text": sendable(str(text))})
 
     def log(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: the model has closed it
-            print(text, file=sys.__stderr__, flush=True)
-        self._tell_lines(str(text).splitlines())
+        self._write(str(text).splitlines())
 
     # For the replica.
 
@@ -76,17 +92,14 @@ class Run(CurrentPrediction):
         if self.withdrawn:
             raise asyncio.CancelledError
         running.set(self)
+        tracing.attach(self._traceparent)
         if interruptible:
             self._task = asyncio.current_task()
 
     def end(self) -> None:
         """The call has ended."""
         if self._unfinished:
-            unfinished = list(self._unfinished.items())  # a thread of the run may print still
-            self._tell_lines(line for _, line in unfinished)
-            for stream, _ in unfinished:
-                with contextlib.suppress(OSError, ValueError):
-                    stream.flush()  # else it is taken for the next run's
+            self._write(list(self._unfinished.values()))  # a thread of the run may print still
 
     def withdraw(self, claim: Claim) -> None:
         """Nobody wants the outcome of this claim any more."""
@@ -107,7 +120,39 @@ class Run(CurrentPrediction):
         *lines, rest = _LINE_END.split(self._unfinished.pop(stream, "") + text)
         if rest:
             self._unfinished[stream] = rest[:_LONGEST_LINE]
-        self._tell_lines(lines)
+        self._write(lines)
+
+    def logged(self, text: str, level: str, logger: str) -> None:
+        """The model logged this, by `logging`."""
+        self._listener.note(self._line(text, level=level, logger=logger))
+        self._tell_lines(text.splitlines())
+
+    def raised(self, claim: Claim, report: str) -> None:
+        """The model raised, which ends the run for this claim; `report` is the user's traceback."""
+        line = self._line(report.rstrip(), level="ERROR", code="model_error")
+        if len(self.claims) > 1:
+            line = Line(line.text, line.level, None, *claim, code=line.code)
+        self._listener.note(line)
+        self._tell_lines(f"prediction {claim.id}: {report}".splitlines())
+
+    def _write(self, lines: Iterable[str]) -> None:
+        """A line each, in the log and to those who follow."""
+        for line in lines:
+            if line:
+                text = sendable(line[:_LONGEST_LINE])
+                self._listener.note(self._line(text))
+                self._tell("log", {"text": text})
+
+    def _line(self, text: str, **fields: Any) -> Line:
+        """An event of the log that is about this run."""
+        if len(self.claims) > 1:
+            ids = [claim.id for claim in self.claims[:MOST_NAMED]]
+            whose: dict[str, Any] = {"predictions": ids, "batch_size": len(self.claims)}
+        else:
+            claim = self.claims[0]
+            traced = ids_of(self._traceparent)
+            whose = {"prediction": claim.id, "attempt": claim.attempt, **traced}
+        return Line(text[-LONGEST:], **whose, **fields)
 
     def _tell_lines(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -119,12 +164,14 @@ class Run(CurrentPrediction):
 
 
 class BatchRun(Run):
-    """The run of a batch."""
+    """The run of a batch; `traceparent` is of its first member, whose trace its spans are in."""
 
     __slots__ = ("_wanted",)
 
-    def __init__(self, claims: list[Claim], listener: Listener) -> None:
-        super().__init__(claims, None, listener)
+    def __init__(
+        self, claims: list[Claim], listener: Listener, traceparent: str | None = None
+    ) -> None:
+        super().__init__(claims, None, listener, traceparent)
         self._wanted = set(claims)
 
     @property
@@ -138,6 +185,10 @@ class BatchRun(Run):
     @property
     def deadline(self) -> float | None:
         raise _no_single("deadline")
+
+    @property
+    def traceparent(self) -> str | None:
+        raise _no_single("traceparent")
 
     def withdraw(self, claim: Claim) -> None:
         self._wanted.discard(claim)

@@ -1,23 +1,36 @@
-"""What a replica's process writes: it is passed on to our own standard error, and the end kept."""
+"""What a replica's process writes: it becomes events of our log, and the end is kept."""
 
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import select
 import struct
 import termios
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from zypher import logs
 from zypher.replicas.frames import LAST_LINES, last_lines, sendable
+from zypher.replicas.lines import Line, parse
 from zypher.stderr import Outlet
 
+log = logging.getLogger(logs.MODEL_LOGGER)
+
 _CHUNK = 65_536
-_LONGEST = 4_000  # bytes of a line
+_LONGEST = 131_072  # bytes of a line
+_LINE_END = re.compile(rb"[\r\n]")
+
+# So many lines a second are passed on. More than that would cost the requests of others.
+MOST_LINES = 1_000
 
 # How long a reader of our standard error may make a model wait, in seconds.
 _PATIENCE = 1.0
@@ -31,22 +44,31 @@ _NOT_USERS = re.compile(
     )
 )
 
+_LEVELS = logging.getLevelNamesMapping()
+
 
 class ErrorOutput:
-    """A pipe for a process to write to, and the thread that empties it."""
+    """A pipe for a process of this model to write to, and the thread that empties it."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self.pid = 0  # of the process
+        self._model = model
         self._loop = asyncio.get_running_loop()
         self._pipe, self._writable = os.pipe()
         self._lock = threading.Lock()
         self._is_open = True
-        self._outlet = Outlet(_PATIENCE)
-        self._stale = 0  # bytes in the pipe that belong to the past
+        self._stale = 0  # bytes, from the unfinished line on, that belong to the past
         self._lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self._unfinished = b""
         self._news = select.poll()
         self._news.register(self._pipe, select.POLLIN)
+        self._teller = _Teller(self)
         self.ended = asyncio.Event()
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Who writes here."""
+        return {"is_of_model": True, "model": self._model, "replica": self.pid}
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[int]:
@@ -63,40 +85,104 @@ class ErrorOutput:
             return  # as nearly always; and this is on the way of every run
         with self._lock:
             self._lines.clear()
-            self._unfinished = b""
-            self._stale = _waiting_bytes(self._pipe) if self._is_open else 0
+            waiting = _waiting_bytes(self._pipe) if self._is_open else 0
+            self._stale = len(self._unfinished) + waiting
 
     @property
     def last_lines(self) -> list[str]:
         """The last lines that were written since `begin`."""
         with self._lock:
-            lines = [*self._lines, self._unfinished] if self._unfinished else [*self._lines]
-        return last_lines([sendable(os.fsdecode(line)) for line in lines])
+            written = [*self._lines, self._unfinished[self._stale :]]
+        texts = [line.text for part in written for line in parse(part)]
+        return last_lines([sendable(line) for text in texts for line in text.splitlines()])
 
     def _read_all(self) -> None:
-        while data := self._read():
-            self._outlet.write(data)
+        while (lines := self._read()) is not None:
+            try:
+                self._teller.tell(lines)
+            except Exception:  # of a host's handlers, say: a pipe that is full would stop the model
+                log.exception("lines of %s are lost", self._model)
+        self._teller.tell([self._unfinished] if self._unfinished else [])
+        self._teller.tell_dropped()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it
             self._loop.call_soon_threadsafe(self.ended.set)
 
-    def _read(self) -> bytes:
+    def _read(self) -> list[bytes] | None:
+        """The lines that are complete now; None at the end."""
         readable = select.poll()
         readable.register(self._pipe, select.POLLIN)
-        readable.poll()
+        if not readable.poll(self._teller.patience):
+            return []
         with self._lock:
             data = os.read(self._pipe, _CHUNK)
-            self._keep(data)
             if not data:
                 self._is_open = False
                 os.close(self._pipe)
-        return data
+                return None
+            return self._keep(data)
 
-    def _keep(self, data: bytes) -> None:
-        fresh = data[self._stale :]
-        self._stale = max(0, self._stale - len(data))
-        *lines, unfinished = (self._unfinished + fresh).split(b"\n")
-        self._lines += [line[:_LONGEST] for line in lines if not _NOT_USERS.match(line)]
+    def _keep(self, data: bytes) -> list[bytes]:
+        *lines, unfinished = _LINE_END.split(self._unfinished + data)
+        # Of a flood only the end can be among the last lines.
+        for line in lines if self._stale else lines[-2 * LAST_LINES :]:
+            stale = min(self._stale, len(line) + 1)
+            self._stale -= stale
+            if stale <= len(line) and not _NOT_USERS.match(line):
+                self._lines.append(line[stale:])
+        dropped = max(0, len(unfinished) - _LONGEST)
         self._unfinished = unfinished[:_LONGEST]
+        self._stale = max(min(self._stale, _LONGEST), self._stale - dropped)
+        return lines
+
+
+class _Teller:
+    """Makes events of lines, up to so many a second."""
+
+    def __init__(self, output: ErrorOutput) -> None:
+        self._output = output
+        self._outlet = Outlet(_PATIENCE)
+        self._second = 0.0
+        self._told = 0
+        self._dropped = 0
+
+    @property
+    def patience(self) -> float | None:
+        """Milliseconds until something is to be told though nothing is written."""
+        return 1_000.0 if self._dropped else None
+
+    def tell(self, lines: Sequence[bytes]) -> None:
+        """Tell these lines, or as many as the second has room for."""
+        now = time.monotonic()
+        if now - self._second >= 1.0:
+            self.tell_dropped()
+            self._second, self._told = now, 0
+        room = MOST_LINES - self._told
+        self._dropped += max(0, len(lines) - room)
+        self._told += min(room, len(lines))
+        for written in lines[:room]:
+            for line in parse(written):
+                self._tell(line)
+
+    def tell_dropped(self) -> None:
+        """Tell how many lines were not."""
+        if self._dropped:
+            text = f"{self._dropped} lines were dropped: more than {MOST_LINES} came in a second."
+            self._dropped = 0
+            self._tell(Line(text, "WARNING"))
+
+    def _tell(self, line: Line) -> None:
+        level = _LEVELS.get(line.level, logging.INFO)
+        if log.isEnabledFor(level) and log.hasHandlers():
+            log.handle(self._record(line, level))
+        elif not logs.is_configured():
+            # A host that wants no such events still wants to see what a model prints.
+            self._outlet.write(f"{line.text}\n".encode(errors="backslashreplace"))
+
+    def _record(self, line: Line, level: int) -> logging.LogRecord:
+        fields = msgspec.structs.asdict(line)
+        text, name = fields.pop("text"), fields.pop("logger") or log.name
+        own = {"name": name, "msg": text, "levelno": level, "levelname": fields.pop("level")}
+        return logging.makeLogRecord(fields | self._output.source | own)
 
 
 def _waiting_bytes(pipe: int) -> int:

@@ -34,30 +34,30 @@ def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
     `app.router` can be included in a host application as well: the endpoints are the same
     objects and answer the same there.
     """
-    return Application(build_router(state), allowed_hosts(state.settings), lifespan)
+    return Application(state, lifespan)
 
 
 class Application(FastAPI):
-    """Our endpoints, by the short way where there is one, for requests to names in `allowed`.
+    """Our endpoints, by the short way where there is one, for requests to names that are allowed.
 
     A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding) and then
-    reads what is served there; its requests still carry that name. None allows all.
+    reads what is served there; its requests still carry that name.
     """
 
-    def __init__(
-        self, router: APIRouter, allowed: frozenset[str] | None, lifespan: Lifespan
-    ) -> None:
+    def __init__(self, state: ServerState, lifespan: Lifespan) -> None:
+        router = build_router(state)
         super().__init__(
             docs_url=None,
             redoc_url=None,
             openapi_url=None,
             redirect_slashes=False,
             lifespan=lifespan,
+            telemetry={"tracing": False, "metrics": False, "logs": False},  # ours: `ShortWay`
             exception_handlers={HTTPException: partial(_no_route, router), Exception: _fault},
         )
         self.include_router(router)
-        self._allowed = allowed
-        self._short_way = ShortWay(router.routes)
+        self._allowed = allowed_hosts(state.settings)
+        self._short_way = ShortWay(router.routes, state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

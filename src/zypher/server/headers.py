@@ -7,6 +7,7 @@ from typing import NamedTuple
 from starlette.datastructures import Headers
 
 from zypher.errors import InvalidHeader, NotAcceptable
+from zypher.tracing import valid
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _VISIBLE = re.compile(r"[!-~]{1,255}")
@@ -49,6 +50,15 @@ def cancel_after(headers: Headers) -> float | None:
             "as in 90s, with one of the units ms, s, m and h."
         )
     return seconds
+
+
+def traceparent(headers: Headers) -> str | None:
+    """The `traceparent` that the caller sent (W3C Trace Context); None without a valid one.
+
+    One that is not is as good as none: no request is refused for it (§3.2.2).
+    """
+    values = headers.getlist("traceparent")
+    return valid(values[0].strip()) if len(values) == 1 else None
 
 
 def prefers_events(headers: Headers) -> bool:

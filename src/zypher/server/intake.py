@@ -1,19 +1,25 @@
 """The way into the queue: from an admitted request to a prediction that was taken in."""
 
+import logging
 from collections.abc import Awaitable
 
 from fastapi import Request, Response
+from msgspec.structs import replace
 from starlette.datastructures import Headers
 
 from zypher.brokers.base import Broker, ModelInfo
 from zypher.errors import PredictionError, QueueFull
+from zypher.logs import about
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
 from zypher.server.estimates import require_in_time, retry_after, room_after
-from zypher.server.headers import cancel_after, idempotency_key
+from zypher.server.headers import cancel_after, idempotency_key, traceparent
 from zypher.server.options import Allowance, Body, fingerprint
 from zypher.server.rendering import ACCEPTED, accepted
 from zypher.server.state import ServerState
+from zypher.tracing import traceparent_of
+
+log = logging.getLogger("zypher.server")
 
 
 class Intake:
@@ -42,6 +48,7 @@ class Intake:
             signature=model.signature,
             options=self._allowance.options(body, cancel_after(headers)),
             priority=body.lane,
+            traceparent=traceparent(headers) if "traceparent" in headers else None,
             idempotency_key=key,
             fingerprint=None if key is None else fingerprint(model.name, body),
         )
@@ -53,14 +60,24 @@ class Intake:
         """
         has_key = prediction.idempotency_key is not None
         keep = is_kept(prediction, waits=waits)
-        if not has_key:  # a known one is taken in already
-            await require_in_time(self._broker, prediction, waits=waits)
+        span = None
+        if self._state.tracing is not None:
+            span = self._state.tracing.submit(prediction)
+            prediction = replace(prediction, traceparent=traceparent_of(span))
         try:
+            if not has_key:  # a known one is taken in already
+                await require_in_time(self._broker, prediction, waits=waits)
             submitted = self._broker.submit(prediction, keep=keep, waits=waits)
-            return await self._broker.metrics.timed("submit", submitted)
+            record = await self._broker.metrics.timed("submit", submitted)
         except QueueFull as error:
             error.retry_after = await room_after(self._broker, prediction.model)
             raise
+        finally:
+            if span is not None:
+                span.end()
+        if log.isEnabledFor(logging.DEBUG) and record.id == prediction.id:
+            log.debug("prediction %s is taken in", record.id, extra=about(record))
+        return record
 
     async def counted(self, answering: Awaitable[Response]) -> Response:
         """The answer to a call that asks for a prediction, counting a refusal."""

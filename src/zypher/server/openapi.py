@@ -54,6 +54,7 @@ _SUMMARY: dict[str, Schema] = {
     "started": _TIME,
     "finished": _TIME,
     "expires": _TIME,
+    "traceparent": TEXT,
     "retry_of": ID,
     "error": TEXT,
     "detail": TEXT,

@@ -106,7 +106,11 @@ class Predictions:
         """The outcome, or a 202 if that takes longer than the caller is patient."""
         id = {"X-Prediction-Id": prediction.id}
         try:
-            record = await self._outcome(prediction.id, patience, request)
+            if self._state.tracing is None:
+                record = await self._outcome(prediction.id, patience, request)
+            else:
+                with self._state.tracing.wait():
+                    record = await self._outcome(prediction.id, patience, request)
         except PredictionError as error:  # it was taken in, and may go on
             return _problem_with_id(error, prediction.id)
         if record.failure is not None:

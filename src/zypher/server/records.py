@@ -29,6 +29,7 @@ def summary(record: Prediction) -> dict[str, Any]:
         "started": timestamp(record.started),
         "finished": timestamp(record.finished),
         "expires": timestamp(record.expires),
+        "traceparent": record.traceparent,
         "retry_of": record.retry_of,
         "error": failure and failure.detail,
         "detail": failure and failure.detail,

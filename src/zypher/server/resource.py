@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
 
 from zypher.brokers.base import Broker, ModelInfo, Seen
 from zypher.errors import Conflict, InvalidInput, NotFound
@@ -13,7 +14,7 @@ from zypher.prediction import Prediction, Status, new_id
 from zypher.server import operations
 from zypher.server.answers import JSONText
 from zypher.server.estimates import expected_wait
-from zypher.server.headers import idempotency_key
+from zypher.server.headers import idempotency_key, traceparent
 from zypher.server.intake import Intake
 from zypher.server.records import full, summary
 from zypher.server.rendering import UNKNOWN
@@ -103,12 +104,13 @@ class Resource:
         if model.name in self._state.paused:
             raise self._state.out_of_service(model.name)
         self._state.door.check(old.input, model)
-        again = self._again(old, model, idempotency_key(request.headers))
+        again = self._again(old, model, request.headers)
         new = await self._intake.submit(again, waits=False)
         return await self._intake.accepted(new, request)
 
-    def _again(self, old: Prediction, model: ModelInfo, key: str | None) -> Prediction:
-        """A new prediction of the same input, with the same options; `key` makes it only one."""
+    def _again(self, old: Prediction, model: ModelInfo, headers: Headers) -> Prediction:
+        """A new prediction of the same input, with the same options; a key makes it only one."""
+        key = idempotency_key(headers)
         return Prediction(
             id=new_id(),
             model=old.model,
@@ -118,6 +120,7 @@ class Resource:
             owner=old.owner,
             options=old.options,
             priority=old.priority,
+            traceparent=traceparent(headers),
             retry_of=old.id,
             idempotency_key=key,
             fingerprint=None if key is None else f"retry of {old.id}".encode(),

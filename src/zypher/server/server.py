@@ -13,6 +13,7 @@ from zypher.server.app import Lifespan, build_app
 from zypher.server.state import Phase, ServerState
 from zypher.server.webhooks import Sender, sender_for
 from zypher.settings import Settings
+from zypher.tracing import tracing
 
 # How often it looks for models that are new or have changed, in seconds.
 _LEARNING_INTERVAL = 1.0
@@ -41,6 +42,7 @@ class Server:
         state.phase = Phase.STARTING
         state.broker = broker
         state.own_replicas = own_replicas
+        state.tracing = tracing()
         state.broadcast.open()
         self._sender = sender_for(broker, state.settings, state.clock)
         self._sender.start()

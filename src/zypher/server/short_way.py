@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from zypher.server.fields import Fields
 from zypher.server.problems import fault
 from zypher.server.routes import answer_to
+from zypher.server.state import ServerState
+from zypher.tracing import Tracing
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -22,10 +24,13 @@ class ShortWay:
     """Takes requests to those endpoints that need nothing but the request.
 
     For the framework to find that out anew takes a good part of the time of a request. In the
-    application of a host it is not there: a host may make the endpoints depend on more.
+    application of a host it is not there: a host may make the endpoints depend on more, and its
+    framework makes the spans of requests. Here those have one that ask for something to be done;
+    polls and probes have none, in which they would drown.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], state: ServerState) -> None:
+        self._state = state
         known = [r for r in routes if isinstance(r, APIRoute) and _takes_the_request(r.endpoint)]
         self._fixed: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.endpoint
@@ -40,8 +45,11 @@ class ShortWay:
         endpoint = self._endpoint(scope)
         if endpoint is None:
             return False
+        request = PlainRequest(scope, receive, send)
+        if self._state.tracing is not None and scope["method"] == "POST":
+            endpoint = partial(_traced, self._state.tracing, endpoint)
         try:
-            response = await answer_to(endpoint, PlainRequest(scope, receive, send))
+            response = await answer_to(endpoint, request)
         except Exception:
             await fault()(scope, receive, send)  # the server writes into its log what it was
             raise
@@ -66,6 +74,16 @@ class PlainRequest(Request):
     @cached_property
     def headers(self) -> Headers:
         return Fields(self.scope)
+
+
+async def _traced(tracing: Tracing, endpoint: Endpoint, request: Request) -> Response:
+    """What an endpoint answers, within the span of the request."""
+    route = request.scope.get("route")
+    path = request.scope["path"] if route is None else route.path
+    with tracing.request(request.method, path, request.headers) as span:
+        response = await answer_to(endpoint, request)
+        tracing.answered(span, response.status_code)
+        return response
 
 
 def _takes_the_request(endpoint: Callable[..., Any]) -> bool:

@@ -14,6 +14,7 @@ from zypher.server.history import History
 from zypher.server.standing import paused, standing
 from zypher.server.webhooks import door_for
 from zypher.settings import Settings
+from zypher.tracing import Tracing
 
 
 class Phase(Enum):
@@ -49,6 +50,7 @@ class ServerState:
         self.broadcast = Broadcast()
         self.paused: Mapping[str, ReplicaCounts] = {}  # models that are out of service
         self.phase = Phase.STARTING
+        self.tracing: Tracing | None = None
 
     @property
     def models(self) -> Mapping[str, ModelInfo]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import json
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from zypher.model.loading import Model, load, model_of
 from zypher.prediction import Claim, new_id
 from zypher.replicas.execution import Executor
 from zypher.replicas.frames import Told
+from zypher.replicas.lines import Line
 from zypher.replicas.runs import BatchRun, Run
 from zypher.server.door import Door
 from zypher.settings import Settings
@@ -146,6 +148,10 @@ class LoadedModel:
     def offer(self, told: Told) -> None:
         """Note what a run tells."""
         self.events.append((told.kind, json.loads(told.data)))
+
+    def note(self, line: Line) -> None:
+        """Show a line of the log, as the test shows what the model prints."""
+        print(line.text, file=sys.stderr)
 
 
 def _require_no_loop() -> None:

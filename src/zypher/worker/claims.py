@@ -12,6 +12,7 @@ from zypher.errors import StorageFull, Unavailable
 from zypher.periodic import insist
 from zypher.prediction import Claim, Outcome, Prediction
 from zypher.replicas.frames import Told
+from zypher.replicas.lines import MOST_NAMED
 from zypher.replicas.replica import Replica
 from zypher.worker.holdings import Holdings
 
@@ -88,7 +89,9 @@ class Claims:
             self._metrics.stale_outcomes.count(by=len(refused))
             await self.heed(patience=0)
         for claim in refused & self._holdings.of(replica):
-            log.warning("the outcome of %s came too late and was refused", claim.id)
+            extra = {"prediction": claim.id, "attempt": claim.attempt, "model": replica.spec.name}
+            sentence = "the outcome of %s came too late and was refused"
+            log.warning(sentence, claim.id, extra={**extra, "worker": self._worker})
         self._holdings.let_go(replica, claims)
 
     async def release(self, replica: Replica, claims: Sequence[Claim]) -> None:
@@ -106,6 +109,12 @@ class Claims:
             "%s: its process %s with %d in flight: %s",
             *(replica.spec.name, replica.ending, len(claims)),
             ", ".join(claim.id for claim in claims[:3]) + ", ..." * (len(claims) > 3) or "none",
+            extra={
+                "model": replica.spec.name,
+                "replica": replica.pid,
+                "predictions": [claim.id for claim in claims[:MOST_NAMED]] or None,
+                "worker": self._worker,
+            },
         )
         if claims:
             report = partial(self._broker.crash, claims, replica.ending, log=replica.last_lines)
@@ -127,7 +136,14 @@ class Claims:
         lost -= self._ending
         taken = [claim for claim in lost if self._holdings.withdraw(claim, insists=True)]
         if taken:
-            log.warning("%d predictions were taken from this worker while it ran them", len(taken))
+            log.warning(
+                "%d predictions were taken from this worker while it ran them",
+                len(taken),
+                extra={
+                    "predictions": [claim.id for claim in taken[:MOST_NAMED]],
+                    "worker": self._worker,
+                },
+            )
 
     async def heed(self, patience: float = _PATIENCE) -> None:
         """Stop what others have ended."""

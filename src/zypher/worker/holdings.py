@@ -67,6 +67,12 @@ class Holdings:
                 "%s: the run of %s did not stop within cancel-grace (%g s): its process is "
                 "killed once it runs nothing else",
                 *(replica.spec.name, claim.id, self._cancel_grace),
+                extra={
+                    "prediction": claim.id,
+                    "attempt": claim.attempt,
+                    "model": replica.spec.name,
+                    "replica": replica.pid,
+                },
             )
 
     def _note(self) -> None:

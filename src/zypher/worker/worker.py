@@ -22,6 +22,7 @@ from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
 from zypher.replicas.watch import names_of
+from zypher.worker.attempts import Attempts
 from zypher.worker.breaker import Breaker
 from zypher.worker.claims import Claims, once
 from zypher.worker.registration import Registration
@@ -61,6 +62,7 @@ class Worker:
         self._broker = broker
         self._metrics = broker.metrics
         self._claims = Claims(broker, self.id, cancel_grace=cancel_grace)
+        self._attempts = Attempts()
         self._feeders: dict[Replica, asyncio.Task[None]] = {}
         self._retiring: set[Replica] = set()
         self._duties: list[asyncio.Task[None]] = []
@@ -105,7 +107,8 @@ class Worker:
         """Have all models loaded again, and their replicas swapped for such as run the new code."""
         if not self._draining:
             for pool in self._pools:
-                log.info("Loading %s again ...", pool.spec.name)
+                name = pool.spec.name
+                log.info("Loading %s again ...", name, extra={"model": name})
                 self._swap(pool)
 
     async def drain(self, grace: float) -> None:
@@ -174,14 +177,18 @@ class Worker:
                         self._metrics.run_seconds.of(replica.spec.name).observe_many(seconds)
                         breaker.note(replica, ended)
                         signed = [(claim, _signed(outcome, replica)) for claim, outcome in ended]
+                        recordings = self._attempts.end(ended)
                         await self._claims.finish(replica, signed)
+                        self._attempts.recorded(recordings)
                 feeder.cancel()
+            self._attempts.crash(replica.in_flight)
             if replica.in_flight or not replica.is_retired:
                 breaker.note_crash(replica)
                 await self._claims.crash(replica)
         finally:
             self._feeders.pop(replica, None)
             self._retiring.discard(replica)
+            self._attempts.release(replica.in_flight)
             # What it was never handed; or, on a stop or a fault, all that it has not finished.
             try:
                 await self._claims.release(replica, list(held))
@@ -233,14 +240,22 @@ class Worker:
         if replica.is_held:
             await replica.is_free()
         held = self._claims.of(replica)
-        calls = [_call(prediction) for prediction in batch if prediction.claim in held]
-        if calls and not replica.room:  # its process is about to be ended
+        wanted = [prediction for prediction in batch if prediction.claim in held]
+        if wanted and not replica.room:  # its process is about to be ended
             await self._claims.release(replica, _claims(batch))
-        elif calls:
-            replica.run(calls)
+        elif wanted:
+            self._run(replica, wanted)
             if replica.described.batching:
-                self._metrics.batch_size.of(replica.spec.name).observe(len(calls))
+                self._metrics.batch_size.of(replica.spec.name).observe(len(wanted))
         batch.clear()
+
+    def _run(self, replica: Replica, predictions: Sequence[Prediction]) -> None:
+        size = len(predictions) if replica.described.batching else None
+        try:
+            replica.run([_call(p, self._attempts.begin(p, size)) for p in predictions])
+        except ReplicaDied:
+            self._attempts.release(_claims(predictions))
+            raise
 
     async def _gather(self, replica: Replica, batch: list[Prediction], *, is_trial: bool) -> None:
         """Claim into `batch` what may run next: single calls, or a batch as full as it gets.
@@ -273,7 +288,8 @@ class Worker:
         """Swap the models whose files were saved."""
         for pool in self._pools:
             if (files := pool.watch.saved()) and not self._draining:
-                log.info("%s changed: loading %s ...", names_of(files), pool.spec.name)
+                name = pool.spec.name
+                log.info("%s changed: loading %s ...", names_of(files), name, extra={"model": name})
                 self._swap(pool)
 
     def _swap(self, pool: Pool) -> None:
@@ -296,9 +312,9 @@ def _are_suspects(batch: Sequence[Prediction]) -> bool:
     return bool(batch) and batch[0].company is not None
 
 
-def _call(prediction: Prediction) -> Call:
+def _call(prediction: Prediction, traceparent: str | None) -> Call:
     due = prediction.due
-    return Call(prediction.claim, prediction.input, due.at if due else None)
+    return Call(prediction.claim, prediction.input, due.at if due else None, traceparent)
 
 
 def _signed(outcome: Outcome, replica: Replica) -> Outcome:

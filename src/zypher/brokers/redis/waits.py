@@ -166,7 +166,8 @@ class Waits(Runs):
 
     async def _submit_again(self, id: str) -> None:
         prediction, keep = self._waited[id]
-        log.warning("%s was lost by Redis and is submitted again: its caller waits", id)
+        sentence = "%s was lost by Redis and is submitted again: its caller waits"
+        log.warning(sentence, id, extra={"prediction": id})
         # Attempts at the one that was lost may go on, and must not end this one.
         again = replace(prediction, attempt=prediction.attempt + _LOST_ATTEMPTS)
         await self.submit(again, keep=keep, waits=True)

@@ -24,6 +24,7 @@ from zypher.brokers.sqlite.opening import is_damage
 from zypher.brokers.sqlite.records import Unreadable
 from zypher.brokers.sqlite.store import Store
 from zypher.errors import ConfigurationError, StorageFull, Unavailable
+from zypher.logs import about
 
 log = logging.getLogger("zypher.broker")
 
@@ -311,7 +312,9 @@ class Journal:
                     break
                 self._write(store, [write])
         elif single:
-            log.error("a move cannot be written: %r", single[0].moves[0].after, exc_info=error)
+            refused = single[0].moves[0].after
+            sentence = "prediction %s cannot be written"
+            log.error(sentence, refused.id, exc_info=error, extra=about(refused))
             self._tell(self._on_refused, single[0], error)
 
     def _answer(self, asks: list[Ask]) -> None:

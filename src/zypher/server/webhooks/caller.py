@@ -72,6 +72,7 @@ class Caller:
             headers={
                 "Content-Type": "application/json",
                 "User-Agent": "Zypher",
+                **({"traceparent": record.traceparent} if record.traceparent else {}),
                 **self._signer.headers(record.id, int(self._clock.wall()), body),
             },
             content=body,

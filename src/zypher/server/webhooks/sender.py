@@ -12,6 +12,7 @@ from functools import partial
 
 from zypher.brokers.base import Broker, Delivery
 from zypher.clock import Clock
+from zypher.logs import about
 from zypher.periodic import every, insist
 from zypher.server.webhooks.caller import Caller, Miss
 
@@ -88,11 +89,12 @@ class Sender:
             await self._drop(delivery)
         elif (pause := self._pause(delivery, miss)) is None:
             count("given_up")
-            log.warning("%s It is given up.", _told(delivery, miss))
+            log.warning("%s It is given up.", _told(delivery, miss), extra=about(delivery.record))
             await self._drop(delivery)
         else:
             count("failed")
-            log.info("%s The next call is in %.0f s.", _told(delivery, miss), pause)
+            sentence = "%s The next call is in %.0f s."
+            log.info(sentence, _told(delivery, miss), pause, extra=about(delivery.record))
             at = self._clock.wall() + pause
             put_off = partial(self._broker.put_off_delivery, delivery.record.id, at)
             await insist(put_off)
@@ -101,7 +103,8 @@ class Sender:
         try:
             return await self._caller.call(delivery.record)
         except Exception:  # a fault of ours must not keep it from being called again
-            log.exception("the webhook of prediction %s", delivery.record.id)
+            record = delivery.record
+            log.exception("the webhook of prediction %s", record.id, extra=about(record))
             return Miss("It could not be made.")
 
     async def _drop(self, delivery: Delivery) -> None:
