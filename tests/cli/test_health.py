@@ -35,9 +35,9 @@ def test_the_address_comes_from_the_environment(mock: Server) -> None:
 def test_a_server_of_this_machine_is_found_at_the_port_that_the_environment_gives_it(
     mock: Server, variable: str
 ) -> None:
-    others = {"PORT": "1", "ZYPHER_PORT": "tcp://10.0.0.1:80"}
     port = mock.url.rpartition(":")[2]
-    assert mock.url in zypher("health", **others | {variable: port}).stdout
+    ports = {"PORT": "1", "ZYPHER_PORT": "tcp://10.0.0.1:80"} | {variable: port}
+    assert mock.url in zypher("health", **ports).stdout  # type: ignore[arg-type]
     assert mock.url in zypher("health", ZYPHER_URL=mock.url, PORT="1", ZYPHER_PORT="1").stdout
 
 
