@@ -165,7 +165,7 @@ def try_many(trial: Trial) -> None:
         print("  Redis killed with 100 unfinished: all completed once it was back")
         for one in (api, *workers):
             code, seconds = one.stop()
-            print(f"  SIGTERM to {one.name}: exit code {code} after {seconds:.1f} s")
+            print(f"  SIGTERM to {one.service}: exit code {code} after {seconds:.1f} s")
             require(code == 0, one.log)
 
 

@@ -31,6 +31,7 @@ class Container:
         **environment: str,
     ) -> None:
         self.name = name
+        self.service = service.name
         self._health = service.health
         self._grace = service.grace
         self._log = bundle / "log"
