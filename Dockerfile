@@ -28,7 +28,9 @@ LABEL org.opencontainers.image.title="zypher" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/zypher /opt/zypher
 # Not as root. The queue is in /data: mount a volume there, or it ends with the container.
-RUN useradd --system --uid 10001 --user-group zypher && install -d -o zypher -g zypher /data
+RUN groupadd --gid 10001 zypher && \
+    useradd --uid 10001 --gid 10001 --no-create-home zypher && \
+    install -d -o zypher -g zypher /data
 # `pip install` of an image that is made from this one goes where Zypher is.
 ENV PATH=/opt/zypher/bin:$PATH \
     PIP_PYTHON=/opt/zypher \

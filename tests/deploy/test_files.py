@@ -202,7 +202,9 @@ def test_the_starter_and_the_image_are_alike() -> None:
         "WORKDIR /app",
         "EXPOSE 8080",
         'HEALTHCHECK --interval=10s --timeout=5s --start-period=5m CMD ["zypher", "health"]',
-        "useradd --system --uid 10001 --user-group zypher && install -d -o zypher -g zypher /data",
+        "groupadd --gid 10001 zypher",
+        "useradd --uid 10001 --gid 10001 --no-create-home zypher",
+        "install -d -o zypher -g zypher /data",
     ):
         assert line in ours
         assert line in starter
