@@ -1,4 +1,4 @@
-"""Where the broker is: how it is chosen, and that its password is told to nobody."""
+"""Where the broker is, and where a server listens; the password is told to nobody."""
 
 from pathlib import Path
 
@@ -88,6 +88,35 @@ def test_a_wrong_variable_of_redis_gets_one_clear_sentence(
     monkeypatch.setenv("REDIS_HOST", "r")
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=rf"^{name} is wrong: .*\.$"):
+        load_settings()
+
+
+def test_a_platform_says_in_port_where_to_listen_and_whoever_names_zypher_wins(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "")
+    assert load_settings().port == 8080
+    (place / "zypher.toml").write_text("port = 1\n")
+    monkeypatch.setenv("PORT", "tcp://10.0.0.1:80")
+    assert load_settings().port == 1
+    monkeypatch.setenv("PORT", "2")
+    assert load_settings().port == 2
+    (place / ".env").write_text("ZYPHER_PORT=3\n")
+    assert load_settings().port == 3
+    monkeypatch.setenv("ZYPHER_PORT", "4")
+    assert load_settings().port == 4
+    assert load_settings(port="5").port == 5
+    monkeypatch.setenv("ZYPHER_PORT", "tcp://10.0.0.1:80")
+    (place / ".env").unlink()
+    assert load_settings().port == 2
+    assert load_settings().host == "127.0.0.1"
+
+
+def test_a_wrong_port_of_a_platform_gets_one_clear_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PORT", "http")
+    with pytest.raises(ConfigurationError, match=r"^The setting port is wrong: .*got 'http'\.$"):
         load_settings()
 
 

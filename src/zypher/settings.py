@@ -2,8 +2,8 @@
 
 The same word is the flag (`--sync-timeout`), the variable (`ZYPHER_SYNC_TIMEOUT`) and the key
 in `zypher.toml` (`sync-timeout`). Flags win over the environment, that over `.env`, that over
-`zypher.toml`, that over the defaults. Times are seconds, sizes bytes. If none of them has a
-`broker`, the variables of `redis_variables` may.
+`zypher.toml`, that over the defaults. Times are seconds, sizes bytes. Two come from elsewhere as
+well: the `port` from `PORT`, and if nothing else has a `broker`, it from `redis_variables`.
 """
 
 import binascii
@@ -315,9 +315,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The precedence: flags, environment, `.env`, `zypher.toml`, and `REDIS_HOST`.
+        """The precedence: flags, environment, `.env`, `PORT`, `zypher.toml`, and `REDIS_HOST`.
 
-        The last is where Redis is for any program, and not what somebody chose for this one.
+        `PORT` is where a platform sends the requests of what it runs, which a file that came along
+        from elsewhere cannot know. `REDIS_HOST` is where Redis is for any program, and not what
+        somebody chose for this one.
         """
         broker = broker_of_variables()
         assert isinstance(dotenv_settings, DotEnvSettingsSource)
@@ -326,6 +328,7 @@ class Settings(BaseSettings):
             init_settings,
             _Environment(settings_cls),
             dotenv_settings,
+            InitSettingsSource(settings_cls, _port_of_platform()),
             _ConfigFile(settings_cls),
             InitSettingsSource(settings_cls, {"broker": broker} if broker else {}),
         )
@@ -339,7 +342,17 @@ class _Environment(EnvSettingsSource):
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         variables = super()._load_env_vars()
-        return {k: v for k, v in variables.items() if not (v or "").startswith("tcp://")}
+        return {k: v for k, v in variables.items() if not _is_link(v or "")}
+
+
+def _port_of_platform() -> dict[str, str]:
+    """`PORT`, by which Heroku, Cloud Run and their like say where they send requests."""
+    port = os.environ.get("PORT", "")
+    return {"port": port} if port and not _is_link(port) else {}
+
+
+def _is_link(value: str) -> bool:
+    return value.startswith("tcp://")
 
 
 class _ConfigFile(TomlConfigSettingsSource):

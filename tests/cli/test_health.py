@@ -31,6 +31,21 @@ def test_the_address_comes_from_the_environment(mock: Server) -> None:
     assert "http://127.0.0.1:8080" in zypher("health", "--help", COLUMNS="200").stdout
 
 
+@pytest.mark.parametrize("variable", ["PORT", "ZYPHER_PORT"])
+def test_a_server_of_this_machine_is_found_at_the_port_that_the_environment_gives_it(
+    mock: Server, variable: str
+) -> None:
+    port = mock.url.rpartition(":")[2]
+    ports = {"PORT": "1", "ZYPHER_PORT": "tcp://10.0.0.1:80"} | {variable: port}
+    assert mock.url in zypher("health", **ports).stdout  # type: ignore[arg-type]
+    assert mock.url in zypher("health", ZYPHER_URL=mock.url, PORT="1", ZYPHER_PORT="1").stdout
+
+
+def test_the_other_commands_look_for_it_at_the_same_place(mock: Server) -> None:
+    port = mock.url.rpartition(":")[2]
+    assert zypher("predict", "hi", PORT=port).returncode == 0
+
+
 def test_liveness_is_asked_for_by_itself(mock: Server) -> None:
     result = zypher("health", "--live", "--url", mock.url)
     assert result.stdout == f"The server at {mock.url} is alive.\n"

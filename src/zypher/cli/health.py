@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from zypher.cli.address import DEFAULT, VARIABLE, address
+from zypher.cli.address import DEFAULT, PORT_VARIABLES, VARIABLE, address
 from zypher.cli.text import complain, one_line, put_line
 from zypher.cli.times import span
 
@@ -40,7 +40,10 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--url", metavar="URL", help=f"the server; default: {VARIABLE}, else {DEFAULT}"
+        "--url",
+        metavar="URL",
+        help=f"the server; default: {VARIABLE}, else this machine at the port that "
+        f"{' or '.join(PORT_VARIABLES)} says, else {DEFAULT}",
     )
     parser.add_argument(
         "--live", action="store_true", help="ask only whether it lives, not whether it is ready"

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from zypher.cli.address import DEFAULT
 from zypher.cli.documents import as_document, put_json
-from zypher.cli.options import AsJson, ModelName, Url, connect
+from zypher.cli.options import HERE, AsJson, ModelName, Url, connect
 from zypher.cli.text import complain, put, put_line
 from zypher.cli.times import short_span, timestamp
 
@@ -32,7 +31,7 @@ def ls(
     model: ModelName = None,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many at most.")] = 50,
     as_json: AsJson = False,
-    url: Url = DEFAULT,
+    url: Url = HERE,
 ) -> None:
     """List predictions, the newest first.
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zypher.cli.address import DEFAULT
 from zypher.cli.endings import Ending, ending_of, last_words
-from zypher.cli.options import Url, connect
+from zypher.cli.options import HERE, Url, connect
 from zypher.cli.text import complain, put_line
 from zypher.errors import Unavailable, ZypherError
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 _Ids = Annotated[list[str], typer.Argument(metavar="ID", help="The predictions.")]
 
 
-def cancel(ids: _Ids, url: Url = DEFAULT) -> None:
+def cancel(ids: _Ids, url: Url = HERE) -> None:
     """Cancel predictions that wait or run.
 
     Prints the ids of those that are canceled now.
@@ -26,7 +25,7 @@ def cancel(ids: _Ids, url: Url = DEFAULT) -> None:
     _for_each(ids, url, lambda handle: handle.cancel().id)
 
 
-def retry(ids: _Ids, url: Url = DEFAULT) -> None:
+def retry(ids: _Ids, url: Url = HERE) -> None:
     """Run predictions that have ended once more.
 
     Prints the ids of the new predictions, in the same order.

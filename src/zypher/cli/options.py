@@ -4,16 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zypher.cli.address import DEFAULT, VARIABLE
+from zypher.cli.address import VARIABLE, address
 from zypher.cli.times import span
 
 if TYPE_CHECKING:
     from zypher.client import Client
 
+HERE = address()
 Url = Annotated[
     str,
     typer.Option(
-        envvar=VARIABLE, metavar="URL", help=f"The server. Default: {DEFAULT}.", show_default=False
+        envvar=VARIABLE, metavar="URL", help=f"The server. Default: {HERE}.", show_default=False
     ),
 ]
 ModelName = Annotated[

@@ -7,11 +7,10 @@ from uuid import uuid4
 
 import typer
 
-from zypher.cli.address import DEFAULT
 from zypher.cli.documents import put_id
 from zypher.cli.endings import interruptible, last_words, limited
 from zypher.cli.inputs import read_input
-from zypher.cli.options import LONG, AsJson, Url, connect, time_option
+from zypher.cli.options import HERE, LONG, AsJson, Url, connect, time_option
 from zypher.cli.outcomes import put_outcome
 from zypher.errors import NotFound, Unavailable, ZypherError
 
@@ -68,7 +67,7 @@ def predict(
     webhook: Annotated[
         str | None, typer.Option(metavar="URL", help="A URL that is called at the end.")
     ] = None,
-    url: Url = DEFAULT,
+    url: Url = HERE,
 ) -> None:
     """Run a model of a server and print the result.
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from zypher.cli.address import DEFAULT
-from zypher.cli.options import ModelName, Url, connect, time_option
+from zypher.cli.options import HERE, ModelName, Url, connect, time_option
 from zypher.cli.text import put_line
 from zypher.errors import NotFound
 
@@ -28,7 +27,7 @@ def purge(
         time_option("Only those that ended so long ago: 90s, 15m, 1h, 2d."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    url: Url = DEFAULT,
+    url: Url = HERE,
 ) -> None:
     """Delete predictions that have ended."""
     if not yes and not _can_ask():

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zypher.cli.address import DEFAULT
 from zypher.cli.documents import as_document, json_text, put_json
 from zypher.cli.endings import interruptible, limited
-from zypher.cli.options import LONG, SHORT, AsJson, Url, connect, time_option
+from zypher.cli.options import HERE, LONG, SHORT, AsJson, Url, connect, time_option
 from zypher.cli.outcomes import put_outcome
 from zypher.cli.text import one_line, put_line
 from zypher.cli.times import clock_time, short_span
@@ -28,7 +27,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
     timeout: Annotated[float | None, time_option("Follow it so long at most.")] = None,
-    url: Url = DEFAULT,
+    url: Url = HERE,
 ) -> None:
     """Show one prediction, or follow it to its end.
 

@@ -7,6 +7,7 @@ from zypher.model.tracebacks import user_traceback
 from zypher.prediction import Claim
 from zypher.replicas.execution import Executor
 from zypher.replicas.frames import Told
+from zypher.replicas.lines import Line, write
 from zypher.replicas.runs import BatchRun, Run
 
 # What the model sees of it: a run that is no attempt at any prediction.
@@ -21,6 +22,10 @@ class Nobody:
 
     def offer(self, told: Told) -> None:
         """Nobody follows it."""
+
+    def note(self, line: Line) -> None:
+        """It is in the log, as what `setup()` writes: no prediction has that id."""
+        write(Line(line.text, line.level, line.logger))
 
 
 async def warm_up(executor: Executor, example: bytes) -> None:

@@ -96,14 +96,17 @@ local function create_group(model, lane, after)
   redis.call('XGROUP', 'CREATE', lane_of(model, lane), GROUP, after, 'MKSTREAM')
 end
 
--- It stands in the stream of a lane from now on, as the newest there.
-local function append(id, model, lane, place)
-  local stream = lane_of(model, lane)
-  if redis.call('EXISTS', stream) == 0 then
+local function open_lane(model, lane)
+  if redis.call('EXISTS', lane_of(model, lane)) == 0 then
     redis.call('HDEL', queue_of(model), lane .. ':read')
     create_group(model, lane, '0')
   end
-  local entry = redis.call('XADD', stream, '*', 'id', id)
+end
+
+-- It stands in the stream of a lane from now on, as the newest there.
+local function append(id, model, lane, place)
+  open_lane(model, lane)
+  local entry = redis.call('XADD', lane_of(model, lane), '*', 'id', id)
   redis.call('HSET', queue_of(model), lane .. ':newest', place)
   redis.call('HSET', record_of(id), 'lane', lane, 'stream', lane, 'entry', entry)
 end
