@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import typer
@@ -29,7 +29,7 @@ def run_server(node: Node, listener: socket.socket) -> None:
 
 def run_worker(node: Node) -> None:
     """Work until a signal asks to stop."""
-    _run(_live(node, lambda: _announce_worker(node)))
+    _run(_live(node, lambda: _announce_worker(node), node.drain))
 
 
 def _run(life: Coroutine[Any, Any, None]) -> None:
@@ -47,14 +47,21 @@ async def _serve(node: Node, listener: socket.socket) -> None:
 
     server = Uvicorn(node.app, node.settings.root_path)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+
+    async def drain() -> None:
+        server.turn_away()
+        await node.drain(server.answered)
+
     try:
-        await _live(node, lambda: _announce_server(node, listener))
+        await _live(node, lambda: _announce_server(node, listener), drain)
     finally:
         server.should_exit = True
         await serving
 
 
-async def _live(node: Node, announce: Callable[[], None]) -> None:
+async def _live(
+    node: Node, announce: Callable[[], None], drain: Callable[[], Awaitable[None]]
+) -> None:
     """Have a node do its work until a signal asks to stop; then stop in order, and say no more."""
     stopping = _stop_on_signals()
     _reload_on_signal(node, stopping)
@@ -67,7 +74,7 @@ async def _live(node: Node, announce: Callable[[], None]) -> None:
             announce()
             await stopping.wait()
         await _tell_what_is_unfinished(node)
-        await node.drain()
+        await drain()
     finally:
         running, waiting = await node.unfinished()
         await node.stop()

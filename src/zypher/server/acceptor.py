@@ -33,11 +33,15 @@ class Acceptor:
         listener.setblocking(False)
         self._listen()
 
-    def close(self) -> None:
-        """Take no more in."""
+    async def close(self) -> None:
+        """Take no more in, once those are who have come: they would not even be told to go."""
         self._loop.remove_reader(self._listener)
+        self._accept()
+        self._listener.close()
         if self._pause is not None:
             self._pause.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
 
     def _listen(self) -> None:
         self._loop.add_reader(self._listener, self._accept)
