@@ -16,11 +16,11 @@ from tests.soak.soak import Plan, Soak, soak
 def main() -> int:
     """The exit code is 0 if all that is measured was flat, and every promise was kept."""
     parser = argparse.ArgumentParser(prog="./run soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0, help="for each queue; at least 2")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for each queue; at least 4")
     parser.add_argument("--only", choices=PLACES, help="one queue")
     wanted = parser.parse_args()
-    if wanted.minutes < 2:
-        parser.error("Less than 2 minutes say nothing: what has ended is kept for half of one.")
+    if wanted.minutes < 4:
+        parser.error("Less than 4 minutes say nothing: what has ended stays for up to 2.")
     names = [wanted.only] if wanted.only else list(PLACES)
     found = [_soak(name, wanted.minutes) for name in names]
     return 1 if any(found) else 0

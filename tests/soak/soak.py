@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
     storm: float
     calm: float
-    settling: float = TTL + 10
+    settling: float = TTL + 70  # the events of what has ended stay for a minute
     between_storms: float = 8.0
     between_gusts: float = 25.0
     between_samples: float = 2.0

@@ -72,7 +72,7 @@ def _use(wheel: Path, version: str, uv: str, elsewhere: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     _run([uv, "venv", "--quiet", "--python", sys.executable, "venv"], elsewhere, clean)
     install = [uv, "pip", "install", "--quiet", "--python", str(python)]
-    script = shutil.copy(_USE, elsewhere)
+    script = str(shutil.copy(_USE, elsewhere))
     _run([*install, str(wheel)], elsewhere, clean)
     _run([str(python), script, version, "sqlite:///queue.db"], elsewhere, clean)
     place = elsewhere / "redis"

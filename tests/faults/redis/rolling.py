@@ -1,25 +1,35 @@
 """One server and one worker after the other is replaced, behind a load balancer, under load."""
 
 import asyncio
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from tests.faults import invariants
 from tests.faults.callers import Callers
+from tests.faults.clients import client_of
+from tests.faults.history import History
+from tests.faults.load import look
 from tests.faults.redis.balancer import Balancer
 from tests.faults.redis.cluster import Cluster, durable_redis
 from tests.faults.report import Report, Size
 from tests.faults.servers import stopped
 from tests.harness import Server
 
-_GRACE = 2.0
+_GRACE = 3.0
 # The balancer has to notice within it.
 _DRAIN_DELAY = 1.0
 
-# How long most runs take, in seconds, and how long a client who is in no hurry pauses: its
-# connection is idle when the server that it leads to begins to drain, and when that ends.
+# How long most runs take, in seconds; and some, that callers wait for longer than for the drain.
 _SHORT = 0.05
+_LONGER = 1.8
+
+# So many wait for the long run, as many seconds at a time.
+_POLLERS = 4
+_LONG_POLL = 20
+
+# How long a client pauses who is in no hurry: its connection is idle meanwhile.
 _LEISURE = 0.7
 
 
@@ -75,23 +85,29 @@ async def rolling_restarts(size: Size, directory: Path) -> Report:
             Fleet(directory, redis.url, balancer, *arguments) as fleet,
         ):
             wrong: list[str] = []
-            callers = Callers(fleet.url, lambda token: fleet.work(token, seconds=_SHORT), clients=2)
+            polls = History()
+            callers = [_callers(fleet, _SHORT, clients=2), _callers(fleet, _LONGER, clients=8)]
             async with (
-                callers,
+                callers[0],
+                callers[1],
                 fleet.load(seconds=_SHORT, clients=1, pause=_LEISURE),
                 fleet.load(seconds=_SHORT) as load,
             ):
-                await load.submit("long", fleet.work("long", until=str(patient)))
-                for _ in range(size.of(1, 20)):
-                    await load.accepts(10)
-                    wrong += await _replace_each(fleet)
-                patient.touch()
+                long = await load.submit("long", fleet.work("long", until=str(patient)))
+                async with asyncio.TaskGroup() as pollers:
+                    for _ in range(_POLLERS):
+                        pollers.create_task(_poll(fleet.url, long.id, polls))
+                    for _ in range(size.of(1, 20)):
+                        await load.accepts(10)
+                        wrong += await _replace_each(fleet)
+                    patient.touch()
             fleet.history.runs = fleet.runs()
             return await fleet.report(
                 "rolling restart of servers and workers",
                 *wrong,
-                *_failed(fleet, callers),
-                remarks=[f"{len(callers.calls)} callers waited, and none noticed"],
+                *invariants.noticed(polls),
+                *_failed(fleet, *callers),
+                remarks=[f"{sum(len(c.calls) for c in callers)} calls that waited"],
             )
 
 
@@ -104,11 +120,26 @@ async def _replace_each(fleet: Fleet) -> list[str]:
     return of_server + of_worker
 
 
-def _failed(fleet: Fleet, callers: Callers) -> Iterator[str]:
+async def _poll(url: str, id: str, polls: History) -> None:
+    """Wait for a prediction until it has ended, longer at a time than a server takes to stop."""
+    async with client_of(url) as client:
+        while True:
+            seen = await look(client, polls, id, {"Prefer": f"wait={_LONG_POLL}"})
+            if seen is None or seen.final:
+                return
+
+
+def _callers(fleet: Fleet, seconds: float, *, clients: int) -> Callers:
+    work = functools.partial(fleet.work, seconds=seconds)
+    return Callers(fleet.url, work, clients=clients)
+
+
+def _failed(fleet: Fleet, *callers: Callers) -> Iterator[str]:
     """What clients noticed, and what ran more than once."""
-    yield from callers.wrong()
-    for call in callers.refused():
-        yield f"The call of {call.token} was answered {call.status}."
+    for some in callers:
+        yield from some.wrong()
+        for call in some.refused():
+            yield f"The call of {call.token} was answered {call.status}."
     yield from invariants.noticed(fleet.history)
     yield from invariants.failed(fleet.history)
     for token in invariants.run_again(fleet.history):
