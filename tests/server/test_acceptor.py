@@ -14,7 +14,7 @@ from zypher.server.acceptor import Acceptor
 
 pytestmark = pytest.mark.anyio
 
-CLIENTS = 200
+CLIENTS = 300
 PATIENCE = 10.0
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -83,11 +82,15 @@ class Balancer:
 
     async def _connect(self, client: StreamReader, to_client: StreamWriter) -> None:
         """One client's way to a server and back, until one of them hangs up."""
-        with suppress(OSError):
+        try:
             self._ready.append(url := self._ready.pop(0))
             server = urlsplit(url)
             from_server, to_server = await asyncio.open_connection(server.hostname, server.port)
             await asyncio.gather(_pass(client, to_server), _pass(from_server, to_client))
+        except (IndexError, OSError):  # none is ready, or this one is gone
+            pass
+        finally:
+            to_client.close()
 
 
 async def _pass(source: StreamReader, to: StreamWriter) -> None:
