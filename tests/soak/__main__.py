@@ -12,6 +12,9 @@ from pathlib import Path
 from tests.soak.places import PLACES
 from tests.soak.soak import Plan, Soak, soak
 
+# As many violations are printed: where something stands still, there are thousands.
+_MOST = 20
+
 
 def main() -> int:
     """The exit code is 0 if all that is measured was flat, and every promise was kept."""
@@ -45,8 +48,10 @@ def _print(place: str, minutes: float, result: Soak) -> None:
     for trend in result.trends:
         print(trend)
     print("\nViolations:" if result.violations else "\nFlat, and nothing is violated.")
-    for sentence in result.violations:
+    for sentence in result.violations[:_MOST]:
         print("-", sentence)
+    if (more := len(result.violations) - _MOST) > 0:
+        print(f"- and {more} more")
     print(flush=True)
 
 

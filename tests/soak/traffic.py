@@ -18,6 +18,12 @@ _PAUSE = 0.25
 
 _PAYLOAD = 300_000
 
+# How long that takes which is canceled, should nobody come to cancel it. In seconds.
+_LONG = 5.0
+
+# How long the last webhooks may take, in seconds: a server that was killed had taken some.
+_PATIENCE_WITH_WEBHOOKS = 120.0
+
 _NUMBERS = itertools.count()
 
 
@@ -56,7 +62,7 @@ class Traffic:
     async def __aexit__(self, *_: object) -> None:
         self._going_on = False
         await asyncio.gather(*self._tasks)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + _PATIENCE_WITH_WEBHOOKS
         while self._hooked - self._note_calls() and time.monotonic() < deadline:
             await asyncio.sleep(_PAUSE)
         self.wrong += [f"The webhook of {id} was not called." for id in self._hooked - self._called]
@@ -95,7 +101,7 @@ class Traffic:
         assert record["output"]["result"]["token"] == token, record
 
     async def _cancel(self) -> None:
-        work = self._work(f"cancel-{next(_NUMBERS)}", until="/nowhere")
+        work = self._work(f"cancel-{next(_NUMBERS)}") | {"seconds": _LONG}
         id = (await self._post("/predict", work, ASYNC))["prediction_id"]
         record = await self._ask("POST", f"/predictions/{id}/cancel")
         assert record["status"] == "canceled", record
