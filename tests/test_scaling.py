@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -91,6 +92,38 @@ def version(folder: Path, source: str) -> str:
     folder.mkdir()
     (folder / "speaker.py").write_text(source)
     return f"speak={folder / 'speaker.py'}:speak"
+
+
+def test_a_stopping_server_sees_those_through_who_wait_for_what_others_run(
+    redis: RedisServer, held: Holder
+) -> None:
+    arguments = ("--broker", redis.url, "--lease", "1")
+    with (
+        WorkerProcess(target("hold"), *arguments, "--replicas", "2"),
+        Server("--replicas", "0", "--grace", "1.5", *arguments) as server,
+        ThreadPoolExecutor() as threads,
+    ):
+        eventually_ready(server)
+        calls = [threads.submit(server.predict, held.port)]
+        runs = [held.started()]
+        calls.append(threads.submit(server.predict, held.port))
+        runs.append(held.started())
+        polling = threads.submit(server.poll, server.submit(held.port), wait=20)
+        server.process.send_signal(signal.SIGTERM)
+        while server.client.get("/readyz").status_code != 503:
+            pass
+        runs[0].finish("in time")
+        assert calls[0].result(PATIENCE).json()["result"] == "in time"
+        late = calls[1].result(PATIENCE)
+        assert late.status_code == 202
+        assert late.json()["message"].startswith("The server is shutting down.")
+        assert polling.result(PATIENCE).status_code == 202
+        assert server.process.wait(PATIENCE) == 0
+        with Server("--replicas", "0", *arguments) as next_one:
+            runs[1].finish("later")
+            held.started().finish()
+            done = next_one.poll(late.headers["X-Prediction-Id"], wait=20)
+            assert done.json()["output"]["result"] == "later"
 
 
 def test_during_an_update_every_input_is_run_by_a_worker_that_takes_it(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from zypher.client import AsyncClient, Client
     from zypher.node import create_app
 
+    __version__: str
+
 __all__ = [
     "AsyncClient",
     "Client",
@@ -34,7 +36,11 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the client and the server only for those who ask for them."""
+    """Import the client and the server only for those who ask for them; so with the version."""
     if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("zypher")  # as pyproject.toml says, which is the one place
     raise AttributeError(f"module 'zypher' has no attribute {name!r}")

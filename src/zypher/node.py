@@ -6,7 +6,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from zypher.brokers import Broker, Limits, is_shared, open_broker
@@ -28,6 +28,13 @@ log = logging.getLogger("zypher")
 
 _PURGE_INTERVAL = 30.0
 _CLOCKS_INTERVAL = 0.1
+
+# How long the answers may take that are given when grace is over, in seconds.
+_LAST_ANSWERS = 1.0
+
+
+async def _no_server() -> None:
+    """Nobody has asked anything."""
 
 
 class Node:
@@ -119,12 +126,25 @@ class Node:
             return running, 0
         return running, sum(stats.queued for stats in (await self._broker.stats()).values())
 
-    async def drain(self) -> None:
-        """Take nothing new in, and let what runs finish, while the server still answers."""
+    async def drain(self, answered: Callable[[], Awaitable[None]] = _no_server) -> None:
+        """Take nothing new in, and let what runs finish, while the server still answers.
+
+        Over a shared broker others go on with what callers wait for here. `answered` waits until
+        these have been told the end; when grace is over, they are told how it stands.
+        """
+        grace = self.settings.grace
         if self._server is not None:
             await self._server.close()
-        if self._worker is not None:
-            await self._worker.drain(self.settings.grace)
+        async with _at_most(grace):
+            if self._worker is not None:
+                await self._worker.drain(grace)
+            if self._server is not None and is_shared(self.settings.broker):
+                self._server.end_broadcast()
+                await answered()
+        self._broker.hurry()
+        if is_shared(self.settings.broker):
+            async with _at_most(_LAST_ANSWERS):
+                await answered()
 
     async def stop(self) -> None:
         """End everything. Stopping what never started, or twice, is fine."""
@@ -178,6 +198,14 @@ class Node:
             await self.up()
         except ModelLoadError as error:
             log.error("%s", error.report)
+
+
+@asynccontextmanager
+async def _at_most(seconds: float) -> AsyncIterator[None]:
+    """What is not done by then is given up."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield
 
 
 def create_app(settings: Settings | None = None) -> "FastAPI":

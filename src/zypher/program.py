@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,26 +68,33 @@ async def _serve(node: Node, listener: socket.socket) -> None:
 
     server = Uvicorn(node.app, node.settings.root_path)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+
+    async def drain() -> None:
+        server.turn_away()
+        await node.drain(server.answered)
+
     try:
-        await _live(node, lambda: _announce_server(node, listener))
+        await _live(node, lambda: _announce_server(node, listener), drain)
     finally:
         server.should_exit = True
         await serving
 
 
 async def _work(node: Node) -> None:
-    await _live(node, lambda: _announce_worker(node))
+    await _live(node, lambda: _announce_worker(node), node.drain)
 
 
 async def _work_with_probes(node: Node, listener: socket.socket) -> None:
     from zypher.worker.probes import Probes  # most workers do without it
 
-    typer.echo(f"Metrics at {_url(listener)}/metrics", err=True)
+    _tell(node, f"Metrics at {_url(listener)}/metrics")
     async with Probes(listener, node.metrics, lambda: node.status, node.scrape):
         await _work(node)
 
 
-async def _live(node: Node, announce: Callable[[], None]) -> None:
+async def _live(
+    node: Node, announce: Callable[[], None], drain: Callable[[], Awaitable[None]]
+) -> None:
     """Have a node do its work until a signal asks to stop; then stop in order, and say no more."""
     stopping = _stop_on_signals()
     _reload_on_signal(node, stopping)
@@ -100,7 +107,7 @@ async def _live(node: Node, announce: Callable[[], None]) -> None:
             announce()
             await stopping.wait()
         await _tell_what_is_unfinished(node)
-        await node.drain()
+        await drain()
     finally:
         running, waiting = await node.unfinished()
         await node.stop()

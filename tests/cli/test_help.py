@@ -3,15 +3,20 @@
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+import zypher as package
 from tests.cli.commands import zypher
 from tests.harness import Server
 from zypher import Client
 from zypher.cli.address import DEFAULT
 from zypher.cli.app import COMMANDS
 from zypher.settings import Settings, option
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 _LISTING = (
     "import sys\n"
@@ -62,8 +67,11 @@ def test_ls_imports_no_server_and_draws_nothing_for_a_pipe(server: Server) -> No
     assert not found & (SERVING | {"rich", "zypher.server", "zypher.brokers"})
 
 
-def test_version_prints_the_version() -> None:
-    assert zypher("--version").stdout.strip() == "0.1.0"
+def test_the_version_is_that_of_the_project_file_wherever_it_is_told(server: Server) -> None:
+    version = tomllib.loads(PROJECT.read_text())["project"]["version"]
+    assert zypher("--version").stdout.strip() == version
+    assert package.__version__ == version
+    assert server.client.get("/openapi.json").json()["info"]["version"] == version
 
 
 def test_help_lists_every_setting() -> None:

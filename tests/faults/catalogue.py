@@ -19,7 +19,7 @@ from tests.faults import (
 )
 from tests.faults.redis import cancels as redis_cancels
 from tests.faults.redis import claims as redis_claims
-from tests.faults.redis import failover, marathon, memory, network, outages, workers
+from tests.faults.redis import failover, marathon, memory, network, outages, rolling, workers
 from tests.faults.report import Report, Size
 
 Fault = Callable[[Size, Path], Coroutine[Any, Any, Report]]
@@ -43,7 +43,7 @@ FAULTS: dict[str, Fault] = {
     "redis-killed-workers": workers.killed_workers,
     "redis-marathon": marathon.marathon,
     "redis-frozen-workers": workers.frozen_workers,
-    "redis-restarts": workers.rolling_restarts,
+    "redis-restarts": rolling.rolling_restarts,
     "redis-held-interpreter": workers.held_interpreter,
     "redis-killed": outages.killed_redis,
     "redis-killed-everysec": outages.killed_redis_everysec,

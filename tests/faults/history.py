@@ -45,6 +45,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Rebuff:
+    """A client asked what became of an id, and was not told."""
+
+    id: str
+    why: Literal["no connection", "cut off", "refused"]
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of the model, by its own log. `ended` is None if it never came to its end."""
 
@@ -88,6 +96,7 @@ class History:
 
     submits: list[Submit] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    rebuffs: list[Rebuff] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     finishes: list[Finish] = field(default_factory=list)
@@ -114,6 +123,7 @@ class History:
     def saw(self, id: str, asked: float, status: int, body: dict[str, Any]) -> Seen | None:
         """Note what a poll was answered; None if it said nothing about the record."""
         if status not in (200, 202, 404):
+            self.rebuffs.append(Rebuff(id, "refused"))
             return None
         result = body.get("output", {}).get("result")
         seen = Seen(

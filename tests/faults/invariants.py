@@ -61,6 +61,25 @@ def failed(history: History) -> list[str]:
     ]
 
 
+def cut_off(history: History) -> Iterator[str]:
+    """A sentence for everybody who was connected, asked, and got no answer at all."""
+    for submit in history.submits:
+        if submit.outcome == "unknown":
+            yield f"The submit of {submit.token} was cut off."
+    for rebuff in history.rebuffs:
+        if rebuff.why == "cut off":
+            yield f"A poll of {rebuff.id} was cut off."
+
+
+def noticed(history: History) -> Iterator[str]:
+    """A sentence for every request that failed, for whatever reason."""
+    for submit in history.submits:
+        if submit.outcome != "ok":
+            yield f"The submit of {submit.token} failed ({submit.status or 'no answer'})."
+    for rebuff in history.rebuffs:
+        yield f"A poll of {rebuff.id} failed ({rebuff.why})."
+
+
 def recoveries(history: History) -> list[float]:
     """Seconds from every restart to the next 202, and from every killed run to the next.
 

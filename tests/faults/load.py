@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import httpx2
 
 from tests.faults.clients import client_of
-from tests.faults.history import History, Seen, Submit
+from tests.faults.history import History, Rebuff, Seen, Submit
 from tests.harness import ASYNC, PATIENCE
 
 # How long clients wait before they ask a server again that is not there.
@@ -148,6 +148,8 @@ async def look(
     asked = time.monotonic()
     try:
         response = await client.get(f"/predict/{id}", headers=headers)
-    except httpx2.TransportError:
+    except httpx2.TransportError as error:
+        is_down = isinstance(error, httpx2.ConnectError)
+        history.rebuffs.append(Rebuff(id, "no connection" if is_down else "cut off"))
         return None
     return history.saw(id, asked, response.status_code, response.json())

@@ -6,9 +6,12 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import zypher
 
 
 @dataclass
@@ -58,6 +61,22 @@ async def hog(work: Work) -> dict[str, str]:
 async def echo(text: str) -> str:
     """Returns what it gets."""
     return text
+
+
+@zypher.batch(max_size=16, max_wait=0.02)
+def doubled(values: list[int]) -> list[int]:
+    """Takes many at once."""
+    return [2 * value for value in values]
+
+
+def counts(to: int) -> Iterator[int]:
+    """Returns piece by piece."""
+    yield from range(to)
+
+
+def fails(reason: str) -> None:
+    """Raises."""
+    raise ValueError(reason)
 
 
 async def aside(seconds: float) -> float:

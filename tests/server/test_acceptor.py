@@ -14,7 +14,7 @@ from zypher.server.acceptor import Acceptor
 
 pytestmark = pytest.mark.anyio
 
-CLIENTS = 200
+CLIENTS = 300
 PATIENCE = 10.0
 
 
@@ -66,7 +66,7 @@ async def test_clients_that_come_at_once_are_taken_in_in_few_turns_of_the_loop(
             await asyncio.sleep(0)
         assert Greeting.made == CLIENTS
         assert {await said_to(client) for client in clients} == {b"hello"}
-        acceptor.close()
+        await acceptor.close()
     await all_have_left()
 
 
@@ -80,17 +80,28 @@ async def test_a_process_without_room_for_connections_takes_them_in_once_it_has(
                 await asyncio.sleep(0)
         assert Greeting.made == 0
         assert await said_to(client) == b"hello"
-        acceptor.close()
+        await acceptor.close()
     await all_have_left()
     assert "No connection can be taken in now: Too many open files" in caplog.text
 
 
 async def test_one_that_is_closed_takes_nothing_in(listener: socket.socket) -> None:
-    Acceptor(listener, Greeting).close()
-    with client_of(listener):
-        for _ in range(10):
-            await asyncio.sleep(0)
-    assert Greeting.made == 0
+    address = listener.getsockname()
+    await Acceptor(listener, Greeting).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+
+
+async def test_those_who_have_come_when_it_is_closed_are_taken_in(
+    listener: socket.socket,
+) -> None:
+    acceptor = Acceptor(listener, Greeting)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client_of(listener)) for _ in range(CLIENTS)]
+        await acceptor.close()
+        assert Greeting.made == CLIENTS
+        assert {await said_to(client) for client in clients} == {b"hello"}
+    await all_have_left()
 
 
 @contextmanager

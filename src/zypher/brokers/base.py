@@ -222,6 +222,12 @@ class Broker(ABC):
         when the broker closes meanwhile.
         """
 
+    def hurry(self) -> None:  # noqa: B027
+        """This node is about to leave: end each `wait` as if its time were over.
+
+        Where others go on with the predictions; elsewhere those who wait are to learn of the end.
+        """
+
     @abstractmethod
     async def position(self, id: str) -> int | None:
         """How many claims come before this queued prediction, roughly.

@@ -38,6 +38,12 @@ class Waiters(Generic[T]):
         waiters = self._waiters.get(id)
         return sum([resolve(waiter, news) for waiter in waiters]) if waiters else 0
 
+    def hurry(self) -> None:
+        """Their time is over: all who wait have None."""
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                resolve(waiter, None)
+
     def close(self) -> None:
         """Nothing will happen any more: tell those who wait for it."""
         for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
 
 log = logging.getLogger("zypher.server")
@@ -33,17 +34,21 @@ class Acceptor:
         listener.setblocking(False)
         self._listen()
 
-    def close(self) -> None:
-        """Take no more in."""
+    async def close(self) -> None:
+        """Take no more in, once those are who have come: they would not even be told to go."""
         self._loop.remove_reader(self._listener)
+        self._accept(sys.maxsize)
+        self._listener.close()
         if self._pause is not None:
             self._pause.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
 
     def _listen(self) -> None:
         self._loop.add_reader(self._listener, self._accept)
 
-    def _accept(self) -> None:
-        for _ in range(_MOST):
+    def _accept(self, most: int = _MOST) -> None:
+        for _ in range(most):
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):

@@ -23,7 +23,7 @@ from zypher.server.intake import Intake, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
 from zypher.server.problems import problem, problem_of
 from zypher.server.rendering import UNKNOWN, answered, polled
-from zypher.server.state import ServerState
+from zypher.server.state import Phase, ServerState
 from zypher.server.streams import EventStream, follow
 
 _FORGOTTEN = "The prediction was deleted, or expired, while this call waited for it."
@@ -119,7 +119,10 @@ class Predictions:
         if record.status is Status.COMPLETED:
             return JSONText(answered(record), headers=id)
         self._broker.metrics.upgrades.count(record.model)
-        message = f"Not finished within {patience.seconds:g} s. Processing goes on asynchronously."
+        why = f"Not finished within {patience.seconds:g} s."
+        if self._state.phase is Phase.CLOSED:  # others go on with it
+            why = "The server is shutting down."
+        message = f"{why} Processing goes on asynchronously."
         return await self._intake.accepted(record, request, message)
 
     async def _outcome(self, id: str, patience: Patience, request: Request) -> Prediction:

@@ -70,10 +70,14 @@ class Server:
             await asyncio.sleep(self._state.settings.drain_delay)
         self._state.phase = Phase.CLOSED
 
+    def end_broadcast(self) -> None:
+        """Send those away who follow the server: their streams have no end of their own."""
+        self._state.broadcast.close()
+
     async def stop(self) -> None:
         """End what goes on beside the requests."""
         self._state.phase = Phase.CLOSED
-        self._state.broadcast.close()
+        self.end_broadcast()
         for duty in self._duties:
             duty.cancel()
         if self._sender is not None:

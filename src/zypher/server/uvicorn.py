@@ -15,6 +15,9 @@ from zypher.server.acceptor import Acceptor
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5
 
+# How long one who has just come may take, at the end, to ask for something. In seconds.
+_FIRST_BYTES = 0.5
+
 # What is larger, in bytes, is sent by itself: to copy it would cost more than a system call.
 _SMALL = 65_536
 
@@ -45,8 +48,26 @@ class Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for acceptor in self._acceptors:
-            acceptor.close()
+            await acceptor.close()
         await super().shutdown(sockets)
+
+    def turn_away(self) -> None:
+        """From now on every answer ends its connection.
+
+        Its client comes back on a new one, which a balancer leads to another server. A connection
+        that stayed would be closed at the end, perhaps while the next request is on its way.
+        """
+        close = (b"connection", b"close")
+        self.config.encoded_headers.append(close)  # from which they are made anew each second
+        self.server_state.default_headers = [*self.server_state.default_headers, close]
+        for connection in self.server_state.connections:
+            if (cycle := cast("HttpToolsProtocol", connection).cycle) is not None:
+                cycle.keep_alive = False
+
+    async def answered(self) -> None:
+        """Wait until all that is asked at this moment has been answered."""
+        if tasks := [*self.server_state.tasks]:
+            await asyncio.wait(tasks)
 
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(self.config, self.server_state, self.lifespan.state)
@@ -62,6 +83,12 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+
+    def shutdown(self) -> None:
+        if not self.cycle:  # a new connection: what it was made for is on its way
+            self.loop.call_later(_FIRST_BYTES, super().shutdown)
+        else:
+            super().shutdown()
 
 
 class OneWrite:

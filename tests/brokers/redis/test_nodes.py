@@ -39,6 +39,21 @@ async def test_who_waits_on_any_node_is_told_of_an_end_on_another(
     assert await third.claim("w", "m", limit=1, timeout=0) == []
 
 
+async def test_who_waits_on_a_node_that_leaves_is_told_how_it_stands(join: Join) -> None:
+    leaving, other = await join(), await join()
+    made = await other.submit(new(), keep=True)
+    waits = [asyncio.create_task(node.wait(made.id, PATIENCE)) for node in (leaving, other)]
+    await asyncio.gather(*(node.stats() for node in (leaving, other)))  # they wait by now
+    leaving.hurry()
+    assert await waits[0] == made
+    assert await leaving.wait(made.id, PATIENCE) == made
+    (claimed,) = await other.claim("w", "m", limit=1, timeout=PATIENCE)
+    await other.finish([(claimed.claim, GOOD)])
+    told = await waits[1]
+    assert told is not None
+    assert told.status is Status.COMPLETED
+
+
 @pytest.mark.usefixtures("without_sweeps")
 async def test_who_wants_work_on_any_node_is_told_of_its_arrival_on_another(join: Join) -> None:
     first, second = await join(), await join()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.catalogue import Fault
-from tests.faults.redis import cancels, claims, failover, memory, network, outages, workers
+from tests.faults.redis import cancels, claims, failover, memory, network, outages, rolling, workers
 from tests.faults.report import Size
 
 pytestmark = pytest.mark.anyio
@@ -26,10 +26,10 @@ async def test_a_worker_that_stood_still_too_long_is_refused_what_it_had_finishe
     assert await violations(workers.frozen_workers, tmp_path) == []
 
 
-async def test_restarts_in_order_of_workers_and_servers_lose_nothing_and_repeat_nothing(
+async def test_a_rolling_restart_fails_no_request_loses_nothing_and_repeats_nothing(
     tmp_path: Path,
 ) -> None:
-    assert await violations(workers.rolling_restarts, tmp_path) == []
+    assert await violations(rolling.rolling_restarts, tmp_path) == []
 
 
 async def test_a_run_that_holds_the_interpreter_for_many_leases_runs_once(tmp_path: Path) -> None:

@@ -104,31 +104,6 @@ async def _uncounted(cluster: Cluster, stale: int) -> list[str]:
     return [] if counted == stale else [f"{stale} outcomes came too late, {counted} were counted."]
 
 
-async def rolling_restarts(size: Size, directory: Path) -> Report:
-    """SIGTERM of one worker after the other, and of the server, under load."""
-    grace = ("--grace", "2")
-    with durable_redis(directory) as redis:
-        async with Cluster(directory, redis.url, *grace, workers=size.of(1, 3)) as cluster:
-            codes = []
-            async with cluster.load() as load:
-                for _ in range(size.of(1, 10)):
-                    for worker in list(cluster.workers):
-                        await load.accepts(20)
-                        await cluster.start_worker()
-                        codes.append(await cluster.stop_worker(worker))
-                    await load.accepts(20)
-                    codes.append(await cluster.stop())
-                    await cluster.start()
-            cluster.history.runs = cluster.runs()
-            again = invariants.run_again(cluster.history)
-            return await cluster.report(
-                "SIGTERM of workers and the server",
-                *invariants.failed(cluster.history),
-                *(f"A stopped process ended with exit code {code}." for code in codes if code),
-                *(f"{token} ran again, although it was shorter than grace." for token in again),
-            )
-
-
 async def held_interpreter(size: Size, directory: Path) -> Report:
     """A run keeps the interpreter of its replica for many times the lease."""
     lease, seconds = size.of((LEASE, 3), (5, 60))

@@ -48,6 +48,7 @@ class Waits(Runs):
         self._waited: dict[str, tuple[Prediction, bool]] = {}
         self._unheeded: set[str] = set()  # those of them that nobody waited for at the last sweep
         self._sweeping: asyncio.Task[None] | None = None
+        self._hurries = False
 
     async def _start_to_listen(self) -> None:
         self._epoch = await self._join()
@@ -68,7 +69,7 @@ class Waits(Runs):
         await self._hearing.stop()
 
     async def wait(self, id: str, timeout: float) -> Prediction | None:
-        if timeout <= 0:
+        if timeout <= 0 or self._hurries:
             return await self.get(id)
         deadline = asyncio.get_running_loop().time() + timeout
         while (found := await self._wait(id, deadline)) == GONE:
@@ -76,6 +77,10 @@ class Waits(Runs):
         if found is None or found.status.terminal:
             self._waited.pop(id, None)
         return found
+
+    def hurry(self) -> None:
+        self._hurries = True
+        self._ends.hurry()
 
     async def watch(self, id: str, seen: Seen, *, timeout: float) -> News | None:
         now = asyncio.get_running_loop().time
