@@ -355,6 +355,7 @@ class Broker(ABC):
     async def enforce_clocks(self) -> int:
         """End what is past one of its clocks, and line up what may be retried now; how many.
 
+        What may be retried, and is past its deadline, is both at once, and counts twice.
         Workers learn from `withdrawn` what they have to stop. Deliveries that were put off until
         now can be taken again.
         """
