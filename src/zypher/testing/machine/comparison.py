@@ -165,6 +165,7 @@ class Comparison(RuleBasedStateMachine):
             queued = self.reference.rows(Status.QUEUED, model)
             running = self.reference.rows(Status.PROCESSING, model)
             same(found.queued, len(queued))
+            same(found.paused, sum(row.pauses for row in queued))
             same(found.queued_bytes, sum(row.record.size for row in queued))
             same(found.processing, len(running))
             assert found.oldest_queued_age >= 0 if queued else found.oldest_queued_age == 0
