@@ -1,11 +1,13 @@
 """The memory broker keeps the contract."""
 
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import MultipleResults, run_state_machine_as_test
 
 from zypher.brokers import Broker, Limits
 from zypher.brokers.memory import MemoryBroker
+from zypher.prediction import Options, Priority
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract import BrokerContract
+from zypher.testing.contract.base import BAD
 from zypher.testing.machine import BrokerMachine
 
 
@@ -25,3 +27,18 @@ class MemoryMachine(BrokerMachine):
 
 def test_whatever_is_done_to_it_the_memory_broker_does_what_the_contract_says() -> None:
     run_state_machine_as_test(MemoryMachine)
+
+
+def test_the_machine_knows_that_a_deadline_may_be_over_when_a_pause_is() -> None:
+    machine = MemoryMachine()
+    retried = Options(retries=1, deadline=2)
+    machine.submit("m", [Priority.NORMAL], size=1, keep=True, waiters=0, options=retried)
+    machine.the_contract_holds()
+    claimed = machine.claim("w", "m", 1)
+    assert isinstance(claimed, MultipleResults)
+    (batch,) = claimed.values
+    machine.the_contract_holds()
+    machine.finish(batch, slice(None), BAD)
+    machine.advance(30, "enforce_clocks")
+    machine.the_contract_holds()
+    machine.teardown()

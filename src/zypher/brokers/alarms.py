@@ -34,6 +34,10 @@ class Alarms:
             self._on.pop(entry.alarm, None)
             entry.alarm = 0
 
+    def pauses(self) -> Iterator[Entry]:
+        """The entries that pause."""
+        return (entry for entry in self._on.values() if entry.delayed)
+
     def ring(self, now: float) -> Iterator[Entry]:
         """The entries whose time has come, each once."""
         while self._heap and self._heap[0][0] <= now:

@@ -92,12 +92,19 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of one model's queue. Times are seconds; what is counted, since the start."""
+    """The state of one model's queue. Times are seconds; what is counted, since the start.
+
+    What is queued waits in a lane, or pauses before it is tried again: as its run has raised, or as
+    its input was refused by another signature than had admitted it. How long it has waited counts
+    from its submission.
+    """
 
     queued: int = 0
     queued_bytes: int = 0
     # Queued by priority: high, where callers who wait are, normal and low.
     waiting: tuple[int, int, int] = (0, 0, 0)
+    paused: int = 0
+    refused: int = 0  # of the paused: those that another signature has refused
     processing: int = 0
     oldest_queued_age: float = 0.0
     oldest_processing_age: float = 0.0
@@ -377,6 +384,7 @@ class Broker(ABC):
     async def enforce_clocks(self) -> int:
         """End what is past one of its clocks, and line up what may be retried now; how many.
 
+        What may be retried, and is past its deadline, is both at once, and counts twice.
         Workers learn from `withdrawn` what they have to stop. Deliveries that were put off until
         now can be taken again.
         """

@@ -103,6 +103,8 @@ class Decisions:
         self._alarms.turn_off(entry)
         entry.record = record
         entry.since = self._clock.steady()
+        if record.status is Status.QUEUED:  # it has waited since it was submitted
+            entry.since -= max(0.0, self._clock.wall() - record.created)
         entry.delayed = self.pauses(record)
         return move
 

@@ -325,8 +325,14 @@ class Engine(Deliveries):
     async def stats(self) -> dict[str, ModelStats]:
         names = dict.fromkeys([*(name for name, _ in self._models), *self._queues])
         now = self._clock.steady()
+        paused: dict[str, list[Entry]] = {name: [] for name in names}
+        for entry in self._alarms.pauses():
+            paused[entry.record.model].append(entry)
         queues = [self._queues[name] for name in names]
-        return {queue.model: queue.stats(now, self._waiting_in(queue)) for queue in queues}
+        return {
+            queue.model: queue.stats(now, self._waiting_in(queue), paused[queue.model])
+            for queue in queues
+        }
 
     async def aclose(self) -> None:
         self._closed = True

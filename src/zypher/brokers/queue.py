@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
@@ -32,7 +33,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     place: int
     kept: bool
     waits: bool  # a caller does, and goes ahead
-    since: float  # steady time of the last move
+    since: float  # steady time of the last move, or of its submission while it is queued
     queued_in: Priority | None = None
     recorded: bool = False  # at least its first move is, where it is kept
     stalled: bool = False  # its next move could not be recorded now
@@ -140,16 +141,21 @@ class ModelQueue:
             group.append(entry)
         return group
 
-    def stats(self, now: float, waiting: tuple[int, int, int]) -> ModelStats:
-        """How it stands at the steady time `now`, when so many wait in each lane."""
+    def stats(
+        self, now: float, waiting: tuple[int, int, int], paused: Sequence[Entry]
+    ) -> ModelStats:
+        """How it stands at the steady time `now`: so many wait in each lane, and these pause."""
         oldest = self.lanes.oldest()
+        since = min((entry.since for entry in (oldest, *paused) if entry), default=now)
         running = next(iter(self.running.values()), None)
         return ModelStats(
             queued=self.queued,
             queued_bytes=self.queued_bytes,
             waiting=waiting,
+            paused=len(paused),
+            refused=sum(entry.record.misfits > 0 for entry in paused),
             processing=len(self.running),
-            oldest_queued_age=now - oldest.since if oldest else 0.0,
+            oldest_queued_age=now - since,
             oldest_processing_age=now - running.since if running else 0.0,
             service_time=self.service_time,
             completed=self.ended[Status.COMPLETED],

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zypher.brokers.base import Broker, Overview, ReplicaCounts
+from zypher.brokers.base import Broker, ModelStats, Overview, ReplicaCounts
 from zypher.errors import Unavailable
 from zypher.prediction import Priority
 from zypher.server.standing import standing
@@ -56,7 +56,11 @@ async def overview(broker: Broker) -> Overview:
 def report(state: ServerState, now: Overview) -> Readiness:
     """How this node stands when its broker says this."""
     replicas = standing(now.workers.values())
-    degraded = [*state.broker.degraded(), *_complaints(state.models, replicas)]
+    degraded = [
+        *state.broker.degraded(),
+        *_complaints(state.models, replicas),
+        *_refusals(now.stats),
+    ]
     each = now.stats.values()
     return Readiness(
         status=_status(state),
@@ -129,6 +133,16 @@ def _complaints(models: Iterable[str], replicas: Mapping[str, ReplicaCounts]) ->
             yield _complaint(name, counts)
         elif counts.failure:
             yield f"{name} runs its old code, because the new could not be loaded: {counts.failure}"
+
+
+def _refusals(models: Mapping[str, ModelStats]) -> Iterator[str]:
+    for name, stats in models.items():
+        if stats.refused:
+            yield (
+                f"{name} as it runs now refuses {stats.refused} of the predictions that wait: they "
+                "were admitted under another signature. Each is tried for half a minute and then "
+                "fails, unless code that takes it is loaded until then"
+            )
 
 
 def _complaint(name: str, counts: ReplicaCounts) -> str:

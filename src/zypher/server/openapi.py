@@ -97,11 +97,14 @@ _SCHEMAS: dict[str, Schema] = {
         },
     ),
     "ModelStats": _object(
-        "queued queued_bytes waiting processing oldest_queued_age oldest_processing_age "
-        "service_time completed failed canceled retried crashes rate replicas",
+        "queued queued_bytes waiting paused refused processing oldest_queued_age "
+        "oldest_processing_age service_time completed failed canceled retried crashes rate "
+        "replicas",
         queued=_COUNT,
         queued_bytes=_COUNT,
         waiting=_object("high normal low", high=_COUNT, normal=_COUNT, low=_COUNT),
+        paused=_COUNT,
+        refused=_COUNT,
         processing=_COUNT,
         oldest_queued_age=_NUMBER,
         oldest_processing_age=_NUMBER,

@@ -92,7 +92,7 @@ def dict_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def _stats(time: float, queue: dict[bytes, bytes], numbers: Sequence[Any]) -> ModelStats:
-    ended, running, waits_since, runs_since = numbers
+    ended, running, waits_since, runs_since, paused, refused = numbers
 
     def count(name: str) -> int:
         return int(queue.get(name.encode(), 0))
@@ -105,6 +105,8 @@ def _stats(time: float, queue: dict[bytes, bytes], numbers: Sequence[Any]) -> Mo
         queued=count("queued"),
         queued_bytes=count("bytes"),
         waiting=(count("high"), count("normal"), count("low")),
+        paused=paused,
+        refused=refused,
         processing=running,
         oldest_queued_age=age(waits_since),
         oldest_processing_age=age(runs_since),

@@ -136,7 +136,8 @@ function updateModel(element, [, one]) {
     if (label === "failed") element.figures[place].classList.toggle("bad", one.failed > 0);
   });
   const { high, normal, low } = one.waiting;
-  const lanes = one.queued ? `Waiting: ${count(high)} high, ${count(normal)} normal, ${count(low)} low; the oldest for ${duration(one.oldest_queued_age)}.` : "";
+  const paused = one.paused ? `, ${count(one.paused)} between two runs` : "";
+  const lanes = one.queued ? `Waiting: ${count(high)} high, ${count(normal)} normal, ${count(low)} low${paused}; the oldest for ${duration(one.oldest_queued_age)}.` : "";
   setText(element.lastElementChild, lanes);
   element.lastElementChild.hidden = !lanes;
 }

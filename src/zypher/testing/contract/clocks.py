@@ -165,6 +165,17 @@ class Clocks(BrokerTests):
         await broker.finish([(claimed.claim, BAD)])
         assert await self.code(broker, prediction) == "model_error"
 
+    async def test_what_is_past_its_deadline_when_its_pause_is_over_is_not_run_again(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        late = await self.with_options(broker, clock, retries=1, deadline=2)
+        (claimed,) = await self.claim(broker)
+        await broker.finish([(claimed.claim, BAD)])
+        clock.advance(2)
+        await broker.enforce_clocks()
+        assert not await self.claim(broker)
+        assert await self.code(broker, late) == "deadline"
+
     async def test_a_prediction_that_pauses_can_be_canceled(
         self, broker: Broker, clock: ManualClock
     ) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts, WorkerInfo
 from zypher.errors import Unavailable
-from zypher.prediction import Priority, Status
+from zypher.prediction import Options, Priority, Status
 from zypher.testing.clock import ManualClock
-from zypher.testing.contract.base import GOOD, PATIENCE, BrokerTests, new
+from zypher.testing.contract.base import BAD, GOOD, PATIENCE, BrokerTests, new
 
 
 class Looking(BrokerTests):
@@ -71,6 +71,35 @@ class Looking(BrokerTests):
         assert (await broker.stats())["m"].waiting == (3, 3, 4)
         await self.claim(broker)
         assert (await broker.stats())["m"].waiting == (2, 3, 4)
+
+    async def test_the_stats_tell_what_pauses_and_that_it_has_waited_since_it_was_submitted(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        made = new(created=clock.wall(), options=Options(retries=1))
+        await broker.submit(made, keep=True)
+        clock.advance(4)
+        (claimed,) = await self.claim(broker)
+        clock.advance(3)
+        await broker.finish([(claimed.claim, BAD)])
+        stats = (await broker.stats())["m"]
+        assert (stats.queued, stats.waiting, stats.paused, stats.refused) == (1, (0, 0, 0), 1, 0)
+        assert stats.oldest_queued_age == pytest.approx(7)
+        clock.advance(1)
+        await broker.enforce_clocks()
+        stats = (await broker.stats())["m"]
+        assert (stats.queued, stats.waiting, stats.paused) == (1, (0, 1, 0), 0)
+        assert stats.oldest_queued_age == pytest.approx(8)
+
+    async def test_what_pauses_is_counted_no_more_once_it_is_canceled(
+        self, broker: Broker, clock: ManualClock
+    ) -> None:
+        made = new(created=clock.wall(), options=Options(retries=1))
+        await broker.submit(made, keep=True)
+        (claimed,) = await self.claim(broker)
+        await broker.finish([(claimed.claim, BAD)])
+        await broker.cancel(made.id)
+        stats = (await broker.stats())["m"]
+        assert (stats.queued, stats.paused, stats.oldest_queued_age) == (0, 0, 0)
 
     async def test_the_stats_come_down_to_nothing_when_all_is_done(self, broker: Broker) -> None:
         (canceled, *_) = await self.submit(broker, 5)

@@ -43,10 +43,13 @@ class Updating(BrokerTests):
         refused = await self.refuse(broker)
         assert (refused.status, refused.misfits) == (Status.QUEUED, 1)
         assert (refused.retried, refused.crashes, refused.failure) == (0, 0, None)
-        assert (await broker.stats())["m"].retried == 0
+        stats = (await broker.stats())["m"]
+        assert (stats.retried, stats.paused, stats.refused) == (0, 1, 1)
         assert not await self.claim(broker)
         clock.advance(PAUSE)
         await broker.enforce_clocks()
+        stats = (await broker.stats())["m"]
+        assert (stats.paused, stats.refused) == (0, 0)
         (claimed,) = await self.claim(broker, worker="new")
         assert (claimed.attempt, claimed.signature) == (2, ADMITTED_BY)
         assert not await broker.finish([(claimed.claim, GOOD)])

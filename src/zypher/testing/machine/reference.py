@@ -187,16 +187,17 @@ class Reference:
         return len(late)
 
     def enforce_clocks(self) -> int:
-        now = self._clock.steady()
-        late = [row for row in self._rows.values() if row.alarm is not None and row.alarm <= now]
-        for row in late:
-            if row.pauses:
-                row.pauses = False
-                self._set_alarm(row)
-            else:
-                self._withdraw(row, insists=True)
-                self._move(row, row.record.timed_out(self._clock.wall()))
-        return len(late)
+        count = 0
+        while late := self._late():  # once more: a clock may be over that was behind a pause
+            count += len(late)
+            for row in late:
+                if row.pauses:
+                    row.pauses = False
+                    self._set_alarm(row)
+                else:
+                    self._withdraw(row, insists=True)
+                    self._move(row, row.record.timed_out(self._clock.wall()))
+        return count
 
     def purge(self) -> int:
         expired = [id for id, row in self._rows.items() if self._expired(row)]
@@ -323,6 +324,11 @@ class Reference:
         at = row.record.not_before if row.pauses else due and due.at
         offset = self._clock.steady() - self._clock.wall()
         row.alarm = None if at is None else at + offset
+
+    def _late(self) -> list[Row]:
+        """Whose pause, or the first of whose clocks, is over."""
+        now = self._clock.steady()
+        return [row for row in self._rows.values() if row.alarm is not None and row.alarm <= now]
 
     def _withdraw(self, row: Row, *, insists: bool) -> None:
         if row.record.status is Status.PROCESSING:

@@ -143,12 +143,12 @@ class BrokerMachine(Comparison):
 
     @rule(prediction=predictions)
     def wait(self, prediction: Prediction) -> None:
-        self.waiters.append(self.runner.run(self.begin_to_wait(prediction.id)))
+        self.waiters.append(self.run(self.begin_to_wait(prediction.id)))
 
     @precondition(lambda self: self.waiters)
     @rule()
     def hang_up(self) -> None:
-        self.runner.run(self.leave(self.waiters.pop(0)))
+        self.run(self.leave(self.waiters.pop(0)))
 
     @rule(
         status=st.none() | st.sampled_from(Status),
@@ -156,14 +156,14 @@ class BrokerMachine(Comparison):
         limit=st.integers(1, 5),
     )
     def list(self, status: Status | None, model: str | None, limit: int) -> None:
-        found = self.runner.run(self.all_pages(status=status, model=model, limit=limit))
+        found = self.run(self.all_pages(status=status, model=model, limit=limit))
         same(found, self.reference.listing(status, model))
 
     # Workers.
 
     @rule(targets=(claimed, held), worker=workers, model=models, limit=claim_limits)
     def claim(self, worker: str, model: str, limit: int) -> Batches:
-        taken = self.runner.run(self.broker.claim(worker, model, limit=limit, timeout=0))
+        taken = self.run(self.broker.claim(worker, model, limit=limit, timeout=0))
         ids = [record.id for record in taken]
         self.reference.claim(worker, model, limit=limit, taken=ids, full=self.claims_are_full)
         return multiple(tuple(record.claim for record in taken)) if taken else multiple()
@@ -189,7 +189,7 @@ class BrokerMachine(Comparison):
 
     @rule(worker=workers)
     def learn(self, worker: str) -> None:
-        told = self.runner.run(self.broker.withdrawn(worker, timeout=0))
+        told = self.run(self.broker.withdrawn(worker, timeout=0))
         assert sorted(told) == sorted(self.reference.withdrawn(worker))
 
     @rule(worker=workers, batch=claimed, outcome=outcomes)
@@ -225,17 +225,17 @@ class DurableBrokerMachine(BrokerMachine):
 
     @rule()
     def stop_and_start(self) -> None:
-        self.runner.run(self.broker.aclose())
+        self.run(self.broker.aclose())
         for task, _ in self.waiters:
             with pytest.raises(Unavailable):
-                self.runner.run(asyncio.wait_for(task, PATIENCE))
+                self.run(asyncio.wait_for(task, PATIENCE))
         self.waiters.clear()
         self.start_again()
 
     @rule()
     def die_and_start(self) -> None:
         self.dismiss_waiters()
-        self.runner.run(self.kill(self.broker))
+        self.run(self.kill(self.broker))
         self.start_again()
 
     def start_again(self) -> None:

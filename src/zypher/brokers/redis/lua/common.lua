@@ -12,6 +12,8 @@ local function record_of(id) return 'zypher:p:' .. id end
 local function queue_of(model) return 'zypher:q:' .. model end
 local function lane_of(model, lane) return queue_of(model) .. ':' .. lane end
 local function running_of(model) return 'zypher:running:' .. model end
+local function paused_of(model) return 'zypher:paused:' .. model end
+local function refused_of(model) return 'zypher:refused:' .. model end
 local function key_of(owner, key) return 'zypher:key:' .. owner .. ':' .. key end
 
 -- A number as text that loses nothing.
@@ -178,12 +180,29 @@ local function strike(id, model)
   redis.call('HDEL', record_of(id), 'stream', 'entry')
 end
 
+-- It is queued, and is to be tried again when the time has come.
+local function pause(id, model, at)
+  local since, misfits = fields(id, 'since', 'misfits')
+  redis.call('ZADD', 'zypher:alarms', at, id)
+  redis.call('ZADD', paused_of(model), since, id)
+  if misfits and misfits ~= '0' then redis.call('ZADD', refused_of(model), since, id) end
+end
+
+local function end_pause(id, model)
+  redis.call('ZREM', paused_of(model), id)
+  redis.call('ZREM', refused_of(model), id)
+end
+
 -- What is queued is not any more.
 local function leave_queue(id)
   local model, lane, size = fields(id, 'model', 'lane', 'size')
   count(model, lane, tonumber(size), -1)
   redis.call('ZREM', 'zypher:alarms', id)
-  if lane then redis.call('ZREM', lane_of(model, lane) .. ':back', id) end
+  if lane then
+    redis.call('ZREM', lane_of(model, lane) .. ':back', id)
+  else
+    end_pause(id, model)
+  end
   redis.call('HDEL', record_of(id), 'lane')
   strike(id, model)
 end

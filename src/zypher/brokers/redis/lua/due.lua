@@ -12,6 +12,7 @@ for _, id in ipairs(ringing()) do
   if not status or TERMINAL[status] then
     redis.call('ZREM', 'zypher:alarms', id)
   elseif status == 'queued' and not lane then
+    end_pause(id, model)
     redis.call('HINCRBY', queue_of(model), lane_for(id), 1)
     put_back(id, model, lane_for(id), place)
     set_alarm(id)

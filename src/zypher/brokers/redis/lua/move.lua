@@ -26,11 +26,13 @@ end
 
 -- It is queued once more: at once, or when the time has come.
 local function line_up(id, model, at)
-  local size, place = fields(id, 'size', 'place')
+  local size, place, created = fields(id, 'size', 'place', 'created')
+  local waited = math.max(0, wall - tonumber(created))
+  redis.call('HSET', record_of(id), 'since', text(tonumber(time) - waited))
   hand_entry(id, model, BACK)
   if at ~= '' then
     count(model, nil, tonumber(size), 1)
-    redis.call('ZADD', 'zypher:alarms', at, id)
+    pause(id, model, at)
     return
   end
   local lane = lane_for(id)

@@ -1,5 +1,5 @@
--- The state of every queue: {model, its counters, {ended in the last minute, running, and the shared
--- time at which the oldest came that waits, and that runs}}.
+-- The state of every queue: {model, its counters, {ended in the last minute, running, the shared time
+-- at which the oldest came that waits, and that runs, paused, and refused}}.
 local time = tonumber(ARGV[1])
 local MINUTE = 60
 
@@ -22,7 +22,10 @@ local function oldest_waiting(model)
     local id, _, place = head(model, lane)
     if id and (not first or place < first) then oldest, first = id, place end
   end
-  return oldest and fields(oldest, 'since') or ''
+  local since = oldest and fields(oldest, 'since')
+  local paused = redis.call('ZRANGE', paused_of(model), 0, 0, 'WITHSCORES')[2]
+  if paused and (not since or tonumber(paused) < tonumber(since)) then since = paused end
+  return since or ''
 end
 
 local names, seen, answers = {}, {}, {}
@@ -35,7 +38,8 @@ for _, model in ipairs(names) do
     seen[model] = true
     local running = redis.call('ZRANGE', running_of(model), 0, 0, 'WITHSCORES')
     answers[#answers + 1] = { model, redis.call('HGETALL', queue_of(model)), {
-      rate(model), redis.call('ZCARD', running_of(model)), oldest_waiting(model), running[2] or '' } }
+      rate(model), redis.call('ZCARD', running_of(model)), oldest_waiting(model), running[2] or '',
+      redis.call('ZCARD', paused_of(model)), redis.call('ZCARD', refused_of(model)) } }
   end
 end
 return answers
