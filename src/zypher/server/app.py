@@ -1,6 +1,7 @@
 """The HTTP application: the routes, and what is around them."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -22,6 +23,8 @@ from zypher.server.routes import ProblemRoute
 from zypher.server.short_way import ShortWay
 from zypher.server.state import ServerState
 from zypher.settings import Settings
+
+_HOST = re.compile(r"([^\s:@\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -102,9 +105,12 @@ def is_loopback(host: str) -> bool:
 
 
 def hostname(host: str) -> str:
-    """The name in a Host header, without the port, in lower case."""
-    end = host.find("]") + 1 if host.startswith("[") else host.rfind(":")
-    return (host[:end] if end > 0 else host).lower()
+    """The name in a Host header, in lower case, without the port and the dot of the root.
+
+    Of what is none, all of it: that is nobody's name.
+    """
+    match = _HOST.fullmatch(host)
+    return host if match is None else match[1].lower().removesuffix(".")
 
 
 def _host(scope: Scope) -> str:

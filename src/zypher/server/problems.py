@@ -9,19 +9,23 @@ from fastapi import Response
 from zypher.errors import PredictionError
 
 STATUS = {
+    "malformed_request": 400,
     "malformed_json": 400,
     "invalid_header": 400,
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "request_timeout": 408,
     "conflict": 409,
     "canceled": 409,
     "payload_too_large": 413,
+    "uri_too_long": 414,
     "unsupported_media_type": 415,
     "invalid_input": 422,
     "idempotency_mismatch": 422,
     "queue_full": 429,
+    "header_too_large": 431,
     "model_error": 500,
     "model_crashed": 500,
     "invalid_output": 500,

@@ -10,6 +10,7 @@ from zypher.server.broadcast import Broadcast
 from zypher.server.catalog import Catalog
 from zypher.server.door import Door
 from zypher.server.history import History
+from zypher.server.quota import Quota
 from zypher.server.webhooks import door_for
 from zypher.settings import Settings
 
@@ -45,6 +46,7 @@ class ServerState:
         self.webhooks = door_for(settings)
         self.history = History(clock)
         self.broadcast = Broadcast()
+        self.streams = Quota(settings.max_streams)
         self.phase = Phase.STARTING
 
     @property

@@ -21,6 +21,7 @@ from zypher.brokers.base import News, Seen
 from zypher.errors import Unavailable
 from zypher.prediction import Prediction
 from zypher.server.connection import while_connected
+from zypher.server.quota import Quota
 from zypher.server.records import full
 from zypher.server.state import Phase, ServerState
 
@@ -57,6 +58,7 @@ class EventStream(EventSourceResponse):
 
     def __init__(
         self,
+        quota: Quota,
         events: AsyncGenerator[bytes],
         *,
         delivered: Callable[[], Awaitable[None]] = _nothing,
@@ -64,6 +66,7 @@ class EventStream(EventSourceResponse):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(events, headers=_HEADERS | (headers or {}))
+        self._quota = quota
         self._events = events
         self._delivered = delivered
         self._hung_up = hung_up
@@ -71,7 +74,7 @@ class EventStream(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with aclosing(self._events):
-                with while_connected(receive):
+                with self._quota.one_more(), while_connected(receive):
                     await self.stream_response(send)
         except (ClientDisconnect, OSError):
             with suppress(Unavailable):  # its run goes on, then, for nobody
