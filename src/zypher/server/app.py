@@ -2,15 +2,16 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zypher.server import page
 from zypher.server.information import Information
@@ -26,6 +27,13 @@ from zypher.settings import Settings
 
 _HOST = re.compile(r"([^\s:@\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
 
+# What a page of another origin may send, and read of an answer, beside what it always may.
+_REQUEST_HEADERS = (
+    *("Authorization", "X-API-Key", "Async-Mode", "async_mode", "Prefer", "Idempotency-Key"),
+    *("Cancel-After", "Last-Event-ID", "traceparent", "tracestate"),
+)
+_ANSWER_HEADERS = ("X-Prediction-Id", "Location", "Retry-After", "Preference-Applied")
+
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -37,7 +45,9 @@ def build_app(state: ServerState, lifespan: Lifespan) -> FastAPI:
     `app.router` can be included in a host application as well: the endpoints are the same
     objects and answer the same there.
     """
-    return Application(build_router(state), allowed_hosts(state.settings), lifespan)
+    return Application(
+        build_router(state), allowed_hosts(state.settings), state.settings.cors_origins, lifespan
+    )
 
 
 class Application(FastAPI):
@@ -45,10 +55,16 @@ class Application(FastAPI):
 
     A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding) and then
     reads what is served there; its requests still carry that name. None allows all.
+
+    Pages that came from one of `origins` may call it from a browser (CORS).
     """
 
     def __init__(
-        self, router: APIRouter, allowed: frozenset[str] | None, lifespan: Lifespan
+        self,
+        router: APIRouter,
+        allowed: frozenset[str] | None,
+        origins: Sequence[str],
+        lifespan: Lifespan,
     ) -> None:
         super().__init__(
             docs_url=None,
@@ -61,15 +77,37 @@ class Application(FastAPI):
         self.include_router(router)
         self._allowed = allowed
         self._short_way = ShortWay(router.routes)
+        self._cors = cors(self._answer, origins) if origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if self._allowed is not None and (host := _host(scope)) not in self._allowed:
                 await _refusal(host)(scope, receive, send)
                 return
+            if self._cors is not None:
+                await self._cors(scope, receive, send)
+                return
             if await self._short_way.answers(scope, receive, send):
                 return
         await super().__call__(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not await self._short_way.answers(scope, receive, send):
+            await super().__call__(scope, receive, send)
+
+
+def cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """An application that tells browsers which pages may call it, and answers their preflights.
+
+    No cookie is ever asked for, so that `*` gives a page nothing that its visitor alone has.
+    """
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_ANSWER_HEADERS,
+    )
 
 
 def build_router(state: ServerState) -> APIRouter:

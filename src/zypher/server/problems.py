@@ -7,6 +7,7 @@ import msgspec
 from fastapi import Response
 
 from zypher.errors import PredictionError
+from zypher.server.answers import JSONText
 
 STATUS = {
     "malformed_request": 400,
@@ -58,11 +59,11 @@ def problem(
     }
     if errors is not None:
         body["errors"] = errors
-    return Response(
+    return JSONText(
         msgspec.json.encode(body),
         status_code=status,
         headers=headers,
-        media_type="application/problem+json",
+        media_type=b"application/problem+json",
     )
 
 

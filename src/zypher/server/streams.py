@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from zypher.brokers.base import News, Seen
 from zypher.errors import Unavailable
 from zypher.prediction import Prediction
+from zypher.server.answers import PRIVATE
 from zypher.server.connection import while_connected
 from zypher.server.quota import Quota
 from zypher.server.records import full
@@ -32,7 +33,7 @@ HEARTBEAT = 15.0
 _TROUBLE = 1.0
 
 _EVENT_ID = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_HEADERS = PRIVATE | {"X-Accel-Buffering": "no"}
 
 
 def last_seen(headers: Headers) -> Seen:
