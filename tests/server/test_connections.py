@@ -79,15 +79,24 @@ def test_more_event_streams_than_there_may_be_are_told_to_poll(server: Server) -
             assert another.answer().status == 503
         after = server.client.get("/stats").json()["models"]["echo"]
         assert before["completed"] == after["completed"]
+    there_is_room_for_streams(server)
+
+
+def test_a_stream_that_others_wait_behind_ends_when_its_caller_hangs_up(server: Server) -> None:
+    for _ in range(10):
+        there_is_room_for_streams(server, "/livez")
+
+
+def there_is_room_for_streams(server: Server, *behind: str) -> None:
+    """Sooner or later one can be followed; what is asked behind it waits for its end."""
     deadline = time.monotonic() + 10
-    while (status := _events_status(server)) != 200:
-        assert (status, time.monotonic() < deadline) == (503, True)
-
-
-def _events_status(server: Server) -> int:
-    with wire(server.url) as client:
-        client.ask("/events")
-        return client.answer().status
+    status = 503
+    while status == 503:
+        assert time.monotonic() < deadline
+        with wire(server.url) as client:
+            client.send(b"".join(map(client.head, ("/events", *behind))))
+            status = client.answer().status
+    assert status == 200
 
 
 def test_a_process_may_open_as_many_files_as_its_connections_need(

@@ -7,7 +7,11 @@ from typing import Any, cast
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from zypher.errors import HeaderTooLarge, MalformedRequest, PredictionError, URITooLong
@@ -46,6 +50,7 @@ class Protocol(HttpToolsProtocol):
         self.received = 0  # bytes
         self.is_over = False  # its last answer is sent, and what still comes is thrown away
         self.deadline: float | None = None  # of its client, which `Connections` keeps
+        self._running: RequestResponseCycle | None = None
         self._is_deaf = False  # what comes is no request any more
         self._is_in_head = False
         self._is_whole = True  # no request is under way
@@ -91,6 +96,14 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", self._writer))
         self.app = self._choose_app()
         self.flow = PipelineControl(self.transport, self.pipeline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # The newest request knows that now; another one may be answered, and those between never.
+        self.pipeline.clear()
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
@@ -143,6 +156,10 @@ class Protocol(HttpToolsProtocol):
         self._require_one_meaning()
         super().on_headers_complete()
         self._is_in_head = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         self._is_whole = True
