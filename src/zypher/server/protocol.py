@@ -1,12 +1,11 @@
 """One connection: HTTP/1.1 as RFC 9112 has it, with bounds, and refusals that are problems."""
 
 import asyncio
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -95,7 +94,6 @@ class Protocol(HttpToolsProtocol):
         self._writer = OneWrite(transport, self.loop)
         super().connection_made(cast("asyncio.Transport", self._writer))
         self.app = self._choose_app()
-        self.flow = PipelineControl(self.transport, self.pipeline)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -229,18 +227,6 @@ class Protocol(HttpToolsProtocol):
     def _throw_away(self) -> None:
         if self.is_over and self.received > _MOST_DISCARDED:
             self.transport.abort()
-
-
-class PipelineControl(FlowControl):
-    """Reads on only once no request waits for the answer to another."""
-
-    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
-        super().__init__(transport)
-        self._pipeline = pipeline
-
-    def resume_reading(self) -> None:
-        if not self._pipeline:
-            super().resume_reading()
 
 
 class OneWrite:
