@@ -123,10 +123,10 @@ _START = (
 
 
 def run(inputs: int, seed: int, kinds: Iterable[str] = KINDS) -> Report:
-    """So many inputs in all, the same number of each kind."""
+    """So many inputs in all, or a few more: the same number of each kind."""
     kinds = list(kinds)
     with TemporaryDirectory() as notes, _root_on_path(), Fuzzed(Path(notes)) as server:
-        return asyncio.run(Campaign(server, seed).run(kinds, inputs // len(kinds)))
+        return asyncio.run(Campaign(server, seed).run(kinds, -(-inputs // len(kinds))))
 
 
 class Campaign:
@@ -204,7 +204,7 @@ class Campaign:
                 async with asyncio.timeout(PATIENCE):
                     answers.append(await self._outcome(head, reader, data))
                 if b"chunked" in head or b"connection: close" in head or b"HEAD " in data:
-                    break  # a stream, of which the beginning is enough, or the end
+                    break  # of a stream the beginning is enough; or which has a body, is not known
         except (
             OSError,
             TimeoutError,
@@ -221,7 +221,7 @@ class Campaign:
         status = int(head.split(b" ", 2)[1])
         size = re.search(rb"(?i)\ncontent-length: (\d+)", head)
         body = b""
-        if size and b"HEAD " not in data:
+        if size and not data.startswith(b"HEAD "):
             body = await reader.readexactly(int(size[1]))
         if found := _ID.search(body):
             self._ids = [*self._ids[-200:], found[1]]
