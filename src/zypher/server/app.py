@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
+from functools import lru_cache, partial
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -142,6 +142,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@lru_cache(maxsize=64)  # nearly all requests name the same one
 def hostname(host: str) -> str:
     """The name in a Host header, in lower case, without the port and the dot of the root.
 
