@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -102,6 +103,12 @@ def poison(value: str) -> str:
     if value == "poison":
         os.kill(os.getpid(), signal.SIGKILL)
     return value.upper()
+
+
+def scribble(garbage: str) -> str:
+    """Writes these bytes, in hex, where its process talks to the worker."""
+    os.write(int(sys.argv[1]), bytes.fromhex(garbage))
+    return "done"
 
 
 async def echo_poison(value: str) -> str:

@@ -1,14 +1,17 @@
 """What is imported where: replicas and servers stay what they are."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import zypher
 from tests.docs.pages import MODELS_PAGE, models
 from tests.harness import Server
 
+SOURCE = Path(zypher.__file__).parent
 HEAVY = {"fastapi", "starlette", "uvicorn", "pydantic", "numpy", "typer", "rich"}
 
 
@@ -99,3 +102,38 @@ def test_what_create_app_gives_serves_in_a_host_application(tmp_path: Path) -> N
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+
+
+# What makes code of data. That a library imports one of them is its own affair: none of ours is
+# handed to it.
+UNSAFE_MODULES = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
+UNSAFE_MODULES |= {"joblib", "yaml", "multiprocessing", "jsonpickle"}
+UNPICKLING = {"pickle", "_pickle", "shelve", "multiprocessing"}
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def test_no_data_becomes_code() -> None:
+    for path in SOURCE.rglob("*.py"):
+        unsafe = [
+            found for node in ast.walk(ast.parse(path.read_text())) for found in _unsafe(node)
+        ]
+        assert not unsafe, path
+
+
+def _unsafe(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Import(names=names):
+            return {name.name.partition(".")[0] for name in names} & UNSAFE_MODULES
+        case ast.ImportFrom(module=module):
+            return {(module or "").partition(".")[0]} & UNSAFE_MODULES
+        case ast.Call(func=ast.Name(id=name)):
+            return {name} & UNSAFE_CALLS
+        case ast.keyword(arg="allow_pickle"):
+            return {"allow_pickle"}
+    return set()
+
+
+@pytest.mark.parametrize("name", ["zypher.replicas.child", "zypher.worker", "zypher.brokers"])
+def test_what_talks_to_other_processes_has_nothing_that_unpickles(name: str) -> None:
+    """In a server, uvicorn imports `multiprocessing`, and with it `pickle`, and calls neither."""
+    assert not modules_after(f"import {name}") & UNPICKLING

@@ -5,13 +5,17 @@
     │   └── ModelLoadError            the model's file, import, signature or setup()
     ├── WaitTimeout                   the client's `timeout` is over; a TimeoutError, too
     └── PredictionError               a request or a prediction that could not be served
+        ├── MalformedRequest          malformed_request
         ├── MalformedJSON             malformed_json
         ├── InvalidHeader             invalid_header
         ├── Forbidden                 forbidden
         ├── NotFound                  not_found
         ├── MethodNotAllowed          method_not_allowed
         ├── NotAcceptable             not_acceptable
+        ├── RequestTimeout            request_timeout
         ├── PayloadTooLarge           payload_too_large
+        ├── URITooLong                uri_too_long
+        ├── HeaderTooLarge            header_too_large
         ├── UnsupportedMediaType      unsupported_media_type
         ├── Conflict                  conflict
         ├── Canceled                  canceled
@@ -96,6 +100,12 @@ class PredictionError(ZypherError):
         self.retry_after = retry_after
 
 
+class MalformedRequest(PredictionError):
+    """What was sent is not HTTP, or can be understood in more than one way."""
+
+    code = "malformed_request"
+
+
 class MalformedJSON(PredictionError):
     """The request's body is not JSON."""
 
@@ -130,6 +140,24 @@ class NotAcceptable(PredictionError):
     """The answer cannot be in any form that the request accepts."""
 
     code = "not_acceptable"
+
+
+class RequestTimeout(PredictionError):
+    """The request was sent too slowly."""
+
+    code = "request_timeout"
+
+
+class URITooLong(PredictionError):
+    """The request's path and query are longer than the server reads."""
+
+    code = "uri_too_long"
+
+
+class HeaderTooLarge(PredictionError):
+    """The request has more headers, or larger ones, than the server reads."""
+
+    code = "header_too_large"
 
 
 class PayloadTooLarge(PredictionError):

@@ -66,7 +66,7 @@ async def _serve(node: Node, listener: socket.socket) -> None:
     """Answer for as long as the node lives."""
     from zypher.server.uvicorn import Uvicorn  # a worker does without it, and starts sooner
 
-    server = Uvicorn(node.app, node.settings.root_path)
+    server = Uvicorn(node.app, node.settings)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
 
     async def drain() -> None:

@@ -45,6 +45,9 @@ from zypher.redis_variables import broker_of_variables
 CONFIG_FILE = "zypher.toml"
 ENV_PREFIX = "ZYPHER_"
 
+# What browsers send as Origin (RFC 6454 §6.2), of pages that came over a network.
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+
 # No settings of a node: where the commands that talk to a server find it.
 _OTHER_VARIABLES = ["ZYPHER_URL"]
 
@@ -100,6 +103,16 @@ def _signing(value: SecretStr) -> SecretStr:
             "a secret is whsec_ and 24 to 64 random bytes in base64, "
             'as from: echo "whsec_$(openssl rand -base64 32)"'
         )
+    return value
+
+
+def _origins(value: list[str]) -> list[str]:
+    for origin in value:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{origin!r} is no origin; write scheme and host, and the port if it has one, "
+                "without a path, as in https://app.example"
+            )
     return value
 
 
@@ -190,6 +203,11 @@ class Settings(BaseSettings):
         description="Names that the Host header may have, separated by commas. "
         "Default: the loopback names while listening on loopback, else any.",
     )
+    cors_origins: Annotated[Items, AfterValidator(_origins)] = Field(
+        [],
+        description="Sites whose pages may call this server from a browser, as in "
+        "https://app.example, separated by commas; * is any site. Default: none.",
+    )
     root_path: str = Field(
         "", pattern=r"^(/[!-~]*[^/])?$", description="The path prefix that a proxy strips."
     )
@@ -270,6 +288,19 @@ class Settings(BaseSettings):
         None,
         description="Bytes of waiting input, all models together. "
         "Default: 1000000000, with Redis 256000000.",
+    )
+    max_connections: Count = Field(
+        10_000,
+        description="Connections that are served at once; fewer where the process may not open as "
+        "many files. Of more, those that ask nothing are closed, and the others get a 503.",
+    )
+    max_streams: Count = Field(
+        1000, description="Event streams that are sent at once; more get a 503."
+    )
+    client_timeout: PositiveSeconds = Field(
+        60.0,
+        description="How long a client may ask nothing; sending a request or reading an answer, "
+        "it has to come on by 500 bytes a second in any such time. Then it is disconnected.",
     )
     max_body_size: Size = Field(16_000_000, description="The largest request body, in bytes.")
     max_result_size: Size = Field(64_000_000, description="The largest result, in bytes.")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from zypher.server.uvicorn import OneWrite
+from zypher.server.protocol import OneWrite
 
 pytestmark = pytest.mark.anyio
 

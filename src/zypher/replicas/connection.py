@@ -1,10 +1,13 @@
 """The worker's end of the connection to a replica."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import cast
 
 from zypher.replicas.frames import FrameReader, Message, encode
+
+log = logging.getLogger("zypher.replicas")
 
 
 class Connection(asyncio.Protocol):
@@ -31,8 +34,13 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        for message in self._reader.feed(data):
-            self._receive(message)
+        try:
+            for message in self._reader.feed(data):
+                self._receive(message)
+        except (ValueError, KeyError) as error:
+            # The code of a model shares its process, and can write there.
+            log.error("A replica said what it cannot have to say (%s): it is ended.", error)
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed.set()

@@ -14,6 +14,9 @@ from zypher.prediction import Claim, Outcome
 
 _LENGTH = struct.Struct(">I")
 
+# Inputs in flight and results at most; a frame that says it is larger is none.
+_MOST_BYTES = 2**31
+
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """To the replica, first of all: which model to load and how to run it.
@@ -155,14 +158,17 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that are complete once `data` has arrived."""
+        """The messages that are complete once `data` has arrived.
+
+        It holds no more than has arrived, whatever length a frame says it has. Raises `ValueError`,
+        as msgspec's errors are, for what is no frame.
+        """
         self._buffer += data
         start = 0
         try:
             while (end := self._end_of_frame(start)) is not None:
-                body = memoryview(self._buffer)[start + _LENGTH.size : end]
-                message = _decoder.decode(body)
-                body.release()
+                with memoryview(self._buffer)[start + _LENGTH.size : end] as body:
+                    message = _decoder.decode(body)
                 start = end
                 yield message
         finally:
@@ -172,5 +178,8 @@ class FrameReader:
         """Where the frame that begins at `start` ends; None if it is not all there yet."""
         if len(self._buffer) - start < _LENGTH.size:
             return None
-        end = start + _LENGTH.size + int(_LENGTH.unpack_from(self._buffer, start)[0])
+        length = int(_LENGTH.unpack_from(self._buffer, start)[0])
+        if length > _MOST_BYTES:
+            raise ValueError(f"a frame says that it has {length} bytes")
+        end = start + _LENGTH.size + length
         return end if end <= len(self._buffer) else None

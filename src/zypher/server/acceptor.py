@@ -23,11 +23,20 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """Listens at a socket until it is closed. `connect` makes a protocol for a connection."""
+    """Listens at a socket until it is closed.
 
-    def __init__(self, listener: socket.socket, connect: Callable[[], asyncio.Protocol]) -> None:
+    `connect` makes a protocol for a connection; `room` says how many more there may be.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        connect: Callable[[], asyncio.Protocol],
+        room: Callable[[], int] = lambda: _MOST,
+    ) -> None:
         self._listener = listener
         self._connect = connect
+        self._room = room
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[object]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -48,7 +57,10 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self, most: int = _MOST) -> None:
-        for _ in range(most):
+        room = self._room() - len(self._connecting)
+        if room <= 0:
+            self._pause_for_a_moment()
+        for _ in range(min(room, most)):
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -74,9 +86,12 @@ class Acceptor:
             connecting.exception()  # that client has left
 
     def _rest(self, error: OSError) -> None:
-        """Those who wait are taken in a little later."""
         if error.errno not in _NO_ROOM:
             raise error
         log.warning("No connection can be taken in now: %s", error.strerror)
+        self._pause_for_a_moment()
+
+    def _pause_for_a_moment(self) -> None:
+        """Those who wait are taken in a little later."""
         self._loop.remove_reader(self._listener)
         self._pause = self._loop.call_later(_PAUSE, self._listen)

@@ -1,15 +1,17 @@
 """The HTTP application: the routes, and what is around them."""
 
 import ipaddress
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
+from functools import lru_cache, partial
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zypher.server import page
 from zypher.server.information import Information
@@ -22,6 +24,15 @@ from zypher.server.routes import ProblemRoute
 from zypher.server.short_way import ShortWay
 from zypher.server.state import ServerState
 from zypher.settings import Settings
+
+_HOST = re.compile(r"([^\s:@\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
+
+# What a page of another origin may send, and read of an answer, beside what it always may.
+_REQUEST_HEADERS = (
+    *("Authorization", "X-API-Key", "Async-Mode", "async_mode", "Prefer", "Idempotency-Key"),
+    *("Cancel-After", "Last-Event-ID", "traceparent", "tracestate"),
+)
+_ANSWER_HEADERS = ("X-Prediction-Id", "Location", "Retry-After", "Preference-Applied")
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -42,6 +53,8 @@ class Application(FastAPI):
 
     A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding) and then
     reads what is served there; its requests still carry that name.
+
+    Pages that came from one of `cors-origins` may call it from a browser.
     """
 
     def __init__(self, state: ServerState, lifespan: Lifespan) -> None:
@@ -58,15 +71,38 @@ class Application(FastAPI):
         self.include_router(router)
         self._allowed = allowed_hosts(state.settings)
         self._short_way = ShortWay(router.routes, state)
+        origins = state.settings.cors_origins
+        self._cors = cors(self._answer, origins) if origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if self._allowed is not None and (host := _host(scope)) not in self._allowed:
                 await _refusal(host)(scope, receive, send)
                 return
+            if self._cors is not None:
+                await self._cors(scope, receive, send)
+                return
             if await self._short_way.answers(scope, receive, send):
                 return
         await super().__call__(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not await self._short_way.answers(scope, receive, send):
+            await super().__call__(scope, receive, send)
+
+
+def cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """An application that tells browsers which pages may call it, and answers their preflights.
+
+    No cookie is ever asked for, so that `*` gives a page nothing that its visitor alone has.
+    """
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_ANSWER_HEADERS,
+    )
 
 
 def build_router(state: ServerState) -> APIRouter:
@@ -101,10 +137,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@lru_cache(maxsize=64)  # nearly all requests name the same one
 def hostname(host: str) -> str:
-    """The name in a Host header, without the port, in lower case."""
-    end = host.find("]") + 1 if host.startswith("[") else host.rfind(":")
-    return (host[:end] if end > 0 else host).lower()
+    """The name in a Host header, in lower case, without the port and the dot of the root.
+
+    Of what is none, all of it: that is nobody's name.
+    """
+    match = _HOST.fullmatch(host)
+    return host if match is None else match[1].lower().removesuffix(".")
 
 
 def _host(scope: Scope) -> str:

@@ -1,20 +1,16 @@
 """What the server tells of itself: the root, its models, its health, its documentation."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.staticfiles import StaticFiles
 
 from zypher.brokers.base import Broker
 from zypher.scrape import scrape
-from zypher.server import openapi, operations, page
+from zypher.server import documentation, openapi, operations, page
+from zypher.server.answers import JSONText
 from zypher.server.health import overview, readiness, statistics
 from zypher.server.state import ServerState
-
-_SWAGGER = Path(__file__).with_name("swagger")
 
 
 class Information:
@@ -40,7 +36,7 @@ class Information:
         router.add_api_route("/favicon.ico", self.favicon, include_in_schema=False)
         router.add_api_route("/openapi.json", self.openapi, include_in_schema=False)
         router.add_api_route("/docs", self.docs, include_in_schema=False)
-        router.mount("/docs", StaticFiles(directory=_SWAGGER), name="swagger")
+        router.mount("/docs", documentation.Files(), name="swagger")
 
     async def root(self, request: Request) -> Response:
         """Say hello, and where to go on. A browser gets the page."""
@@ -92,15 +88,8 @@ class Information:
 
     async def docs(self) -> Response:
         """Swagger UI from this package's own files; all addresses are relative."""
-        return get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title=openapi.title(self._state.models),
-            swagger_js_url="docs/swagger-ui-bundle.js",
-            swagger_css_url="docs/swagger-ui.css",
-            swagger_favicon_url="docs/favicon-32x32.png",
-            swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
-        )
+        return documentation.page(openapi.title(self._state.models))
 
 
 def _json(value: Any, *, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
+    return JSONText(msgspec.json.encode(value), status_code=status)

@@ -42,7 +42,8 @@ class Live:
         """How the server stands, as it changes, until it stops."""
         if self._state.broadcast.is_closed:
             raise Unavailable("The server is shutting down. Try again soon.", retry_after=1)
-        return EventStream(self._follow())
+        self._state.streams.require_room()
+        return EventStream(self._state.streams, self._follow())
 
     async def _follow(self) -> AsyncGenerator[bytes]:
         if not self._followers:

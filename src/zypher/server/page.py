@@ -25,15 +25,15 @@ _POLICY = (
     "media-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-cache",  # asked for each time, and sent when it has changed
-    "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_HEADERS = HEADERS | {"Content-Security-Policy": _POLICY}
 
 
 def add_to(router: APIRouter) -> None:
@@ -60,7 +60,7 @@ async def _index(request: Request) -> Response:
 
 
 async def _without_slash(request: Request) -> Response:
-    return RedirectResponse("../ui")  # the page's addresses are relative
+    return RedirectResponse("../ui", headers=HEADERS)  # the page's addresses are relative
 
 
 async def _file(request: Request) -> Response:

@@ -60,6 +60,8 @@ class Predictions:
         headers = request.headers
         patience = patience_to_predict(headers, self._settings.sync_timeout)
         wants_events = prefers_events(headers)
+        if wants_events and patience.seconds:
+            self._state.streams.require_room()
         model = await self._state.model(request.path_params.get("name"))
         if model.name in self._state.paused:
             raise self._state.out_of_service(model.name)
@@ -145,6 +147,7 @@ class Predictions:
         if news is None:
             raise NotFound(_FORGOTTEN)
         return EventStream(
+            self._state.streams,
             follow(self._state, news, Seen()),
             delivered=partial(self._forget, prediction),
             hung_up=partial(self._broker.abandon, prediction.id),

@@ -7,21 +7,26 @@ import msgspec
 from fastapi import Response
 
 from zypher.errors import PredictionError
+from zypher.server.answers import JSONText
 
 STATUS = {
+    "malformed_request": 400,
     "malformed_json": 400,
     "invalid_header": 400,
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "request_timeout": 408,
     "conflict": 409,
     "canceled": 409,
     "payload_too_large": 413,
+    "uri_too_long": 414,
     "unsupported_media_type": 415,
     "invalid_input": 422,
     "idempotency_mismatch": 422,
     "queue_full": 429,
+    "header_too_large": 431,
     "model_error": 500,
     "model_crashed": 500,
     "invalid_output": 500,
@@ -54,11 +59,11 @@ def problem(
     }
     if errors is not None:
         body["errors"] = errors
-    return Response(
+    return JSONText(
         msgspec.json.encode(body),
         status_code=status,
         headers=headers,
-        media_type="application/problem+json",
+        media_type=b"application/problem+json",
     )
 
 

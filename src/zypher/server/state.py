@@ -11,6 +11,7 @@ from zypher.server.broadcast import Broadcast
 from zypher.server.catalog import Catalog
 from zypher.server.door import Door
 from zypher.server.history import History
+from zypher.server.quota import Quota
 from zypher.server.standing import paused, standing
 from zypher.server.webhooks import door_for
 from zypher.settings import Settings
@@ -49,6 +50,7 @@ class ServerState:
         self.history = History(clock)
         self.broadcast = Broadcast()
         self.paused: Mapping[str, ReplicaCounts] = {}  # models that are out of service
+        self.streams = Quota(settings.max_streams)
         self.phase = Phase.STARTING
         self.tracing: Tracing | None = None
 

@@ -20,7 +20,9 @@ from starlette.types import Receive, Scope, Send
 from zypher.brokers.base import News, Seen
 from zypher.errors import Unavailable
 from zypher.prediction import Prediction
+from zypher.server.answers import PRIVATE
 from zypher.server.connection import while_connected
+from zypher.server.quota import Quota
 from zypher.server.records import full
 from zypher.server.state import Phase, ServerState
 
@@ -31,7 +33,7 @@ HEARTBEAT = 15.0
 _TROUBLE = 1.0
 
 _EVENT_ID = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_HEADERS = PRIVATE | {"X-Accel-Buffering": "no"}
 
 
 def last_seen(headers: Headers) -> Seen:
@@ -57,6 +59,7 @@ class EventStream(EventSourceResponse):
 
     def __init__(
         self,
+        quota: Quota,
         events: AsyncGenerator[bytes],
         *,
         delivered: Callable[[], Awaitable[None]] = _nothing,
@@ -64,6 +67,7 @@ class EventStream(EventSourceResponse):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(events, headers=_HEADERS | (headers or {}))
+        self._quota = quota
         self._events = events
         self._delivered = delivered
         self._hung_up = hung_up
@@ -71,7 +75,7 @@ class EventStream(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with aclosing(self._events):
-                with while_connected(receive):
+                with self._quota.one_more(), while_connected(receive):
                     await self.stream_response(send)
         except (ClientDisconnect, OSError):
             with suppress(Unavailable):  # its run goes on, then, for nobody

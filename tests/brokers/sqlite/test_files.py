@@ -1,11 +1,16 @@
 """Where a queue may lie."""
 
+import asyncio
+import os
+import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from zypher.brokers import Limits, open_broker
-from zypher.brokers.sqlite.files import create, path_of, require_place
+from zypher.brokers.sqlite.backup import back_up
+from zypher.brokers.sqlite.files import Lock, create, path_of, require_place
 from zypher.errors import ConfigurationError
 from zypher.testing.clock import ManualClock
 
@@ -84,3 +89,37 @@ def test_a_link_stands_for_the_file_that_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link.db").symlink_to(tmp_path / "disk" / "real.db")
     assert path_of(f"sqlite:///{tmp_path}/link.db") == (tmp_path / "disk" / "real.db").resolve()
+
+
+def modes_in(directory: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+
+
+@pytest.mark.anyio
+async def test_all_files_of_a_queue_are_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "zypher.db"
+    before = os.umask(0)
+    try:
+        broker = open_broker(f"sqlite:///{path}", Limits(), ManualClock())
+        await broker.start()
+        await asyncio.to_thread(back_up, path, tmp_path / "copy.db")
+        files = modes_in(tmp_path)
+        await broker.aclose()
+        path.write_bytes(path.read_bytes()[:5000])
+        broker = open_broker(f"sqlite:///{path}", Limits(), ManualClock(), salvage_damaged=True)
+        await broker.start()
+        files |= modes_in(tmp_path)
+        await broker.aclose()
+    finally:
+        os.umask(before)
+    assert {name: mode for name, mode in files.items() if mode != 0o600} == {}
+    assert {"zypher.db", "zypher.db-wal", "zypher.db.lock", "zypher.db.sock", "copy.db"} <= {*files}
+    assert any("corrupt" in name for name in files)
+
+
+def test_a_lock_that_others_could_take_is_made_its_owners_alone(tmp_path: Path) -> None:
+    """As an older version left it: who can open a file for reading can lock it for ever."""
+    lock = tmp_path / "zypher.db.lock"
+    lock.touch(0o644)
+    with closing(Lock(tmp_path / "zypher.db")):
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600

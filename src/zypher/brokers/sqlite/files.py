@@ -94,7 +94,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Raises `InUse` when another process has it."""
         try:
-            self._file: IO[str] = path.with_name(path.name + ".lock").open("a+")
+            self._file = _for_its_owner(path.with_name(path.name + ".lock"))
         except OSError as error:
             raise ConfigurationError(
                 f"The queue's directory {path.parent} cannot be written: {error.strerror}. "
@@ -124,6 +124,14 @@ class Lock:
         pid, _, host = self._file.read().strip().partition(" ")
         here = "" if host == socket.gethostname() else f" on {host}"
         return f"process {pid}{here}" if pid else "another process"
+
+
+def _for_its_owner(path: Path) -> IO[str]:
+    """A file to write to that others cannot open, and so not lock."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+")
+    with suppress(PermissionError):  # it was there, and is another's
+        os.fchmod(file.fileno(), 0o600)
+    return file
 
 
 def _mounts() -> str:

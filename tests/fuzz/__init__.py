@@ -1,0 +1,1 @@
+"""Hostile bytes against a real server, and what they reach in it."""
