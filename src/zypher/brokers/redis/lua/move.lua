@@ -25,15 +25,15 @@ end
 
 -- It is queued once more: at once, or when the time has come.
 local function line_up(id, model, at)
-  local size, place = fields(id, 'size', 'place')
+  local place = fields(id, 'place')
   hand_entry(id, model, BACK)
   if at ~= '' then
-    count(model, nil, tonumber(size), 1)
+    count(id, model, nil, 1)
     redis.call('ZADD', 'zypher:alarms', at, id)
     return
   end
   local lane = lane_for(id)
-  count(model, lane, tonumber(size), 1)
+  count(id, model, lane, 1)
   put_back(id, model, lane, place)
   set_alarm(id)
   ring_for(model)
