@@ -170,8 +170,17 @@ def _announce_server(node: Node, listener: socket.socket) -> None:
     names = ", ".join(node.settings.models) or "what workers run"
     typer.echo(f"Serving {names} at {url}  (a page for browsers; the API: {url}/docs)", err=True)
     typer.echo(node.guarantee, err=True)
+    if callers := ", ".join(key.name for key in node.settings.callers()):
+        typer.echo(f"Whoever calls needs an API key, and there are those of: {callers}.", err=True)
+        return
     if not is_loopback(node.settings.host):
         typer.echo(f"Listening on {host}: anybody who reaches this port may use it.", err=True)
+    if os.environ.get("ZYPHER_API_KEY"):  # one letter less than was meant
+        typer.echo(
+            "This server asks for no API key: ZYPHER_API_KEY is the key of a caller, "
+            "ZYPHER_API_KEYS would be those of a server.",
+            err=True,
+        )
 
 
 def _announce_worker(node: Node) -> None:

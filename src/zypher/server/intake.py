@@ -1,13 +1,13 @@
 """The way into the queue: from an admitted request to a prediction that was taken in."""
 
 from fastapi import Request, Response
-from starlette.datastructures import Headers
 
 from zypher.brokers.base import Broker, ModelInfo
 from zypher.errors import QueueFull
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
 from zypher.server.estimates import require_in_time, retry_after, room_after
+from zypher.server.gate import caller_of
 from zypher.server.headers import cancel_after, idempotency_key
 from zypher.server.options import Allowance, Body, fingerprint
 from zypher.server.rendering import ACCEPTED, accepted
@@ -26,11 +26,12 @@ class Intake:
         return self._state.broker
 
     def prediction(
-        self, body: Body, input: bytes, model: ModelInfo, headers: Headers
+        self, body: Body, input: bytes, model: ModelInfo, request: Request
     ) -> Prediction:
         """What this request asks for. Raises `InvalidInput` or `InvalidHeader`."""
         if body.webhook is not None:
             self._state.webhooks.require(body.webhook)
+        headers = request.headers
         key = idempotency_key(headers)
         return Prediction(
             id=new_id(),
@@ -38,6 +39,7 @@ class Intake:
             input=input,
             created=self._state.clock.wall(),
             signature=model.signature,
+            owner=None if self._state.gate is None else caller_of(request).name,
             options=self._allowance.options(body, cancel_after(headers)),
             priority=body.lane,
             idempotency_key=key,

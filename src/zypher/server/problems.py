@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 from fastapi import Response
 
-from zypher.errors import PredictionError
+from zypher.errors import PredictionError, Unauthorized
 
 STATUS = {
     "malformed_json": 400,
     "invalid_header": 400,
+    "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
@@ -22,6 +23,7 @@ STATUS = {
     "invalid_input": 422,
     "idempotency_mismatch": 422,
     "queue_full": 429,
+    "rate_limited": 429,
     "model_error": 500,
     "model_crashed": 500,
     "invalid_output": 500,
@@ -70,4 +72,6 @@ def fault() -> Response:
 def problem_of(error: PredictionError) -> Response:
     """The answer for an error that was raised."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 §11.6.1 wants one
     return problem(error.code, str(error), errors=error.errors, headers=headers)

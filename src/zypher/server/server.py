@@ -41,7 +41,7 @@ class Server:
         state.phase = Phase.STARTING
         state.broker = broker
         state.own_replicas = own_replicas
-        state.broadcast.open()
+        state.broadcasts.open()
         self._sender = sender_for(broker, state.settings, state.clock)
         self._sender.start()
 
@@ -71,7 +71,7 @@ class Server:
     async def stop(self) -> None:
         """End what goes on beside the requests."""
         self._state.phase = Phase.CLOSED
-        self._state.broadcast.close()
+        self._state.broadcasts.close()
         for duty in self._duties:
             duty.cancel()
         if self._sender is not None:

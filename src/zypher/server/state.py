@@ -6,9 +6,10 @@ from enum import Enum, auto
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts
 from zypher.clock import Clock
 from zypher.errors import NotFound, Unavailable
-from zypher.server.broadcast import Broadcast
+from zypher.server.broadcast import Broadcasts
 from zypher.server.catalog import Catalog
 from zypher.server.door import Door
+from zypher.server.gate import Gate
 from zypher.server.history import History
 from zypher.server.webhooks import door_for
 from zypher.settings import Settings
@@ -40,11 +41,13 @@ class ServerState:
         self.settings = settings
         self.clock = clock
         self.own_replicas = own_replicas
+        keys = settings.callers()
+        self.gate = Gate(keys, clock) if keys else None
         self.door = Door(settings.max_body_size)
         self.catalog = Catalog(self.door)
         self.webhooks = door_for(settings)
         self.history = History(clock)
-        self.broadcast = Broadcast()
+        self.broadcasts = Broadcasts()
         self.phase = Phase.STARTING
 
     @property
