@@ -329,10 +329,11 @@ async def test_all_streams_end_with_the_server(guarded: Guarded) -> None:
     for call in calls:
         await call.event()
     guarded.state.broadcasts.close()
-    for call in calls:
-        while await call.event():
-            pass
-        await call.done
+    async with asyncio.timeout(PATIENCE):
+        for call in calls:
+            while await call.event():
+                pass
+            await call.done
 
 
 # How much.
