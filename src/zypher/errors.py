@@ -8,6 +8,7 @@
         ├── MalformedRequest          malformed_request
         ├── MalformedJSON             malformed_json
         ├── InvalidHeader             invalid_header
+        ├── Unauthorized              unauthorized
         ├── Forbidden                 forbidden
         ├── NotFound                  not_found
         ├── MethodNotAllowed          method_not_allowed
@@ -22,6 +23,7 @@
         ├── InvalidInput              invalid_input
         ├── IdempotencyMismatch       idempotency_mismatch
         ├── QueueFull                 queue_full
+        ├── RateLimited               rate_limited
         ├── ModelError                model_error
         ├── ModelCrashed              model_crashed
         ├── InvalidOutput             invalid_output
@@ -118,6 +120,12 @@ class InvalidHeader(PredictionError):
     code = "invalid_header"
 
 
+class Unauthorized(PredictionError):
+    """The request has no API key, or none that the server knows."""
+
+    code = "unauthorized"
+
+
 class Forbidden(PredictionError):
     """The request may not be made from there."""
 
@@ -202,9 +210,15 @@ class IdempotencyMismatch(PredictionError):
 
 
 class QueueFull(PredictionError):
-    """As many predictions wait as the settings allow."""
+    """As many predictions wait as the settings allow, in all or of this API key."""
 
     code = "queue_full"
+
+
+class RateLimited(PredictionError):
+    """The API key makes more requests than its `rate` allows."""
+
+    code = "rate_limited"
 
 
 class ModelError(PredictionError):

@@ -248,6 +248,9 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(
         max_queued=settings.max_queued,
         max_queued_bytes=_max_queued_bytes(settings),
+        max_queued_of={
+            key.name: key.max_queued for key in settings.callers() if key.max_queued is not None
+        },
         max_crashes=settings.max_crashes,
         lease=settings.lease,
         ttl=settings.ttl,

@@ -212,8 +212,17 @@ def _announce_server(node: Node, listener: socket.socket) -> None:
     names = ", ".join(node.settings.models) or "what workers run"
     _tell(node, f"Serving {names} at {url}  (a page for browsers; the API: {url}/docs)")
     _tell(node, node.guarantee)
+    if callers := ", ".join(key.name for key in node.settings.callers()):
+        _tell(node, f"Whoever calls needs an API key, and there are those of: {callers}.")
+        return
     if not is_loopback(node.settings.host):
         _tell(node, f"Listening on {host}: anybody who reaches this port may use it.")
+    if os.environ.get("ZYPHER_API_KEY"):  # one letter less than was meant
+        _tell(
+            node,
+            "This server asks for no API key: ZYPHER_API_KEY is the key of a caller, "
+            "ZYPHER_API_KEYS would be those of a server.",
+        )
 
 
 def _url(listener: socket.socket) -> str:

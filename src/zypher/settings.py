@@ -39,6 +39,7 @@ from pydantic_settings import (
 )
 
 from zypher import logs
+from zypher.api_keys import ApiKey, Credential, KeySettings, credential, keyring
 from zypher.errors import ConfigurationError
 from zypher.redis_variables import broker_of_variables
 
@@ -48,8 +49,11 @@ ENV_PREFIX = "ZYPHER_"
 # What browsers send as Origin (RFC 6454 §6.2), of pages that came over a network.
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 
-# No settings of a node: where the commands that talk to a server find it.
-_OTHER_VARIABLES = ["ZYPHER_URL"]
+# No settings of a node: where those who talk to a server find it, and the key that they show it.
+_OTHER_VARIABLES = ["ZYPHER_URL", "ZYPHER_API_KEY"]
+
+# Settings of which a wrong value is not shown.
+_SECRETS = {"api_keys", "broker", "keys", "webhook_secret"}
 
 
 def _items(value: Any) -> Any:
@@ -142,6 +146,9 @@ Devices = Annotated[list[str], NoDecode, BeforeValidator(_devices), AfterValidat
 SigningSecrets = Annotated[
     list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_items)
 ]
+ApiKeys = Annotated[
+    list[Annotated[Credential, BeforeValidator(credential)]], NoDecode, BeforeValidator(_items)
+]
 Range = Annotated[
     tuple[Seconds, Seconds], NoDecode, BeforeValidator(_range), AfterValidator(_rising)
 ]
@@ -207,6 +214,11 @@ class Settings(BaseSettings):
         [],
         description="Sites whose pages may call this server from a browser, as in "
         "https://app.example, separated by commas; * is any site. Default: none.",
+    )
+    api_keys: ApiKeys = Field(
+        [],
+        description="Who may call, as NAME=KEY or NAME=sha256:HEX, separated by commas; "
+        "`zypher key NAME` makes one. Without any, everybody may.",
     )
     root_path: str = Field(
         "", pattern=r"^(/[!-~]*[^/])?$", description="The path prefix that a proxy strips."
@@ -333,9 +345,16 @@ class Settings(BaseSettings):
         False,
         description="Whether webhooks may go to private addresses, and over http://.",
     )
+    keys: dict[str, KeySettings] = Field(
+        {}, description="Tables [keys.NAME] in zypher.toml: what may be done with an API key."
+    )
     models: dict[str, ModelSettings] = Field(
         {}, description="Tables [models.NAME] in zypher.toml: which models to serve, and how."
     )
+
+    def callers(self) -> list[ApiKey]:
+        """Who may call; nobody in particular if there are none. Raises `ConfigurationError`."""
+        return keyring(self.api_keys, self.keys)
 
     @classmethod
     def settings_customise_sources(
@@ -398,23 +417,28 @@ class _ConfigFile(TomlConfigSettingsSource):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{CONFIG_FILE} is not valid TOML: {error}.") from None
         _require_known(values, Settings.model_fields, CONFIG_FILE)
-        models = values.get("models", {})
-        if not isinstance(models, dict):
-            raise ConfigurationError(
-                f"{CONFIG_FILE} has a value 'models'; write tables [models.NAME]."
-            )
-        values["models"] = {name: _model_table(name, table) for name, table in models.items()}
+        values["models"] = _tables(values, "models", ModelSettings)
+        values["keys"] = _tables(values, "keys", KeySettings)
+        for name, table in values["models"].items():
+            if "target" not in table:
+                raise ConfigurationError(
+                    f"[models.{name}] in {CONFIG_FILE} names no target. "
+                    'Add target = "file.py:Name".'
+                )
         return values
 
 
-def _model_table(name: str, table: Any) -> dict[str, Any]:
-    if not isinstance(table, dict) or "target" not in table:
+def _tables(values: dict[str, Any], section: str, kind: type[BaseModel]) -> dict[str, Any]:
+    """The tables of a section by name, in whose keys words are joined by hyphens as well."""
+    tables = values.get(section, {})
+    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
         raise ConfigurationError(
-            f'[models.{name}] in {CONFIG_FILE} names no target. Add target = "file.py:Name".'
+            f"{CONFIG_FILE} has a value {section!r}; write tables [{section}.NAME]."
         )
-    values = _with_underscores(table)
-    _require_known(values, ModelSettings.model_fields, f"[models.{name}] in {CONFIG_FILE}")
-    return values
+    tables = {name: _with_underscores(table) for name, table in tables.items()}
+    for name, table in tables.items():
+        _require_known(table, kind.model_fields, f"[{section}.{name}] in {CONFIG_FILE}")
+    return tables
 
 
 def _require_known(names: Iterable[str], known: Iterable[str], place: str) -> None:
@@ -445,7 +469,7 @@ def load_settings(**flags: Any) -> Settings:
     """
     _require_known_variables(os.environ)
     try:
-        return Settings(**flags)
+        settings = Settings(**flags)
     except (SettingsError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(
             f"The settings cannot be read from the environment, .env and {CONFIG_FILE}: {error}."
@@ -454,11 +478,12 @@ def load_settings(**flags: Any) -> Settings:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(option(part) for part in first["loc"] if isinstance(part, str))
         problem = first["msg"].removeprefix("Value error, ")
-        is_secret = {"webhook_secret", "broker"} & set(first["loc"])
-        got = "" if is_secret else f"; got {first['input']!r}"
+        got = "" if _SECRETS & set(first["loc"]) else f"; got {first['input']!r}"
         raise ConfigurationError(
             f"The setting {where} is wrong: {problem[:1].lower()}{problem[1:]}{got}."
         ) from None
+    settings.callers()
+    return settings
 
 
 def _require_known_variables(variables: Iterable[str]) -> None:

@@ -32,7 +32,10 @@ RELOAD = DOCS / "how-to" / "reload.md"
 SCALE_OUT = DOCS / "how-to" / "scale-out.md"
 
 # A person follows these from top to bottom; the recipes with a mock that takes its time.
-WHOLE = [README, DOCS / "tutorial.md", DOCS / "how-to" / "hardware.md"]
+WHOLE = [
+    *(README, DOCS / "tutorial.md"),
+    *(DOCS / "how-to" / f"{name}.md" for name in ("hardware", "keys")),
+]
 RECIPES = [DOCS / "how-to" / f"{name}.md" for name in ("cancel", "follow", "idempotency", "queue")]
 
 # Where the code of all others is tried.

@@ -117,6 +117,7 @@ class Call:
         path: str,
         headers: dict[str, str] | None = None,
         body: bytes = b"",
+        root: str = "",
     ) -> None:
         names = {"Host": "127.0.0.1", "Content-Type": "application/json"} | (headers or {})
         scope = {
@@ -125,7 +126,7 @@ class Call:
             "http_version": "1.1",
             "method": method,
             "path": path,
-            "root_path": "",
+            "root_path": root,
             "query_string": b"",
             "headers": [(k.lower().encode(), v.encode()) for k, v in names.items()],
         }

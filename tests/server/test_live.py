@@ -247,7 +247,7 @@ async def test_a_list_that_takes_very_long_holds_up_nothing_else(
 async def test_the_streams_end_with_the_server_and_there_are_no_new_ones(watched: Watched) -> None:
     call = watched.follow()
     await next_of(call, "stats")
-    watched.state.broadcast.close()
+    watched.state.broadcasts.close()
     while await call.event():
         pass
     await call.done

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from zypher.server.uvicorn import Uvicorn
+from zypher.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ class Site:
         app = FastAPI()
         app.add_api_route("/quick", self._quick)
         app.add_api_route("/slow", self._slow)
-        self.server = Uvicorn(app, "")
+        self.server = Uvicorn(app, Settings())
         self.client = httpx2.AsyncClient(timeout=PATIENCE)
 
     async def _quick(self) -> str:

@@ -14,6 +14,7 @@ every broker to it:
   out again after a crash; it is gone once it was dropped, or its prediction deleted. Until then
   the record is held for it, also beyond its expiry.
 - **Bounded.** `submit` refuses with `QueueFull` what would exceed `Limits`.
+- **Owned for good.** The `owner` of a prediction never changes.
 
 Verbs that take a `timeout` (seconds) wait for an event, they do not poll. Cancelling a verb
 that waits loses nothing. Any verb raises `Unavailable` while a broker elsewhere is away: the log
@@ -23,7 +24,7 @@ purged yet or not.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -41,6 +42,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_queued: int = 10_000  # waiting predictions of one model
     max_queued_bytes: int = 1_000_000_000  # inputs waiting, of all models together
+    max_queued_of: Mapping[
+        str, int
+    ] = {}  # waiting predictions of one owner, of all models together
     max_crashes: int = 3
     lease: float = 30.0
     ttl: float = 3600.0
@@ -278,10 +282,11 @@ class Broker(ABC):
         *,
         status: Status | None = None,
         model: str | None = None,
+        owner: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Kept predictions, newest first, without inputs and results.
+        """Kept predictions, newest first, without inputs and results; None filters nothing out.
 
         The cursor is stable: what is submitted meanwhile neither repeats nor hides a row.
         """

@@ -30,6 +30,7 @@ from zypher.brokers.refusals import (
     shutting_down,
     too_many,
     too_many_bytes,
+    too_many_of,
 )
 from zypher.brokers.waiters import Waiters
 from zypher.brokers.withdrawals import Withdrawals
@@ -452,7 +453,11 @@ class Engine(Deliveries):
 
     def _admit(self, queue: ModelQueue, prediction: Prediction, waits: bool) -> None:
         """Raise `QueueFull` if the prediction does not fit."""
-        part = share(self._limits, waits=waits)
+        part, owner = share(self._limits, waits=waits), prediction.owner
+        if owner in self._limits.max_queued_of:
+            assert owner is not None
+            if self._queues.owned[owner] >= self._limits.max_queued_of[owner]:
+                raise too_many_of(owner, self._limits)
         if queue.queued >= self._limits.max_queued * part:
             raise too_many(queue.model, self._limits, waits=waits)
         waiting = sum(queue.queued_bytes for queue in self._queues.values())

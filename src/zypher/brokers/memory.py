@@ -30,6 +30,7 @@ class MemoryBroker(Engine):
         *,
         status: Status | None = None,
         model: str | None = None,
+        owner: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
@@ -40,6 +41,7 @@ class MemoryBroker(Engine):
             and (cursor is None or id < cursor)
             and (status is None or entry.record.status is status)
             and (model is None or entry.record.model == model)
+            and (owner is None or entry.record.owner == owner)
             and not self._expired(entry.record)
         )
         newest = heapq.nlargest(limit + 1, ids)

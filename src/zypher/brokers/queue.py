@@ -62,8 +62,9 @@ class Move(NamedTuple):
 class ModelQueue:
     """One model's waiting and running predictions."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, owned: Counter[str]) -> None:
         self.model = model
+        self._owned = owned
         self.lanes: Lanes[Entry] = Lanes()
         self.queued = 0
         self.queued_bytes = 0
@@ -80,11 +81,15 @@ class ModelQueue:
         """A record is queued, for the first time or again; it counts from now on."""
         self.queued += 1
         self.queued_bytes += record.size
+        if record.owner is not None:
+            self._owned[record.owner] += 1
 
     def leave(self, record: Prediction) -> None:
         """A queued record is no longer queued."""
         self.queued -= 1
         self.queued_bytes -= record.size
+        if record.owner is not None:
+            self._owned[record.owner] -= 1
 
     def push(self, entry: Entry) -> None:
         """A queued entry can be claimed from now on."""
@@ -168,10 +173,14 @@ class ModelQueue:
 
 
 class Queues(dict[str, ModelQueue]):
-    """The queues by model; one that is asked for is made."""
+    """The queues by model; one that is asked for is made. `owned`: what waits, by owner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owned: Counter[str] = Counter()
 
     def __missing__(self, model: str) -> ModelQueue:
-        queue = self[model] = ModelQueue(model)
+        queue = self[model] = ModelQueue(model, self.owned)
         return queue
 
 

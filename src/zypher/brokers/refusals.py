@@ -13,6 +13,14 @@ def too_many(model: str, limits: Limits, *, waits: bool) -> QueueFull:
     )
 
 
+def too_many_of(owner: str, limits: Limits) -> QueueFull:
+    """As many predictions of an owner wait as may."""
+    return QueueFull(
+        f"As many predictions of the API key {owner!r} wait as its max-queued "
+        f"({limits.max_queued_of[owner]}) allows."
+    )
+
+
 def too_many_bytes(limits: Limits, *, waits: bool) -> QueueFull:
     """As many bytes wait as may."""
     return QueueFull(

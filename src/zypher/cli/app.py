@@ -38,6 +38,7 @@ COMMANDS = {
         "serving",
         "Say whether `serve` would start with these settings and models, without serving.",
     ),
+    "key": _Command(_SERVE, "key", "Make an API key, and what the server keeps of it."),
     "predict": _Command(_PREDICT, "predict", "Run a model of a server and print the result."),
     "show": _Command(_PREDICT, "show", "Show one prediction, or follow it to its end."),
     "ls": _Command(_OPERATE, "ls", "List predictions, the newest first."),

@@ -1,5 +1,6 @@
 """How a command ends: its exit code, which a script can rely on, and its last words."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +48,12 @@ _ENDINGS: dict[Ending, tuple[type[ZypherError], ...]] = {
         errors.ResultTooLarge,
         errors.RunTimeout,
     ),
-    Ending.AWAY: (errors.QueueFull, errors.StorageFull, errors.Unavailable),
+    Ending.AWAY: (
+        errors.QueueFull,
+        errors.RateLimited,
+        errors.StorageFull,
+        errors.Unavailable,
+    ),
     Ending.UNKNOWN: (errors.NotFound,),
 }
 
@@ -73,7 +79,15 @@ def last_words(error: ZypherError) -> str:
         return error.report
     if not isinstance(error, PredictionError):
         return str(error)
+    if isinstance(error, errors.Unauthorized):  # the server tells of headers
+        return f"{_about_the_key()} ({error.code})"
     return one_line(f"{error} ({error.code})" if ending_of(error) in _WITH_CODE else str(error))
+
+
+def _about_the_key() -> str:
+    if os.environ.get("ZYPHER_API_KEY"):
+        return "The API key in ZYPHER_API_KEY is none that the server knows."
+    return "The server asks for an API key: put yours into the variable ZYPHER_API_KEY."
 
 
 class _Interrupted(BaseException):

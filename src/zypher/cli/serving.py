@@ -51,7 +51,7 @@ _SWITCHES = ("reload",)
 
 def _flags() -> Iterator[inspect.Parameter]:
     for name, field in Settings.model_fields.items():
-        if name == "models":
+        if name in ("models", "keys"):  # tables
             continue
         default = "" if field.default in (None, "", []) else f" Default: {_text(field.default)}."
         flag = typer.Option(

@@ -57,6 +57,8 @@ def _rows(record: "Record") -> Iterator[tuple[str, str]]:
     yield "prediction", record.id
     yield "model", record.model
     yield "status", _status(record)
+    if record.owner is not None:
+        yield "API key", record.owner
     if record.error is not None:
         yield "error", one_line(f"{record.error} ({record.code})")
     if record.progress is not None:

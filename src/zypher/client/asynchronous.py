@@ -23,9 +23,11 @@ _Models = list[Model]
 class AsyncConnection:
     """Makes calls over HTTP."""
 
-    def __init__(self, calls: Calls, headers: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, calls: Calls, headers: Mapping[str, str] | None, api_key: str | None
+    ) -> None:
         self.calls = calls
-        self._http = httpx2.AsyncClient(**client_options(calls.url, headers))
+        self._http = httpx2.AsyncClient(**client_options(calls.url, headers, api_key))
 
     async def run(self, steps: Steps[T]) -> T:
         """Make a call."""
@@ -72,7 +74,7 @@ class AsyncClient:
     `timeout`: how long results are waited for, in seconds; None: as long as it takes.
     `patience`: how long a call is repeated while the server is away, starts, stops or is full, if
     it can be repeated without harm; a server that has never answered gets two seconds of it.
-    `headers` go with every request.
+    `headers` go with every request, and the `api_key`; without one that of `ZYPHER_API_KEY`.
     """
 
     def __init__(
@@ -82,8 +84,9 @@ class AsyncClient:
         timeout: float | None = None,
         patience: float = PATIENCE,
         headers: Mapping[str, str] | None = None,
+        api_key: str | None = None,
     ) -> None:
-        self._connection = AsyncConnection(Calls(url, timeout, patience), headers)
+        self._connection = AsyncConnection(Calls(url, timeout, patience), headers, api_key)
         self._calls = self._connection.calls
 
     @property

@@ -23,9 +23,11 @@ _Models = list[Model]
 class Connection:
     """Makes calls over HTTP, from any number of threads."""
 
-    def __init__(self, calls: Calls, headers: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, calls: Calls, headers: Mapping[str, str] | None, api_key: str | None
+    ) -> None:
         self.calls = calls
-        self._http = httpx2.Client(**client_options(calls.url, headers))
+        self._http = httpx2.Client(**client_options(calls.url, headers, api_key))
 
     def run(self, steps: Steps[T]) -> T:
         """Make a call."""
@@ -71,7 +73,7 @@ class Client:
     `timeout`: how long results are waited for, in seconds; None: as long as it takes.
     `patience`: how long a call is repeated while the server is away, starts, stops or is full, if
     it can be repeated without harm; a server that has never answered gets two seconds of it.
-    `headers` go with every request.
+    `headers` go with every request, and the `api_key`; without one that of `ZYPHER_API_KEY`.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class Client:
         timeout: float | None = None,
         patience: float = PATIENCE,
         headers: Mapping[str, str] | None = None,
+        api_key: str | None = None,
     ) -> None:
-        self._connection = Connection(Calls(url, timeout, patience), headers)
+        self._connection = Connection(Calls(url, timeout, patience), headers, api_key)
         self._calls = self._connection.calls
 
     @property

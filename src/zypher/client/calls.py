@@ -17,7 +17,14 @@ from zypher.client.persistence import Persistence, Timer, checked
 from zypher.client.requests import Request
 from zypher.client.urls import checked_url
 from zypher.client.values import Model, Options, Record
-from zypher.errors import Conflict, QueueFull, StorageFull, Unavailable, WaitTimeout
+from zypher.errors import (
+    Conflict,
+    QueueFull,
+    RateLimited,
+    StorageFull,
+    Unavailable,
+    WaitTimeout,
+)
 
 T = TypeVar("T")
 Steps = Generator[Request, Reply, T]
@@ -73,7 +80,7 @@ class Calls:
         persistence = Persistence(self._patience, timer, awaits_room=awaits_room)
         try:
             response = yield from self._send(request, persistence, is_safe=key is not None)
-        except (QueueFull, StorageFull, Unavailable) as error:
+        except (QueueFull, RateLimited, StorageFull, Unavailable) as error:
             if timer.left:
                 raise
             raise WaitTimeout(f"No result came within {timer.seconds:g} s. {error}") from error

@@ -1,5 +1,7 @@
 """How requests are sent over HTTP, the same in both clients."""
 
+import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +9,12 @@ import httpx2
 
 from zypher.client.requests import Request
 from zypher.client.urls import direct_hosts
+from zypher.errors import ConfigurationError
+
+# Where the API key is found that a caller does not give.
+VARIABLE = "ZYPHER_API_KEY"
+
+_VISIBLE = re.compile(r"[!-~]*")
 
 _CONNECT_TIMEOUT = 10.0
 _WRITE_TIMEOUT = 30.0
@@ -16,10 +24,29 @@ _WRITE_TIMEOUT = 30.0
 _KEEPALIVE = 3.0
 
 
-def client_options(url: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
+def client_options(
+    url: str, headers: Mapping[str, str] | None, api_key: str | None
+) -> dict[str, Any]:
     """What an HTTP client is made with. A call has a connection of its own, and waits for none."""
     limits = httpx2.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE)
+    headers = _with_api_key(headers or {}, api_key)
     return {"base_url": url, "headers": headers, "limits": limits, "mounts": direct_hosts(url)}
+
+
+def _with_api_key(headers: Mapping[str, str], key: str | None) -> Mapping[str, str]:
+    """The headers with the API key that a caller gives, in whatever way, else that of the variable.
+
+    Not in `Authorization`, which may be for a proxy on the way: of the url, or of `.netrc`.
+    """
+    if key is None:
+        given = {name.lower() for name in headers}
+        is_given = not given.isdisjoint(("authorization", "x-api-key"))
+        key = "" if is_given else os.environ.get(VARIABLE, "").strip()
+    if not isinstance(key, str) or not _VISIBLE.fullmatch(key):
+        raise ConfigurationError(
+            "An API key is a text of visible ASCII characters, without blanks."
+        )
+    return {**headers, "X-API-Key": key} if key else headers
 
 
 def arguments(request: Request) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     logs: list[dict[str, Any]] = []
     log: list[str] | None = None
     traceparent: str | None = None
+    owner: str | None = None
     retry_of: str | None = None
     queue_position: int | None = None
     estimated_wait: float | None = None

@@ -20,7 +20,7 @@ from zypher.server.live import Live
 from zypher.server.predictions import Predictions
 from zypher.server.problems import fault, problem
 from zypher.server.resource import Resource
-from zypher.server.routes import ProblemRoute
+from zypher.server.routes import routes_behind
 from zypher.server.short_way import ShortWay
 from zypher.server.state import ServerState
 from zypher.settings import Settings
@@ -108,7 +108,7 @@ def cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
 def build_router(state: ServerState) -> APIRouter:
     """All endpoints."""
     router = APIRouter(
-        route_class=ProblemRoute,
+        route_class=routes_behind(state.gate),
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )

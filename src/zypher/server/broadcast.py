@@ -60,6 +60,30 @@ class Broadcast:
         self._has_news = asyncio.Event()
 
 
+class Broadcasts:
+    """A broadcast to those who see all, and one to each owner of whom somebody follows."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self._by_owner: dict[str | None, Broadcast] = {}
+
+    def to(self, owner: str | None) -> Broadcast:
+        """That to an owner; None: to those who see all."""
+        return self._by_owner.setdefault(owner, Broadcast())
+
+    def open(self) -> None:
+        """Go on after a close."""
+        self.is_closed = False
+        for broadcast in self._by_owner.values():
+            broadcast.open()
+
+    def close(self) -> None:
+        """End all streams."""
+        self.is_closed = True
+        for broadcast in self._by_owner.values():
+            broadcast.close()
+
+
 def event(name: str, data: bytes) -> bytes:
     """A server-sent event of JSON text."""
     return format_sse_event(event=name, data_str=data.decode())

@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 
 from fastapi import Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -41,6 +41,11 @@ _PAGE = """<!doctype html>
 def page(title: str) -> Response:
     """The page; all addresses in it are relative."""
     return HTMLResponse(_PAGE.format(title=escape(title)), headers=_HEADERS)
+
+
+def page_with_key() -> Response:
+    """The page of a server that asks for an API key before it says anything of itself."""
+    return FileResponse(_SWAGGER / "with-key.html", headers=_HEADERS)
 
 
 class Files(StaticFiles):

@@ -43,6 +43,8 @@ class Information:
         if "text/html" in request.headers.get("accept", ""):
             response = page.answer(request)
         else:
+            if self._state.gate is not None:  # which is open here for the page
+                self._state.gate.admit(request)
             title = openapi.title(self._state.models)
             welcome = {"message": f"Welcome to the {title}!", "status": "ok", "docs": "docs"}
             response = _json(welcome | {"page": "ui"})
@@ -84,10 +86,15 @@ class Information:
     async def openapi(self, request: Request) -> Response:
         """OpenAPI 3.1, with the models' own input types in it."""
         prefix = request.scope["path"].removesuffix("/openapi.json")
-        return _json(openapi.document(self._router, self._state.models, prefix))
+        document = openapi.document(self._router, self._state.models, prefix)
+        if self._state.gate is not None:
+            openapi.require_keys(document)
+        return _json(document)
 
     async def docs(self) -> Response:
         """Swagger UI from this package's own files; all addresses are relative."""
+        if self._state.gate is not None:
+            return documentation.page_with_key()
         return documentation.page(openapi.title(self._state.models))
 
 

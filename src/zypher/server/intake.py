@@ -5,7 +5,6 @@ from collections.abc import Awaitable
 
 from fastapi import Request, Response
 from msgspec.structs import replace
-from starlette.datastructures import Headers
 
 from zypher.brokers.base import Broker, ModelInfo
 from zypher.errors import PredictionError, QueueFull
@@ -13,6 +12,7 @@ from zypher.logs import about
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
 from zypher.server.estimates import require_in_time, retry_after, room_after
+from zypher.server.gate import caller_of
 from zypher.server.headers import cancel_after, idempotency_key, traceparent
 from zypher.server.options import Allowance, Body, fingerprint
 from zypher.server.rendering import ACCEPTED, accepted
@@ -34,11 +34,12 @@ class Intake:
         return self._state.broker
 
     def prediction(
-        self, body: Body, input: bytes, model: ModelInfo, headers: Headers
+        self, body: Body, input: bytes, model: ModelInfo, request: Request
     ) -> Prediction:
         """What this request asks for. Raises `InvalidInput` or `InvalidHeader`."""
         if body.webhook is not None:
             self._state.webhooks.require(body.webhook)
+        headers = request.headers
         key = idempotency_key(headers)
         return Prediction(
             id=new_id(),
@@ -46,6 +47,7 @@ class Intake:
             input=input,
             created=self._state.clock.wall(),
             signature=model.signature,
+            owner=None if self._state.gate is None else caller_of(request).name,
             options=self._allowance.options(body, cancel_after(headers)),
             priority=body.lane,
             traceparent=traceparent(headers) if "traceparent" in headers else None,

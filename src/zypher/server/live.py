@@ -1,4 +1,7 @@
-"""`/events`: how the whole server stands, as it changes, for everybody who follows."""
+"""`/events`: how the whole server stands, as it changes, for everybody who follows.
+
+Who sees only what is theirs is told of no other predictions; the counts are those of all.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -13,6 +16,7 @@ from zypher.errors import Unavailable
 from zypher.periodic import every
 from zypher.server import operations
 from zypher.server.broadcast import event
+from zypher.server.gate import caller_of
 from zypher.server.health import overview, report, report_of_absence, statistics
 from zypher.server.recent import Recent
 from zypher.server.records import timestamp
@@ -28,11 +32,11 @@ _SHARE = 0.05
 
 
 class Live:
-    """The endpoint. It has a ticker while anybody follows, and one for all."""
+    """The endpoint."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        self._followers = 0
+        self._audiences: dict[str | None, Audience] = {}
 
     def add_to(self, router: APIRouter) -> None:
         """Register the endpoint."""
@@ -40,17 +44,32 @@ class Live:
 
     async def events(self, request: Request) -> Response:
         """How the server stands, as it changes, until it stops."""
-        if self._state.broadcast.is_closed:
+        if self._state.broadcasts.is_closed:
             raise Unavailable("The server is shutting down. Try again soon.", retry_after=1)
         self._state.streams.require_room()
-        return EventStream(self._state.streams, self._follow())
+        owner = caller_of(request).only
+        audience = self._audiences.setdefault(owner, Audience(self._state, owner))
+        return EventStream(self._state.streams, audience.follow())
 
-    async def _follow(self) -> AsyncGenerator[bytes]:
+
+class Audience:
+    """All who are told the same: those who see all, or what is an owner's alone.
+
+    It has a ticker while anybody follows, and one for all of them.
+    """
+
+    def __init__(self, state: ServerState, owner: str | None) -> None:
+        self._state = state
+        self._owner = owner
+        self._followers = 0
+
+    async def follow(self) -> AsyncGenerator[bytes]:
+        """What there is to tell, until the server stops."""
         if not self._followers:
-            self._ticking = asyncio.create_task(Ticker(self._state).run())
+            self._ticking = asyncio.create_task(Ticker(self._state, self._owner).run())
         self._followers += 1
         try:
-            async with aclosing(self._state.broadcast.follow()) as events:
+            async with aclosing(self._state.broadcasts.to(self._owner).follow()) as events:
                 async for one in events:
                     yield one
         finally:
@@ -62,10 +81,10 @@ class Live:
 class Ticker:
     """Looks about once a second, and tells what it sees."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, owner: str | None) -> None:
         self._state = state
-        self._broadcast = state.broadcast
-        self._recent = Recent(state.broker)
+        self._broadcast = state.broadcasts.to(owner)
+        self._recent = Recent(state.broker, owner)
         self._sample = state.history.newest  # that was told last
         self._stats: Mapping[str, ModelStats] | None = None  # while the broker is there
         self._predictions = b""  # as they were told last

@@ -11,7 +11,8 @@ from fastapi.openapi.utils import get_openapi
 
 from zypher.brokers.base import ModelInfo
 from zypher.prediction import Status
-from zypher.server.operations import ID, TEXT, Schema, ref
+from zypher.server.gate import OPEN
+from zypher.server.operations import ID, TEXT, Schema, problem_answer, ref
 from zypher.server.options import Body
 from zypher.server.problems import STATUS
 
@@ -45,6 +46,7 @@ _SUMMARY: dict[str, Schema] = {
     "prediction_id": ID,
     "model": TEXT,
     "status": {"enum": list(Status)},
+    "owner": TEXT,
     "priority": _PRIORITY,
     "options": {"type": "object"},
     "attempt": _COUNT,
@@ -175,6 +177,26 @@ def document(router: APIRouter, models: Mapping[str, ModelInfo], prefix: str) ->
         schemas |= _model_schemas(model, f".{model.name}")
         paths[f"/models/{model.name}/predict"] = _own_path(template, model.name)
     return described
+
+
+_KEY_SCHEMES: dict[str, Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+}
+
+
+def require_keys(described: dict[str, Any]) -> None:
+    """Say in a document that its endpoints need an API key, but for those that are open."""
+    described["components"]["securitySchemes"] = _KEY_SCHEMES
+    described["security"] = [{name: []} for name in _KEY_SCHEMES]
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            if path in OPEN and path != "/":
+                operation["security"] = []
+            else:
+                answers = operation["responses"]
+                answers["401"] = problem_answer("There is no API key, or none that is known.")
+                answers.setdefault("429", problem_answer("More requests than the key may make."))
 
 
 def _model_schemas(model: ModelInfo, suffix: str) -> dict[str, Schema]:

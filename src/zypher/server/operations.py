@@ -23,6 +23,11 @@ def _body(
     return {"description": description, "content": {media_type: content}}
 
 
+def problem_answer(description: str) -> Schema:
+    """An answer that is a problem."""
+    return _body(description, ref("Problem"), "application/problem+json")
+
+
 def _problems(**descriptions: str) -> dict[int | str, Any]:
     """The answers for these codes, described; and those that every endpoint has."""
     everywhere = {
@@ -31,8 +36,7 @@ def _problems(**descriptions: str) -> dict[int | str, Any]:
         "unavailable": "The server starts or stops, or cannot reach its queue.",
     }
     return {
-        STATUS[code]: _body(text, ref("Problem"), "application/problem+json")
-        for code, text in (everywhere | descriptions).items()
+        STATUS[code]: problem_answer(text) for code, text in (everywhere | descriptions).items()
     }
 
 

@@ -18,6 +18,7 @@ from zypher.server import operations
 from zypher.server.answers import JSONText
 from zypher.server.connection import while_connected
 from zypher.server.estimates import retry_after
+from zypher.server.gate import caller_of, require_visible
 from zypher.server.headers import prefers_events
 from zypher.server.intake import Intake, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
@@ -68,7 +69,7 @@ class Predictions:
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while
         asked, input = self._state.door.admit(body, model)
-        prediction = self._intake.prediction(asked, input, model, headers)
+        prediction = self._intake.prediction(asked, input, model, request)
         try:
             record = await self._intake.submit(prediction, waits=patience.seconds > 0)
         except Unavailable as error:  # whether it was taken in before is not known
@@ -88,8 +89,11 @@ class Predictions:
     async def poll(self, request: Request) -> Response:
         """Tell how a prediction stands; `Prefer: wait=N` waits for its end."""
         patience = patience_to_poll(request.headers, self._settings.sync_timeout)
-        prediction = await self._broker.wait(request.path_params["id"], patience.seconds)
-        if prediction is None:
+        id = request.path_params["id"]
+        if patience.seconds:
+            await require_visible(self._broker, request, id)
+        prediction = await self._broker.wait(id, patience.seconds)
+        if prediction is None or not caller_of(request).sees(prediction):
             raise NotFound(UNKNOWN)
         headers = patience.headers
         if not prediction.status.terminal:

@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 from fastapi import Response
 
-from zypher.errors import PredictionError
+from zypher.errors import PredictionError, Unauthorized
 from zypher.server.answers import JSONText
 
 STATUS = {
     "malformed_request": 400,
     "malformed_json": 400,
     "invalid_header": 400,
+    "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
@@ -26,6 +27,7 @@ STATUS = {
     "invalid_input": 422,
     "idempotency_mismatch": 422,
     "queue_full": 429,
+    "rate_limited": 429,
     "header_too_large": 431,
     "model_error": 500,
     "model_crashed": 500,
@@ -75,4 +77,6 @@ def fault() -> Response:
 def problem_of(error: PredictionError) -> Response:
     """The answer for an error that was raised."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 §11.6.1 wants one
     return problem(error.code, str(error), errors=error.errors, headers=headers)

@@ -23,10 +23,14 @@ _ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
 
 
 class Recent:
-    """Looks for them now and then, and listens all the while to those that run."""
+    """Looks for them now and then, and listens all the while to those that run.
 
-    def __init__(self, broker: Broker) -> None:
+    `owner`: only for theirs; None: for those of all.
+    """
+
+    def __init__(self, broker: Broker, owner: str | None = None) -> None:
         self._broker = broker
+        self._owner = owner
         self._waiting: Sequence[Prediction] = ()
         self._running: dict[str, _Run] = {}
         self._ended: list[Prediction] = []
@@ -62,7 +66,8 @@ class Recent:
         del self._ended[MOST_ENDED * len(_ENDED) :]
 
     async def _list(self, status: Status, limit: int) -> Sequence[Prediction]:
-        return (await self._broker.list(status=status, limit=limit)).predictions
+        page = await self._broker.list(status=status, owner=self._owner, limit=limit)
+        return page.predictions
 
 
 class _Line(msgspec.Struct):

@@ -20,6 +20,7 @@ def summary(record: Prediction) -> dict[str, Any]:
         "prediction_id": record.id,
         "model": record.model,
         "status": record.status,
+        "owner": record.owner,
         "priority": record.priority.name.lower(),
         "options": record.options,
         "attempt": record.attempt,

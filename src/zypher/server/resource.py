@@ -14,6 +14,7 @@ from zypher.prediction import Prediction, Status, new_id
 from zypher.server import operations
 from zypher.server.answers import JSONText
 from zypher.server.estimates import expected_wait
+from zypher.server.gate import caller_of, require_visible
 from zypher.server.headers import idempotency_key, traceparent
 from zypher.server.intake import Intake
 from zypher.server.records import full, summary
@@ -54,7 +55,11 @@ class Resource:
         _require_known(query)
         cursor = _cursor(query.get("cursor"))
         page = await self._broker.list(
-            status=_status(query), model=query.get("model"), limit=_limit(query), cursor=cursor
+            status=_status(query),
+            model=query.get("model"),
+            owner=caller_of(request).only,
+            limit=_limit(query),
+            cursor=cursor,
         )
         body = {
             "predictions": [summary(record) for record in page.predictions],
@@ -63,12 +68,18 @@ class Resource:
         return JSONText(msgspec.json.encode(body))
 
     async def get(self, request: Request) -> Response:
-        """All that is known of a prediction."""
-        return await self._record(request.path_params["id"])
+        """All that is known of a prediction, with what its run told last."""
+        news = await self._broker.watch(request.path_params["id"], Seen(), timeout=0)
+        if news is None or not caller_of(request).sees(news.record):
+            raise NotFound(UNKNOWN)
+        outlook = await self._outlook(news.record)
+        return JSONText(full(news.record, news.events, **outlook))
 
     async def delete(self, request: Request) -> Response:
         """Forget a prediction that has ended."""
-        if not await self._broker.delete(request.path_params["id"]):
+        id = request.path_params["id"]
+        await require_visible(self._broker, request, id)
+        if not await self._broker.delete(id):
             raise NotFound(UNKNOWN)
         return Response(status_code=204)
 
@@ -77,7 +88,7 @@ class Resource:
         self._state.streams.require_room()
         seen = last_seen(request.headers)
         news = await self._broker.watch(request.path_params["id"], seen, timeout=0)
-        if news is None:
+        if news is None or not caller_of(request).sees(news.record):
             raise NotFound(UNKNOWN)
         if has_seen_the_end(seen, news.record):
             return Response(status_code=204)
@@ -85,7 +96,9 @@ class Resource:
 
     async def cancel(self, request: Request) -> Response:
         """End a prediction that has not ended yet; one that runs is stopped."""
-        record = await self._broker.cancel(request.path_params["id"])
+        id = request.path_params["id"]
+        await require_visible(self._broker, request, id)
+        record = await self._broker.cancel(id)
         if record is None:
             raise NotFound(UNKNOWN)
         return JSONText(full(record))
@@ -97,7 +110,7 @@ class Resource:
     async def _retried(self, request: Request) -> Response:
         self._state.require_open()
         old = await self._broker.get(request.path_params["id"])
-        if old is None:
+        if old is None or not caller_of(request).sees(old):
             raise NotFound(UNKNOWN)
         if not old.status.terminal:
             raise Conflict(f"The prediction has not ended yet: it is {old.status}.")
@@ -126,14 +139,6 @@ class Resource:
             idempotency_key=key,
             fingerprint=None if key is None else f"retry of {old.id}".encode(),
         )
-
-    async def _record(self, id: str) -> Response:
-        """The record as it stands, with what its run told last."""
-        news = await self._broker.watch(id, Seen(), timeout=0)
-        if news is None:
-            raise NotFound(UNKNOWN)
-        outlook = await self._outlook(news.record)
-        return JSONText(full(news.record, news.events, **outlook))
 
     async def _outlook(self, record: Prediction) -> Mapping[str, float]:
         """Where a queued prediction is in line, and when it may be its turn, if that is known."""

@@ -43,7 +43,7 @@ class Server:
         state.broker = broker
         state.own_replicas = own_replicas
         state.tracing = tracing()
-        state.broadcast.open()
+        state.broadcasts.open()
         self._sender = sender_for(broker, state.settings, state.clock)
         self._sender.start()
 
@@ -72,7 +72,7 @@ class Server:
 
     def end_broadcast(self) -> None:
         """Send those away who follow the server: their streams have no end of their own."""
-        self._state.broadcast.close()
+        self._state.broadcasts.close()
 
     async def stop(self) -> None:
         """End what goes on beside the requests."""

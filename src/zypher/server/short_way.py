@@ -1,23 +1,21 @@
 """The short way from a request to its endpoint, past the framework."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from zypher.server.fields import Fields
+from zypher.server.gate import Handler
 from zypher.server.problems import fault
-from zypher.server.routes import answer_to
+from zypher.server.routes import ProblemRoute, answer_to
 from zypher.server.state import ServerState
 from zypher.tracing import Tracing
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class ShortWay:
@@ -31,41 +29,45 @@ class ShortWay:
 
     def __init__(self, routes: Sequence[BaseRoute], state: ServerState) -> None:
         self._state = state
-        known = [r for r in routes if isinstance(r, APIRoute) and _takes_the_request(r.endpoint)]
-        self._fixed: dict[tuple[str, str], Endpoint] = {
-            (method, route.path): route.endpoint
-            for route in known
+        known = [
+            (route, route.behind_gate(route.endpoint))
+            for route in routes
+            if isinstance(route, ProblemRoute) and _takes_the_request(route.endpoint)
+        ]
+        self._fixed: dict[tuple[str, str], Handler] = {
+            (method, route.path): handle
+            for route, handle in known
             if not route.param_convertors
             for method in route.methods or ()
         }
-        self._patterns = [route for route in known if route.param_convertors]
+        self._patterns = [(route, handle) for route, handle in known if route.param_convertors]
 
     async def answers(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer a request; False if it is not for one of those endpoints."""
-        endpoint = self._endpoint(scope)
-        if endpoint is None:
+        handle = self._handler(scope)
+        if handle is None:
             return False
         request = PlainRequest(scope, receive, send)
         if self._state.tracing is not None and scope["method"] == "POST":
-            endpoint = partial(_traced, self._state.tracing, endpoint)
+            handle = partial(_traced, self._state.tracing, handle)
         try:
-            response = await answer_to(endpoint, request)
+            response = await answer_to(handle, request)
         except Exception:
             await fault()(scope, receive, send)  # the server writes into its log what it was
             raise
         await response(scope, receive, send)
         return True
 
-    def _endpoint(self, scope: Scope) -> Endpoint | None:
+    def _handler(self, scope: Scope) -> Handler | None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        endpoint = self._fixed.get((scope["method"], path))
-        if endpoint is None:
-            for route in self._patterns:
+        handle = self._fixed.get((scope["method"], path))
+        if handle is None:
+            for route, its in self._patterns:
                 match, found = route.matches(scope)
                 if match is Match.FULL:
                     scope.update(found)
-                    return route.endpoint
-        return endpoint
+                    return its
+        return handle
 
 
 class PlainRequest(Request):
@@ -76,12 +78,12 @@ class PlainRequest(Request):
         return Fields(self.scope)
 
 
-async def _traced(tracing: Tracing, endpoint: Endpoint, request: Request) -> Response:
-    """What an endpoint answers, within the span of the request."""
+async def _traced(tracing: Tracing, handle: Handler, request: Request) -> Response:
+    """What is answered, within the span of the request."""
     route = request.scope.get("route")
     path = request.scope["path"] if route is None else route.path
     with tracing.request(request.method, path, request.headers) as span:
-        response = await answer_to(endpoint, request)
+        response = await answer_to(handle, request)
         tracing.answered(span, response.status_code)
         return response
 

@@ -7,9 +7,10 @@ from enum import Enum, auto
 from zypher.brokers.base import Broker, ModelInfo, ReplicaCounts
 from zypher.clock import Clock
 from zypher.errors import NotFound, Unavailable
-from zypher.server.broadcast import Broadcast
+from zypher.server.broadcast import Broadcasts
 from zypher.server.catalog import Catalog
 from zypher.server.door import Door
+from zypher.server.gate import Gate
 from zypher.server.history import History
 from zypher.server.quota import Quota
 from zypher.server.standing import paused, standing
@@ -44,15 +45,20 @@ class ServerState:
         self.settings = settings
         self.clock = clock
         self.own_replicas = own_replicas
+        keys = settings.callers()
+        self.gate = Gate(keys, clock, self._note_refusal) if keys else None
         self.door = Door(settings.max_body_size)
         self.catalog = Catalog(self.door)
         self.webhooks = door_for(settings)
         self.history = History(clock)
-        self.broadcast = Broadcast()
+        self.broadcasts = Broadcasts()
         self.paused: Mapping[str, ReplicaCounts] = {}  # models that are out of service
         self.streams = Quota(settings.max_streams)
         self.phase = Phase.STARTING
         self.tracing: Tracing | None = None
+
+    def _note_refusal(self, code: str) -> None:
+        self.broker.metrics.rejections.count(code)
 
     @property
     def models(self) -> Mapping[str, ModelInfo]:

@@ -38,7 +38,7 @@ class Life:
         self.server, self.worker, self.clock = server, worker, clock
 
     async def start(self, *, keep: bool = True, waits: bool = False, **fields: Any) -> Prediction:
-        made = new(created=self.clock.wall(), **fields)
+        made = new(created=self.clock.wall(), owner="ann", **fields)
         return await self.server.submit(made, keep=keep, waits=waits)
 
     async def run(self, outcome: Any = GOOD) -> Prediction:

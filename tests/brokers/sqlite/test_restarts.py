@@ -4,16 +4,19 @@ import asyncio
 import resource
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, drain, new, submit
+from zypher.brokers import Limits
 from zypher.brokers.queue import Entry, Move
 from zypher.brokers.sqlite import SqliteBroker, store
 from zypher.brokers.sqlite.backlog import WINDOW
 from zypher.brokers.sqlite.opening import Script, migrate, schema
-from zypher.errors import ConfigurationError
+from zypher.errors import ConfigurationError, QueueFull
 from zypher.prediction import Status
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +37,30 @@ async def test_what_is_submitted_after_a_restart_comes_after_what_waited(queue: 
     async with queue.opened() as broker:
         submitted += await submit(broker, 3)
         assert await drain(broker) == [p.id for p in submitted]
+
+
+async def test_what_waits_and_what_ran_of_an_owner_counts_after_a_restart(queue: Queue) -> None:
+    bound = Limits(max_queued_of={"ann": 3})
+    async with queue.opened(bound) as broker:
+        for _ in range(3):
+            await broker.submit(replace(new(), owner="ann"), keep=True)
+        await broker.claim("w", "m", limit=1, timeout=0)
+    async with queue.opened(bound) as broker:
+        with pytest.raises(QueueFull):
+            await broker.submit(replace(new(), owner="ann"), keep=True)
+        await drain(broker)
+        await broker.submit(replace(new(), owner="ann"), keep=True)
+        assert len((await broker.list(owner="ann")).predictions) == 4
+
+
+async def test_a_file_from_before_there_were_owners_is_brought_up_to_date(queue: Queue) -> None:
+    with closing(sqlite3.connect(queue.path, isolation_level=None)) as file:
+        migrate(file, schema()[:1])
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        prediction = await broker.submit(replace(new(), owner="ann"), keep=True)
+        (listed,) = (await broker.list(owner="ann")).predictions
+        assert listed.id == prediction.id
 
 
 async def test_what_has_ended_is_known_after_a_restart_and_not_run_again(queue: Queue) -> None:

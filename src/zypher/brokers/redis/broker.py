@@ -23,6 +23,7 @@ from zypher.brokers.refusals import (
     share,
     too_many,
     too_many_bytes,
+    too_many_of,
 )
 from zypher.errors import ConfigurationError, Unavailable
 from zypher.prediction import Prediction, Priority, Status
@@ -67,6 +68,9 @@ class RedisBroker(Waits):
                 raise another_request(prediction.idempotency_key)
             case b"full" if rest == [b"max-queued"]:
                 raise too_many(prediction.model, self._limits, waits=waits)
+            case b"full" if rest == [b"max-queued-of"]:
+                assert prediction.owner is not None
+                raise too_many_of(prediction.owner, self._limits)
             case b"full":
                 raise too_many_bytes(self._limits, waits=waits)
         if waits:
@@ -122,11 +126,12 @@ class RedisBroker(Waits):
         *,
         status: Status | None = None,
         model: str | None = None,
+        owner: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
         rows: list[Prediction] = []
-        at, filters = cursor or "", ((status and status.value) or "", model or "")
+        at, filters = cursor or "", ((status and status.value) or "", model or "", owner or "")
         while True:
             wall, left = self._clock.wall(), limit + 1 - len(rows)
             at, found = await self._run("list", at, left, wall, *filters, *LISTED)
@@ -165,5 +170,6 @@ class RedisBroker(Waits):
             *(self._limits.max_queued * part, self._limits.max_queued_bytes * part),
             *(prediction.model, lane.name.lower(), prediction.size, prediction.owner or ""),
             *(prediction.idempotency_key or "", prediction.fingerprint or ""),
+            self._limits.max_queued_of.get(prediction.owner or "", ""),
             *fields,
         ]

@@ -43,6 +43,7 @@ class Found(NamedTuple):
     """What was in the file when it was opened; `salvaged` tells of a damaged one before it."""
 
     queued: list[LaneCount]
+    owned: dict[str, int]
     last_place: int
     first_due: float
     salvaged: str | None
@@ -114,12 +115,13 @@ class SqliteBroker(Engine):
         *,
         status: Status | None = None,
         model: str | None = None,
+        owner: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
         now = self._clock.wall()
         rows = await self._journal.ask(
-            lambda store: store.page(status, model, cursor, now, limit + 1)
+            lambda store: store.page(status, model, owner, cursor, now, limit + 1)
         )
         return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
@@ -340,6 +342,7 @@ class SqliteBroker(Engine):
             queue.queued_bytes += lane.queued_bytes
             queue.newest_places[lane.priority] = self._places
             self._backlogs_of(lane).add(lane.priority, lane.queued, lane.queued_bytes)
+        self._queues.owned.update(found.owned)
 
     def written(self, moves: Sequence[Move]) -> None:
         for move in moves:
@@ -458,8 +461,8 @@ class SqliteBroker(Engine):
         store = Store(self._path)
         try:
             store.give_back(self._clock.wall(), self._limits)
-            counts = store.queued_by_lane()
-            return store, Found(counts, store.last_place(), store.first_due(), salvaged)
+            queued, owned = store.queued_by_lane(), store.queued_by_owner()
+            return store, Found(queued, owned, store.last_place(), store.first_due(), salvaged)
         except BaseException:
             store.close(clean=False)
             raise

@@ -248,10 +248,17 @@ class Store:
         return None, inf
 
     def page(
-        self, status: Status | None, model: str | None, before: str | None, now: float, limit: int
+        self,
+        status: Status | None,
+        model: str | None,
+        owner: str | None,
+        before: str | None,
+        now: float,
+        limit: int,
     ) -> list[Prediction]:
         """Records without input and result, newest first, from before an id on."""
-        wanted = {"status = ?": status and status.value, "model = ?": model, "id < ?": before}
+        wanted = {"status = ?": status and status.value, "model = ?": model}
+        wanted |= {"owner = ?": owner, "id < ?": before}
         given = {term: value for term, value in wanted.items() if value is not None}
         given["(expires IS NULL OR expires > ?)"] = now  # type: ignore[assignment]
         rows = self._connection.execute(
@@ -270,6 +277,14 @@ class Store:
             LaneCount(model.decode(errors="replace"), Priority(lane), *counts)
             for model, lane, *counts in rows
         ]
+
+    def queued_by_owner(self) -> dict[str, int]:
+        """How much waits, by owner, of what has one."""
+        rows = self._connection.execute(
+            "SELECT owner, count(*) FROM prediction "
+            "WHERE status = 'queued' AND owner IS NOT NULL GROUP BY owner"
+        )
+        return {owner.decode(errors="replace"): count for owner, count in rows}
 
     def last_place(self) -> int:
         """The highest place that is taken."""

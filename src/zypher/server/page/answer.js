@@ -2,6 +2,7 @@
 
 import { act, answerOf, call, eventsOf, follow, hasEnded, reason } from "./api.js";
 import { h, newId, setText } from "./dom.js";
+import { send } from "./key.js";
 import { mediaIn, withoutLongMedia } from "./media.js";
 import { code } from "./request.js";
 import { duration, pretty, shortened } from "./text.js";
@@ -57,7 +58,7 @@ export class Answer {
     const { path, headers, body } = this.request;
     const signal = this.hangUp.signal;
     try {
-      const response = await fetch(path, { method: "POST", headers, body, signal });
+      const response = await send(path, { method: "POST", headers, body, signal });
       this.showHeaders(response.headers);
       if (!response.ok) {
         const problem = { ...answerOf(response, await response.text()), seconds: this.seconds() };

@@ -13,6 +13,7 @@ const FACTS = [
   ["Runs repeated", (record) => record.retried || null],
   ["Place in line", (record) => record.queue_position ?? null],
   ["Starts in about", (record) => (record.estimated_wait === undefined ? null : duration(record.estimated_wait))],
+  ["API key", (record) => record.owner ?? null],
   ["Retry of", (record) => record.retry_of ?? null],
   ["Options", (record) => (Object.keys(record.options).length ? JSON.stringify(record.options) : null)],
   ["Code", (record) => record.code ?? null],

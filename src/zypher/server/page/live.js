@@ -1,13 +1,14 @@
 // The stream of /events: comes back by itself, and knows whether what was told is still true.
 
-const EVENTS = ["stats", "predictions", "history", "sample", "away"];
+import { listen } from "./api.js";
+
 const SILENCE = 6000;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 4000;
 
 /**
  * Follows the server. `tell(name, data)` is called for each event; `state(name, nextTry)` when it
- * is "live", or "away" with the time of the next try.
+ * is "live", "away" with the time of the next try, or "locked" until there is another key.
  */
 export class Live {
   constructor(tell, state) {
@@ -19,12 +20,18 @@ export class Live {
   }
 
   /** Connects, once more if need be. */
-  connect() {
+  async connect() {
     this.close();
-    this.source = new EventSource("events");
-    for (const name of EVENTS) this.source.addEventListener(name, (event) => this.hear(name, event));
-    this.source.addEventListener("error", () => this.lost());
-    this.listen();
+    const { signal } = (this.hangUp = new AbortController());
+    this.wait();
+    const { status, events } = await listen("events", { signal });
+    if (status === 401) {
+      this.close();
+      this.isLive = false;
+      this.state("locked");
+    }
+    for await (const { name, data } of events) this.hear(name, data);
+    if (!signal.aborted) this.lost();
   }
 
   /** Tries at once. */
@@ -35,20 +42,20 @@ export class Live {
 
   close() {
     clearTimeout(this.timer);
-    this.source?.close();
+    this.hangUp?.abort();
   }
 
-  hear(name, event) {
-    this.listen();
+  hear(name, data) {
+    this.wait();
     this.pause = FIRST_PAUSE;
     const wasLive = this.isLive;
     this.isLive = true;
     if (!wasLive) this.state("live");
-    this.tell(name, JSON.parse(event.data));
+    this.tell(name, JSON.parse(data));
   }
 
   /** The server tells something every second: a long silence is as bad as a lost connection. */
-  listen() {
+  wait() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.lost(), SILENCE);
   }

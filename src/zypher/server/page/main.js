@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { Detail } from "./detail.js";
 import { byId, setText } from "./dom.js";
+import { Door } from "./door.js";
 import { Live } from "./live.js";
 import { Plots } from "./plots.js";
 import { Queue } from "./queue.js";
@@ -15,7 +16,8 @@ const detail = new Detail((model, input) => attempt.use(model, input));
 const attempt = new Try((id) => detail.open(id));
 const queue = new Queue((id) => detail.open(id));
 const plots = new Plots();
-const live = new Live(hear, (state) => (state === "live" ? back() : gone()));
+const live = new Live(hear, (state) => ({ live: back, away: gone, locked })[state]());
+const door = new Door(opened);
 
 let known = null; // the signatures of the models whose schemas are shown
 let lastTold = null;
@@ -53,7 +55,7 @@ async function learn(signatures) {
   if (document.title !== title) document.title = title;
 }
 
-const STATUS = { ready: "Ready", degraded: "Ready, with trouble", starting: "Starting", failing: "Cannot serve", draining: "Shutting down" };
+const STATUS = { ready: "Ready", degraded: "Ready, with trouble", starting: "Starting", failing: "Cannot serve", draining: "Shutting down", locked: "Key needed" };
 
 function showStatus(status) {
   byId("status").dataset.state = status;
@@ -73,6 +75,19 @@ function gone() {
   showStatus("away");
   setText(byId("status-text"), "Away");
   banner(`The server cannot be reached${asOf()}. This page tries again by itself.`);
+}
+
+/** It is there, but asks for a key. */
+function locked() {
+  setLive(false);
+  showStatus("locked");
+  banner("This server asks for an API key.");
+}
+
+/** There is a key now. */
+function opened() {
+  live.retry();
+  detail.followHash();
 }
 
 /** It is there again: what it is told now is new, also which models there are. */

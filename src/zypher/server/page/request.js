@@ -1,6 +1,7 @@
 // What is sent for a prediction, and the same as curl and Python would send it.
 
 import { newId, h } from "./dom.js";
+import { heldKey } from "./key.js";
 
 const LONG = 1500;
 
@@ -28,7 +29,8 @@ export function requestOf({ model, isDefault, input, options, extra, isAsync }) 
 export function curl(request) {
   const headers = Object.entries(request.headers).map(([name, value]) => `  -H ${quoted(`${name}: ${value}`)} \\\n`);
   const stream = request.headers.Accept ? "-N " : "";
-  return `curl ${stream}${quoted(new URL(request.path, document.baseURI).href)} \\\n${headers.join("")}  -d ${quoted(request.body)}`;
+  const key = heldKey() ? `  -H "X-API-Key: $ZYPHER_API_KEY" \\\n` : ""; // as the Python client finds it
+  return `curl ${stream}${quoted(new URL(request.path, document.baseURI).href)} \\\n${key}${headers.join("")}  -d ${quoted(request.body)}`;
 }
 
 const quoted = (text) => (/^[\w:/.?=%-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

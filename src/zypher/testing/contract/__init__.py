@@ -15,6 +15,7 @@ from zypher.testing.contract.ending import Ending
 from zypher.testing.contract.finishing import Finishing
 from zypher.testing.contract.keys import Keys
 from zypher.testing.contract.looking import Looking
+from zypher.testing.contract.owners import Owners
 from zypher.testing.contract.submitting import Submitting
 from zypher.testing.contract.updating import Updating
 from zypher.testing.contract.watching import Watching
@@ -23,7 +24,7 @@ from zypher.testing.contract.withdrawing import Withdrawing
 
 
 class BrokerContract(
-    Submitting, Keys, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending, Looking,
-    Webhooks, Updating, Counting,
+    Submitting, Keys, Owners, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending,
+    Looking, Webhooks, Updating, Counting,
 ):  # fmt: skip
     """All of it. Subclass it and say how to `open` the broker."""

@@ -20,7 +20,13 @@ T = TypeVar("T")
 MODELS = ("m", "n")
 # So little that every bound is met soon.
 LIMITS = Limits(
-    max_queued=40, max_queued_bytes=1_000, max_crashes=2, lease=30, ttl=3600, waiting_share=0.25
+    max_queued=40,
+    max_queued_bytes=1_000,
+    max_queued_of={"a": 8},
+    max_crashes=2,
+    lease=30,
+    ttl=3600,
+    waiting_share=0.25,
 )
 MOVES = {
     Status.QUEUED: {Status.PROCESSING, Status.FAILED, Status.CANCELED},

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 
 from msgspec.structs import replace
 
@@ -106,7 +107,9 @@ class Reference:
         del self._rows[id]
         return True
 
-    def listing(self, status: Status | None, model: str | None) -> list[Prediction]:
+    def listing(
+        self, status: Status | None, model: str | None, owner: str | None
+    ) -> list[Prediction]:
         """All pages of a listing in one."""
         return [
             replace(row.record, input=b"", result=None)
@@ -115,6 +118,7 @@ class Reference:
             and not self._expired(row)
             and status in (None, row.record.status)
             and model in (None, row.record.model)
+            and owner in (None, row.record.owner)
         ]
 
     # Runs.
@@ -276,6 +280,9 @@ class Reference:
         return max(ttl, self._limits.key_ttl) if record.idempotency_key is not None else ttl
 
     def _admit(self, prediction: Prediction, waits: bool) -> None:
+        owned = sum(row.record.owner == prediction.owner for row in self.rows(Status.QUEUED))
+        if owned >= self._limits.max_queued_of.get(prediction.owner or "", inf):
+            raise QueueFull("It is full for this owner.")
         share = 1 if waits else 1 - self._limits.waiting_share
         queued = len(self.rows(Status.QUEUED, prediction.model)) + 1
         size = sum(row.record.size for row in self.rows(Status.QUEUED)) + prediction.size

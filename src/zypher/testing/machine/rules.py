@@ -48,6 +48,7 @@ option = st.sampled_from(
         *(Options(queue_timeout=LIMITS.ttl, run_timeout=1), Options(retries=1, deadline=2)),
     )
 )
+owners = st.sampled_from((None, "a", "b"))
 keys = st.sampled_from(("k", "l"))
 fingerprints = st.sampled_from((b"f", b"f", b"g"))
 
@@ -85,6 +86,7 @@ class BrokerMachine(Comparison):
         keep=st.booleans(),
         waiters=waiters,
         options=option,
+        owner=owners,
     )
     def submit(
         self,
@@ -94,6 +96,7 @@ class BrokerMachine(Comparison):
         keep: bool,
         waiters: int,
         options: Options = NO_OPTIONS,
+        owner: str | None = None,
     ) -> Predictions:
         if not self.claims_are_full:
             options = replace(options, queue_timeout=None, deadline=None)
@@ -104,6 +107,7 @@ class BrokerMachine(Comparison):
                 created=now,
                 signature=ADMITTED_BY,
                 options=options,
+                owner=owner,
             )
             for priority in priorities
         ]
@@ -114,9 +118,19 @@ class BrokerMachine(Comparison):
                 self.wait(prediction)
         return multiple(*made)
 
-    @rule(target=predictions, key=keys, fingerprint=fingerprints, waits=st.booleans())
-    def submit_with_a_key(self, key: str, fingerprint: bytes, waits: bool) -> Prediction:
-        made = new(created=self.clock.wall(), idempotency_key=key, fingerprint=fingerprint)
+    @rule(
+        target=predictions,
+        key=keys,
+        fingerprint=fingerprints,
+        waits=st.booleans(),
+        owner=owners,
+    )
+    def submit_with_a_key(
+        self, key: str, fingerprint: bytes, waits: bool, owner: str | None
+    ) -> Prediction:
+        made = new(
+            created=self.clock.wall(), idempotency_key=key, fingerprint=fingerprint, owner=owner
+        )
         self.seen[made.id] = None
         self.both("submit", made, keep=True, waits=waits)
         return made
@@ -153,11 +167,13 @@ class BrokerMachine(Comparison):
     @rule(
         status=st.none() | st.sampled_from(Status),
         model=st.none() | models,
+        owner=owners,
         limit=st.integers(1, 5),
     )
-    def list(self, status: Status | None, model: str | None, limit: int) -> None:
-        found = self.run(self.all_pages(status=status, model=model, limit=limit))
-        same(found, self.reference.listing(status, model))
+    def list(self, status: Status | None, model: str | None, owner: str | None, limit: int) -> None:
+        filters = {"status": status, "model": model, "owner": owner}
+        found = self.run(self.all_pages(**filters, limit=limit))
+        same(found, self.reference.listing(status, model, owner))
 
     # Workers.
 

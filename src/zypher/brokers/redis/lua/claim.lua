@@ -48,7 +48,7 @@ local function take(lane, id, entry)
     redis.call('ZREM', lane_of(model, lane) .. ':back', id)
     hand_entry(id, model, worker)
   end
-  count(model, lane, tonumber((fields(id, 'size'))), -1)
+  count(id, model, lane, -1)
   redis.call('HDEL', record_of(id), 'lane', 'not_before')
   redis.call('HINCRBY', record_of(id), 'attempt', 1)
   redis.call('HSET', record_of(id), 'status', 'processing', 'started', wall, 'since', time,

@@ -14,6 +14,7 @@ local function lane_of(model, lane) return queue_of(model) .. ':' .. lane end
 local function running_of(model) return 'zypher:running:' .. model end
 local function paused_of(model) return 'zypher:paused:' .. model end
 local function refused_of(model) return 'zypher:refused:' .. model end
+local function list_of(owner) return 'zypher:list:' .. owner end
 local function key_of(owner, key) return 'zypher:key:' .. owner .. ':' .. key end
 
 -- A number as text that loses nothing.
@@ -78,12 +79,23 @@ end
 
 -- The lanes. What waits is in the stream of its lane, or by its place among those given back.
 
-local function count(model, lane, size, sign)
+local function count(id, model, lane, sign)
   local queue = queue_of(model)
+  local size, owner = fields(id, 'size', 'owner')
   redis.call('HINCRBY', queue, 'queued', sign)
   redis.call('HINCRBY', queue, 'bytes', sign * size)
   redis.call('HINCRBY', 'zypher:total', 'bytes', sign * size)
   if lane then redis.call('HINCRBY', queue, lane, sign) end
+  if owner and redis.call('HINCRBY', 'zypher:owned', owner, sign) <= 0 then
+    redis.call('HDEL', 'zypher:owned', owner)
+  end
+end
+
+-- It is listed from now on, for all and for its owner.
+local function enlist(id)
+  local owner = fields(id, 'owner')
+  redis.call('ZADD', 'zypher:list', 0, id)
+  if owner then redis.call('ZADD', list_of(owner), 0, id) end
 end
 
 -- True if something can be claimed.
@@ -195,8 +207,8 @@ end
 
 -- What is queued is not any more.
 local function leave_queue(id)
-  local model, lane, size = fields(id, 'model', 'lane', 'size')
-  count(model, lane, tonumber(size), -1)
+  local model, lane = fields(id, 'model', 'lane')
+  count(id, model, lane, -1)
   redis.call('ZREM', 'zypher:alarms', id)
   if lane then
     redis.call('ZREM', lane_of(model, lane) .. ':back', id)
@@ -271,6 +283,7 @@ local function forget(id)
   if model then strike(id, model) end
   redis.call('ZREM', 'zypher:expiring', id)
   redis.call('ZREM', 'zypher:list', id)
+  if owner then redis.call('ZREM', list_of(owner), id) end
   redis.call('ZREM', 'zypher:open', id)
   if key and redis.call('GET', key_of(owner or '', key)) == id then
     redis.call('DEL', key_of(owner or '', key))

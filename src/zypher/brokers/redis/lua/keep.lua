@@ -9,7 +9,7 @@ redis.call('HDEL', record_of(id), 'waits', 'gone')
 if not kept then
   redis.call('PERSIST', record_of(id))
   redis.call('HSET', record_of(id), 'kept', '1')
-  redis.call('ZADD', 'zypher:list', 0, id)
+  enlist(id)
   if TERMINAL[status] then retain(id, wall) end
 end
 if waits and lane and lane ~= lane_for(id) then

@@ -1,10 +1,12 @@
 -- Looks at up to 1,000 kept predictions from a cursor on, newest first: {where to go on, records
 -- without input and result}, at most `limit` that fit.
-local cursor, limit, wall, status, model = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local cursor, limit, wall = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local status, model, owner = ARGV[4], ARGV[5], ARGV[6]
 local FIELDS = {}
-for i = 6, #ARGV do FIELDS[#FIELDS + 1] = ARGV[i] end
+for i = 7, #ARGV do FIELDS[#FIELDS + 1] = ARGV[i] end
 local from = cursor == '' and '+' or '(' .. cursor
-local ids = redis.call('ZRANGE', 'zypher:list', from, '-', 'BYLEX', 'REV', 'LIMIT', 0, 1000)
+local list = owner == '' and 'zypher:list' or list_of(owner)
+local ids = redis.call('ZRANGE', list, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, 1000)
 local found = {}
 for _, id in ipairs(ids) do
   local its_status, its_model = fields(id, 'status', 'model')

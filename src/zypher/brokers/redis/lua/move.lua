@@ -26,17 +26,17 @@ end
 
 -- It is queued once more: at once, or when the time has come.
 local function line_up(id, model, at)
-  local size, place, created = fields(id, 'size', 'place', 'created')
+  local place, created = fields(id, 'place', 'created')
   local waited = math.max(0, wall - tonumber(created))
   redis.call('HSET', record_of(id), 'since', text(tonumber(time) - waited))
   hand_entry(id, model, BACK)
   if at ~= '' then
-    count(model, nil, tonumber(size), 1)
+    count(id, model, nil, 1)
     pause(id, model, at)
     return
   end
   local lane = lane_for(id)
-  count(model, lane, tonumber(size), 1)
+  count(id, model, lane, 1)
   put_back(id, model, lane, place)
   set_alarm(id)
   ring_for(model)
