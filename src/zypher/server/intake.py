@@ -1,7 +1,6 @@
 """The way into the queue: from an admitted request to a prediction that was taken in."""
 
 import logging
-from collections.abc import Awaitable
 
 from fastapi import Request, Response
 from msgspec.structs import replace
@@ -71,22 +70,15 @@ class Intake:
         return record
 
     async def _submitted(self, prediction: Prediction, *, waits: bool) -> Prediction:
+        broker = self._broker
         if prediction.idempotency_key is None:  # one that is known is taken in already
-            await require_in_time(self._broker, prediction, waits=waits)
+            await require_in_time(broker, prediction, waits=waits)
         keep = is_kept(prediction, waits=waits)
-        submitted = self._broker.submit(prediction, keep=keep, waits=waits)
+        submitted = broker.submit(prediction, keep=keep, waits=waits)
         try:
-            return await self._broker.metrics.timed("submit", submitted)
+            return await broker.metrics.timed("submit", submitted)
         except QueueFull as error:
-            error.retry_after = await room_after(self._broker, prediction.model)
-            raise
-
-    async def counted(self, answering: Awaitable[Response]) -> Response:
-        """The answer to a call that asks for a prediction, counting a refusal."""
-        try:
-            return await answering
-        except PredictionError as error:
-            self.refused(error)
+            error.retry_after = await room_after(broker, prediction.model)
             raise
 
     def refused(self, error: PredictionError) -> None:
