@@ -85,6 +85,8 @@ def test_nothing_that_is_shown_of_settings_has_a_key_or_its_hash(place: Path) ->
     ("given", "said"),
     [
         (KEY, "NAME=KEY"),
+        (",", "no key in it"),
+        (f"{KEY}=mobile-application", "as in NAME=KEY"),
         ("=" + KEY, "name of a key"),
         (f"a b={KEY}", "name of a key"),
         (f"a:b={KEY}", "name of a key"),
@@ -114,6 +116,7 @@ def test_a_mistake_gets_one_sentence_without_the_key(given: str, said: str) -> N
         (f'[keys.ann]\nkey = "{KEY}"\nrat = 1', "Did you mean 'rate'?"),
         (f'[keys.ann]\nkey = "{KEY}"\nrate = 0', "keys.ann.rate"),
         (f'[keys.ann]\nkey = "{KEY}"\nsees = "alle"', "keys.ann.sees"),
+        (f'[keys.ann]\nkey = "{KEY}"\nburst = 3', "give it a rate"),
         ('[keys.ann]\nkey = "zy_secret"', "9 characters"),
         ("[keys.ann]\nkey = 5", "a key is a text"),
         (f'[keys."a b"]\nkey = "{KEY}"', "name of a key"),

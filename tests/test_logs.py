@@ -38,6 +38,7 @@ class Model:
         print("half ", end="", file=sys.stderr)
         print("a line", file=sys.stderr)
         log.debug("never")
+        logging.info("by the module's function")
         log.warning("logged")
         zypher.current().log("noted")
         os.write(1, b"by C\\n")
@@ -116,6 +117,7 @@ def test_what_a_run_writes_has_its_prediction_its_trace_and_the_level_of_the_mod
     assert written == [
         ("zypher.model", "info", "printed"),
         ("zypher.model", "info", "half a line"),
+        ("root", "info", "by the module's function"),
         ("of.the.model", "warning", "logged"),
         ("zypher.model", "info", "noted"),
     ]
@@ -156,7 +158,7 @@ def test_no_input_result_key_or_secret_is_in_the_log_at_any_level(server: JsonSe
 
 
 def test_of_libraries_only_warnings_are_in_the_log(server: JsonServer) -> None:
-    ours = ("zypher", "of.the.model")
+    ours = ("zypher", "of.the.model", "root")
     events = [*server.events(level="debug"), *server.events(level="info")]
     assert [event for event in events if not event["logger"].startswith(ours)] == []
 
@@ -176,7 +178,31 @@ def test_an_error_that_ends_the_program_is_in_the_log_without_the_password(tmp_p
     assert "redis-secret" not in done.stderr
 
 
+def test_a_wrong_setting_is_an_event_as_well(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [ZYPHER, "serve", "--port", "abc"],
+        cwd=tmp_path,
+        env=os.environ | {"ZYPHER_LOG_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (event,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert event["level"] == "critical"
+    assert event["message"].startswith("The setting port is wrong")
+
+
 # For people.
+
+
+def test_what_is_put_into_a_line_for_people_looks_like_no_other_line() -> None:
+    console = logs._Console(colored=False)
+    forged = "x\n2026-12-01 00:00:00.000 ERROR zypher.server: forged\x1b[2J\x9b"
+    record = logging.makeLogRecord({"name": "m", "levelname": "INFO", "msg": forged})
+    first, second = console.format(record).split("\n")
+    assert first.endswith(" INFO m: x")
+    assert second == "  2026-12-01 00:00:00.000 ERROR zypher.server: forged\\x1b[2J\\x9b"
 
 
 def test_a_line_for_people_has_the_time_the_level_who_says_it_and_what() -> None:

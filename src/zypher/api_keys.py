@@ -10,9 +10,9 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from zypher.errors import ConfigurationError
 
@@ -45,6 +45,12 @@ class KeySettings(BaseModel):
     burst: Annotated[int, Field(ge=1)] | None = None
     max_queued: Annotated[int, Field(ge=1)] | None = None
     sees: Literal["own", "all"] = "own"
+
+    @model_validator(mode="after")
+    def _has_a_rate_to_burst(self) -> Self:
+        if self.burst is not None and self.rate is None:
+            raise ValueError("burst is how much of a rate may come at once: give it a rate, too")
+        return self
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,8 @@ _NAME_RULE = "the name of a key has letters, digits, dots, hyphens and underscor
 def _require_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(_NAME_RULE)
+    if name.startswith(_PREFIX):  # which would be shown
+        raise ValueError("the name of a key comes before the key, as in NAME=KEY")
 
 
 def _digests(given: Any) -> list[bytes]:

@@ -8,6 +8,7 @@ of a host it is the host that does.
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -34,6 +35,9 @@ FIELDS = (
 # thread that passes on what a model writes for longer, before it loses anything.
 _PATIENCE = 0.05
 _PATIENCE_FOR_MODELS = 1.0
+
+# What acts on a terminal (C0 without tab and newline, DEL, C1).
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _COLORS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
@@ -152,11 +156,18 @@ class _Json(logging.Formatter):
 
 
 def _whole(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    """The sentence, and the traceback below it."""
+    """The sentence, and the traceback below it, of which nothing can be taken for another line.
+
+    What a model or a caller has put in does nothing to a terminal either.
+    """
     message = record.getMessage()
     if record.exc_info:
-        return f"{message}\n{formatter.formatException(record.exc_info)}"
-    return message
+        message += f"\n{formatter.formatException(record.exc_info)}"
+    return _CONTROL.sub(_escaped, message).replace("\n", "\n  ")
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return f"\\x{ord(character[0]):02x}"
 
 
 def _source(record: logging.LogRecord) -> str:

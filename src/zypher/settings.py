@@ -96,6 +96,14 @@ def _real_devices(value: list[str]) -> list[str]:
     return value
 
 
+def _keys(value: Any) -> Any:
+    """The items of a text that has one: to let everybody in is said by no text at all."""
+    items = _items(value)
+    if value and not items:
+        raise ValueError("there is no key in it; leave it away to let everybody in")
+    return items
+
+
 def _signing(value: SecretStr) -> SecretStr:
     prefix, _, key = value.get_secret_value().partition("_")
     try:
@@ -147,7 +155,9 @@ SigningSecrets = Annotated[
     list[Annotated[SecretStr, AfterValidator(_signing)]], NoDecode, BeforeValidator(_items)
 ]
 ApiKeys = Annotated[
-    list[Annotated[Credential, BeforeValidator(credential)]], NoDecode, BeforeValidator(_items)
+    list[Annotated[Credential, BeforeValidator(credential)]],
+    NoDecode,
+    BeforeValidator(_keys),
 ]
 Range = Annotated[
     tuple[Seconds, Seconds], NoDecode, BeforeValidator(_range), AfterValidator(_rising)

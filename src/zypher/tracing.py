@@ -248,7 +248,10 @@ def _problem() -> str | None:
         import opentelemetry.exporter.otlp.proto.http
         import opentelemetry.sdk  # noqa: F401
     except ImportError:
-        return "that needs the extra otel, as in pip install 'zypher[otel]'."
+        return (
+            "that needs the extra otel: pip install 'zypher[otel]', or in a clone of the project "
+            "./run install --extra otel."
+        )
     return None
 
 

@@ -42,6 +42,13 @@ async def test_a_replica_takes_nothing_more_from_the_moment_that_it_is_dead(caus
         assert replica.in_flight == []
 
 
+async def test_to_cancel_what_runs_in_a_replica_that_is_just_dying_is_no_fault() -> None:
+    async with ready_replica() as replica:
+        replica.run([Call(Claim("id", 1), b"1")])
+        replica._connection.close()
+        replica.cancel(Claim("id", 1))
+
+
 async def test_a_replica_that_is_being_killed_takes_nothing_more() -> None:
     """Also if the run that it is killed for has ended just then."""
     async with ready_replica() as replica:

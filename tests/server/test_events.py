@@ -3,14 +3,18 @@
 import asyncio
 import base64
 import json
+from collections.abc import AsyncGenerator
 
 import pytest
 from fastapi.sse import KEEPALIVE_COMMENT
+from starlette.types import Message
 
 from tests.server.service import EVENTS, Call, Service, events_of
 from zypher.brokers.base import Seen
 from zypher.prediction import new_id
 from zypher.server import Phase
+from zypher.server.quota import Quota
+from zypher.server.streams import EventStream
 from zypher.server.streams import follow as stream
 
 pytestmark = pytest.mark.anyio
@@ -204,3 +208,26 @@ async def test_an_asynchronous_call_is_accepted_whatever_it_accepts(service: Ser
 async def test_an_accept_without_json_and_events_is_not_acceptable(service: Service) -> None:
     response = await service.predict(headers={"Accept": "text/html, application/json;q=0"})
     assert (response.status_code, response.json()["code"]) == (406, "not_acceptable")
+
+
+async def test_a_stream_for_which_there_is_no_room_any_more_is_refused_and_its_run_ends() -> None:
+    quota = Quota(1)
+    sent, hung_up = [], []
+
+    async def events() -> AsyncGenerator[bytes]:
+        yield b"never"
+
+    async def hang_up() -> None:
+        hung_up.append(True)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    late = EventStream(quota, events(), hung_up=hang_up)
+    with quota.one_more():  # it came while this one was on its way
+        await late({"type": "http"}, receive, send)
+    assert sent[0]["status"] == 503
+    assert hung_up

@@ -96,6 +96,17 @@ async def test_every_endpoint_needs_a_key_but_probes_and_files_in_our_app_and_in
     assert {"/", "/predict", "/events", "/stats", "/models", "/openapi.json"} <= asked
 
 
+async def test_a_probe_without_a_key_learns_the_status_and_nothing_of_the_models(
+    guarded: Guarded,
+) -> None:
+    async with guarded.client_of(guarded.app) as nobody:
+        brief = await nobody.get("/readyz")
+    full = await guarded.ann.get("/readyz")
+    assert "guarantee" in full.json()
+    assert brief.json() == {"status": full.json()["status"], "node": "server"}
+    assert brief.status_code == full.status_code
+
+
 def all_routes(service: Service) -> list[APIRoute]:
     return [route for route in build_router(service.state).routes if isinstance(route, APIRoute)]
 

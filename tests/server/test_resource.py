@@ -269,3 +269,15 @@ async def test_the_stats_tell_of_queues_replicas_and_workers(service: Service) -
     assert (m["service_time"], m["oldest_processing_age"]) == (3, 1)
     assert m["replicas"] == counts
     assert m["rate"] > 0
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+async def test_pages_of_other_sites_end_and_repeat_nothing(service: Service, action: str) -> None:
+    id = await service.submit()
+    other = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.example"}
+    refused = await service.client.post(f"/predictions/{id}/{action}", headers=other)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert (await service.client.get(f"/predictions/{id}")).json()["status"] == "queued"
+    own = {"Sec-Fetch-Site": "same-origin"}
+    answer = await service.client.post(f"/predictions/{id}/{action}", headers=own)
+    assert answer.status_code != 403

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import httpx2
 import pytest
@@ -95,6 +95,24 @@ async def test_those_who_connect_and_say_nothing_do_not_lock_others_out(
             async with asyncio.timeout(PATIENCE):
                 while not await asyncio.to_thread(is_answered, client):
                     pass
+
+
+async def test_those_who_say_it_byte_by_byte_do_not_lock_others_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probes, "_SLOWEST", 0.3)
+    async with answering() as client:
+        with ExitStack() as slow:
+            address = (client.base_url.host, client.base_url.port or 0)
+            dripping = [
+                slow.enter_context(socket.create_connection(address))
+                for _ in range(probes._MOST_AT_ONCE)
+            ]
+            async with asyncio.timeout(PATIENCE):
+                while not await asyncio.to_thread(is_answered, client):
+                    for connection in dripping:
+                        with suppress(OSError):  # it was cut off
+                            connection.send(b"G")
 
 
 def is_answered(client: httpx2.Client) -> bool:

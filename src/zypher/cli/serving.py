@@ -2,11 +2,16 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from zypher import logs
+from zypher.cli.endings import ending_of
+from zypher.errors import ConfigurationError
 from zypher.settings import Count, Port, Settings, Size, load_settings, option
 
 log = logging.getLogger("zypher")
@@ -26,12 +31,25 @@ def with_settings(command: Callable[[Settings, list[str]], None]) -> Callable[..
 
     def run(models: _Models = None, **flags: str | bool | None) -> None:
         given = {name: value for name, value in flags.items() if value is not None}
-        command(load_settings(**given), models or [])
+        try:
+            settings = load_settings(**given)
+        except ConfigurationError as error:
+            _require_console(given, error)
+            raise
+        command(settings, models or [])
 
     arguments = [inspect.signature(run).parameters["models"], *_flags()]
     run.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run
+
+
+def _require_console(given: Mapping[str, object], error: ConfigurationError) -> None:
+    """End with an event where programs read what is wrong with the settings."""
+    if given.get("log_format", os.environ.get("ZYPHER_LOG_FORMAT")) == "json":
+        logs.configure("json", "info")
+        log.critical("%s", error)
+        sys.exit(ending_of(error))
 
 
 # What a value looks like, in --help. All settings that are not whole numbers are times.

@@ -3,7 +3,7 @@
 import io
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from zypher.model.current import running
 from zypher.replicas import lines
@@ -18,7 +18,7 @@ class CapturedStream(io.TextIOWrapper):
     def write(self, text: str) -> int:
         run = running.get(None)
         if not isinstance(run, Run) or self.closed:
-            return super().write(text)
+            return super().write(text.replace(lines.MARK, "\\x1e"))  # it may be a caller's text
         run.printed(text, self)
         return len(text)
 
@@ -47,8 +47,19 @@ def capture() -> None:
     """
     sys.stdout = _captured(sys.stdout)
     sys.stderr = _captured(sys.stderr)
-    logging.lastResort = _Relay(logging.INFO)
-    logging.getLogger().setLevel(logging.INFO)
+    logging.lastResort = relay = _Relay(logging.INFO)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    configure = logging.basicConfig
+
+    def basic_config(**how: Any) -> None:
+        # `logging.info(...)` calls it, too, and nobody means to configure anything by that.
+        if how:
+            configure(**how)
+        elif not root.handlers:
+            root.addHandler(relay)
+
+    logging.basicConfig = basic_config
 
 
 def _captured(stream: TextIO) -> CapturedStream:

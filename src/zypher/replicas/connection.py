@@ -21,7 +21,8 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader()
 
     def send(self, message: Message) -> None:
-        self._transport.write(encode(message))
+        if not self.is_closing:  # else it is about to be known that it is gone
+            self._transport.write(encode(message))
 
     @property
     def is_closing(self) -> bool:

@@ -10,7 +10,8 @@ import os
 import msgspec
 
 _STDERR = 2
-_MARK = b"\x1e"
+MARK = "\x1e"
+_MARK = MARK.encode()
 
 # Of a line of text more is not passed on, in bytes.
 _LONGEST_TEXT = 4_000

@@ -148,8 +148,8 @@ class Pool:
 
     def _prospects(self) -> str:
         """What goes on although a replica could not be loaded, and when it is tried again."""
-        goes_on = f" {self.spec.name} goes on with its old code." if self.ready else ""
-        return goes_on + (" It is loaded again when it is saved." if self.waits_for_saves else "")
+        goes_on = f" ({self.spec.name} goes on with its old code.)" if self.ready else ""
+        return goes_on + (" (It is loaded again when it is saved.)" if self.waits_for_saves else "")
 
 
 def _settle(milestone: asyncio.Future[T], value: T) -> None:

@@ -192,6 +192,6 @@ def _waits_for_client(connection: Protocol) -> bool:
 
 
 def _use(connection: Protocol) -> tuple[bool, float, float]:
-    """What speaks for keeping it: that it asks something, was not quiet for long, is new."""
+    """What speaks for keeping it: that its request is all there, that it was not quiet for long."""
     quiet = float("inf") if connection.deadline is None else connection.deadline
-    return connection.is_answering, quiet, connection.made
+    return connection.is_answering and not connection.is_receiving, quiet, connection.made

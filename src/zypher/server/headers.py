@@ -1,12 +1,12 @@
 """The headers of a prediction request, beside those that say how long to wait."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
 
-from zypher.errors import InvalidHeader, NotAcceptable
+from zypher.errors import Forbidden, InvalidHeader, NotAcceptable
 from zypher.tracing import valid
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
@@ -32,6 +32,17 @@ def idempotency_key(headers: Headers) -> str | None:
             "Idempotency-Key must be one key of 1 to 255 visible ASCII characters, bare or quoted."
         )
     return key
+
+
+def require_own_page(headers: Headers, origins: Sequence[str]) -> None:
+    """Refuse what a page of another site has a browser send, unless it is of one of these origins.
+
+    That is for calls without a body: of one, the browser asks first, because of its type. It tells
+    from where it sends (Fetch Metadata). Raises `Forbidden`.
+    """
+    is_others = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if is_others and "*" not in origins and headers.get("origin") not in origins:
+        raise Forbidden("Pages of other sites may not do this. To let one, add it to cors-origins.")
 
 
 def cancel_after(headers: Headers) -> float | None:

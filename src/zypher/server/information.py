@@ -65,10 +65,14 @@ class Information:
         """The event loop turns: nothing else is looked at."""
         return _json({"status": "alive"})
 
-    async def ready(self) -> Response:
+    async def ready(self, request: Request) -> Response:
         """503 while this node can serve nothing; `degraded` lists what is not as it should be."""
         report = await readiness(self._state)
-        return _json(report, status=200 if report.status == "ready" else 503)
+        status = 200 if report.status == "ready" else 503
+        if self._state.gate is not None and not self._state.gate.knows(request.headers):
+            # Why a model cannot be loaded, and where the queue is, is not for everybody to know.
+            return _json({"status": report.status, "node": "server"}, status=status)
+        return _json(report, status=status)
 
     async def statistics(self) -> Response:
         """How many wait, run and have ended of each model, and who works on them."""

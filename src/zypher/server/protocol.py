@@ -58,6 +58,7 @@ class Protocol(HttpToolsProtocol):
         self._is_whole = True  # no request is under way
         self._head = 0  # bytes of the fields that are there
         self._field = 0  # bytes of the one that is not
+        self._has_come_on = False  # by what came last, a field or the body
 
     # What its client is to do.
 
@@ -112,7 +113,7 @@ class Protocol(HttpToolsProtocol):
             self._throw_away()
             return
         self._unset_keepalive_if_required()
-        was_in_body = not self._is_whole and not self._is_in_head
+        self._has_come_on = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # what follows is of another protocol
@@ -121,7 +122,7 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self.refuse(_reason(error))
         else:
-            if self._is_in_head and not was_in_body:  # one field can be endless
+            if not self._is_whole and not self._has_come_on:  # a field, or trailer, can be endless
                 self._field += len(data)
                 if self._field > MOST_HEAD:
                     self.refuse(_too_large())
@@ -148,6 +149,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._is_in_head:
+            self._has_come_on = True
+            self._field = 0
             return  # trailers, which nobody asks for
         super().on_header(name, value)
         self._field = 0
@@ -157,7 +160,13 @@ class Protocol(HttpToolsProtocol):
         if len(self.headers) > MOST_FIELDS:
             raise HeaderTooLarge(f"The request has more than {MOST_FIELDS} header fields.")
 
+    def on_body(self, body: bytes) -> None:
+        self._has_come_on = True
+        self._field = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
+        self._has_come_on = True
         if len(self.pipeline) >= MOST_PIPELINED:
             raise MalformedRequest("Too many requests were sent before an answer was there.")
         self._require_one_meaning()

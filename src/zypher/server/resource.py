@@ -15,7 +15,7 @@ from zypher.server import operations
 from zypher.server.answers import JSONText
 from zypher.server.estimates import expected_wait
 from zypher.server.gate import caller_of, require_visible
-from zypher.server.headers import idempotency_key, traceparent
+from zypher.server.headers import idempotency_key, require_own_page, traceparent
 from zypher.server.intake import Intake
 from zypher.server.records import full, summary
 from zypher.server.rendering import UNKNOWN
@@ -96,6 +96,7 @@ class Resource:
 
     async def cancel(self, request: Request) -> Response:
         """End a prediction that has not ended yet; one that runs is stopped."""
+        require_own_page(request.headers, self._state.settings.cors_origins)
         id = request.path_params["id"]
         await require_visible(self._broker, request, id)
         record = await self._broker.cancel(id)
@@ -113,6 +114,7 @@ class Resource:
 
     async def _retried(self, request: Request) -> Response:
         self._state.require_open()
+        require_own_page(request.headers, self._state.settings.cors_origins)
         old = await self._broker.get(request.path_params["id"])
         if old is None or not caller_of(request).sees(old):
             raise NotFound(UNKNOWN)

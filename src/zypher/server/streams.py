@@ -22,6 +22,7 @@ from zypher.errors import Unavailable
 from zypher.prediction import Prediction
 from zypher.server.answers import PRIVATE
 from zypher.server.connection import while_connected
+from zypher.server.problems import problem_of
 from zypher.server.quota import Quota
 from zypher.server.records import full
 from zypher.server.state import Phase, ServerState
@@ -73,6 +74,12 @@ class EventStream(EventSourceResponse):
         self._hung_up = hung_up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._quota.require_room()  # others may have come since it was asked for
+        except Unavailable as error:
+            await self._hung_up()
+            await problem_of(error)(scope, receive, send)
+            return
         try:
             async with aclosing(self._events):
                 with self._quota.one_more(), while_connected(receive):

@@ -80,6 +80,7 @@ function gone() {
 /** It is there, but asks for a key. */
 function locked() {
   setLive(false);
+  delete document.body.dataset.live; // it is not away: nothing comes back with the key
   showStatus("locked");
   banner("This server asks for an API key.");
 }

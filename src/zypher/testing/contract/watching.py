@@ -38,6 +38,15 @@ class Watching(BrokerTests):
         news = await self.watch(broker, claimed.id)
         assert news == News(claimed, [(1, events[0]), (2, events[1]), (3, events[2])], False)
 
+    async def test_no_other_id_leads_to_what_is_kept_for_one(self, broker: Broker) -> None:
+        claimed = await self.running(broker)
+        await broker.publish([(claimed.claim, progress(1))])
+        for id in (f"{claimed.id}:events", f"{claimed.id}:", f":{claimed.id}", ""):
+            assert await broker.get(id) is None
+            assert await broker.cancel(id) is None
+            assert await broker.watch(id, NOTHING, timeout=0) is None
+            assert not await broker.delete(id)
+
     async def test_a_watcher_sees_what_follows_on_what_they_have_seen(self, broker: Broker) -> None:
         claimed = await self.running(broker)
         await broker.publish([(claimed.claim, progress(n)) for n in (1, 2)])

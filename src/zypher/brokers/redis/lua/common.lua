@@ -9,6 +9,7 @@ local AGAIN = 5 -- seconds within which a call is sent again if it was not answe
 local SMALL = 16384 -- bytes of input and result with which a record is sent along with its end
 
 local function record_of(id) return 'zypher:p:' .. id end
+local function events_of(id) return 'zypher:events:' .. id end
 local function queue_of(model) return 'zypher:q:' .. model end
 local function lane_of(model, lane) return queue_of(model) .. ':' .. lane end
 local function running_of(model) return 'zypher:running:' .. model end
@@ -274,7 +275,7 @@ end
 local function hide(id)
   redis.call('HSET', record_of(id), 'gone', 'forgotten')
   redis.call('EXPIRE', record_of(id), AGAIN)
-  redis.call('EXPIRE', record_of(id) .. ':events', AGAIN)
+  redis.call('EXPIRE', events_of(id), AGAIN)
 end
 
 local function forget(id)
@@ -296,7 +297,7 @@ local function forget(id)
   if watching then -- they are still to be told the end
     hide(id)
   else
-    redis.call('UNLINK', record_of(id), record_of(id) .. ':events')
+    redis.call('UNLINK', record_of(id), events_of(id))
   end
 end
 
@@ -325,7 +326,7 @@ local function note_end(id, model, status, wall, time)
   redis.call('HINCRBY', queue, status, 1)
   redis.call('HINCRBY', queue .. ':rate', math.floor(time), 1)
   redis.call('ZREM', 'zypher:open', id)
-  redis.call('EXPIRE', record_of(id) .. ':events', LINGER)
+  redis.call('EXPIRE', events_of(id), LINGER)
   if kept then
     retain(id, wall)
   elseif waiting then

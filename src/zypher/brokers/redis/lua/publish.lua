@@ -3,7 +3,7 @@ local MOST_EVENTS, MOST_BYTES, OVERHEAD = 1000, 1000000, 200
 
 -- Takes the oldest events out of a log that has grown by so many bytes.
 local function bound(id, added)
-  local events = record_of(id) .. ':events'
+  local events = events_of(id)
   local size = redis.call('HINCRBY', record_of(id), 'events_size', added)
   local left, freed, first = redis.call('XLEN', events), 0, nil
   if left <= MOST_EVENTS and size <= MOST_BYTES then return end
@@ -28,7 +28,7 @@ for i = 1, #ARGV, 5 do
   if status == 'processing' and now_at == attempt then
     local entry = attempt .. '-' .. number
     -- One that is there already was sent before.
-    if not redis.pcall('XADD', record_of(id) .. ':events', entry, 'type', kind, 'data', data).err then
+    if not redis.pcall('XADD', events_of(id), entry, 'type', kind, 'data', data).err then
       added[id] = (added[id] or 0) + #data + OVERHEAD
     end
   end

@@ -6,7 +6,7 @@ local seen_attempt, seen_sequence = ARGV[5], ARGV[6]
 local status, attempt = fields(id, 'status', 'attempt')
 if not status or not (to_the_end or is_known(id, wall)) then return nil end
 if not TERMINAL[status] then enroll(id, 'watching', node) end
-local events = record_of(id) .. ':events'
+local events = events_of(id)
 local after = seen_attempt == attempt and seen_sequence or '0'
 local entries = redis.call('XRANGE', events, '(' .. attempt .. '-' .. after, attempt .. '-18446744073709551615')
 return { redis.call('HGETALL', record_of(id)), entries, redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1) }
