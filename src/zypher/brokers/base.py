@@ -294,7 +294,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def claim(
-        self, worker: str, model: str, *, limit: int, timeout: float
+        self, worker: str, model: str, *, limit: int, timeout: float, suspects: bool = True
     ) -> Sequence[Prediction]:
         """Take up to `limit` queued predictions of a model, waiting `timeout` for the first.
 
@@ -303,7 +303,8 @@ class Broker(ABC):
         lane the order is that of submission, also for those that were given back.
 
         Suspects (see `crash`) never share a claim with others, nor with more suspects than
-        their `company` allows.
+        their `company` allows. Without `suspects` these are passed over: they keep their places,
+        and what is behind them is taken.
         """
 
     @abstractmethod

@@ -104,9 +104,9 @@ class Engine(Deliveries):
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
 
-    async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
+    async def _arrival(self, queue: ModelQueue, deadline: float, *, suspects: bool) -> bool:
         """Wait until something may be there to claim; False if `deadline` comes."""
-        return await queue.arrival(deadline)
+        return await queue.arrival(deadline, suspects=suspects)
 
     # The life of a prediction.
 
@@ -133,7 +133,7 @@ class Engine(Deliveries):
                 entry.record = self._decisions.with_expiry(entry.record)
             if not await self._recorded([Move(entry, None, entry.record)]):
                 raise Unavailable("The prediction goes on, but cannot be recorded now.")
-        elif waited and entry.lane is not None and entry.shown is entry.record:
+        elif waited and entry.slot is not None and entry.shown is entry.record:
             self._line_up(entry)  # what is on its way to the disk lines up when it is there
         return entry.shown
 
@@ -155,8 +155,9 @@ class Engine(Deliveries):
 
     async def position(self, id: str) -> int | None:
         entry = await self._find(id)
-        if entry is None or (lane := entry.lane) is None:
+        if entry is None or (slot := entry.slot) is None:
             return None
+        lane, _ = slot
         queue = self._queues[entry.record.model]
         waiting = self._waiting_in(queue)
         oldest = queue.lanes.head(lane)
@@ -218,15 +219,16 @@ class Engine(Deliveries):
     # Runs.
 
     async def claim(
-        self, worker: str, model: str, *, limit: int, timeout: float
+        self, worker: str, model: str, *, limit: int, timeout: float, suspects: bool = True
     ) -> Sequence[Prediction]:
         self._require_open()
         queue = self._queues[model]
         deadline = asyncio.get_running_loop().time() + timeout
-        while not (group := queue.next_group(limit)) and await self._arrival(queue, deadline):
-            pass  # another worker may have been quicker
+        while not (group := queue.next_group(limit, suspects=suspects)):
+            if not await self._arrival(queue, deadline, suspects=suspects):
+                break
         moves = [self._decisions.claim(entry, worker) for entry in group]
-        if queue.lanes.peek() is not None:
+        if queue.lanes.peek(suspects=True) is not None:
             queue.ring()
         recorded = False
         try:
@@ -367,7 +369,7 @@ class Engine(Deliveries):
 
     def _line_up(self, entry: Entry) -> None:
         """A queued entry can be claimed from now on; or once its pause is over."""
-        if entry.lane is not None:
+        if entry.slot is not None:
             self._queues[entry.record.model].push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:

@@ -7,20 +7,23 @@ from typing import Generic, Protocol, TypeVar
 
 from zypher.prediction import Priority
 
+# Where something waits: its lane, and whether it is a suspect there.
+Slot = tuple[Priority, bool]
+
 
 class Waiting(Protocol):
-    """Something that waits. `place` orders it, `lane` is where it belongs now, or None.
+    """Something that waits. `place` orders it, `slot` is where it belongs now, or None.
 
     `queued_in` is where its entry is; only lanes write it.
     """
 
-    queued_in: Priority | None
+    queued_in: Slot | None
 
     @property
     def place(self) -> int: ...
 
     @property
-    def lane(self) -> Priority | None: ...
+    def slot(self) -> Slot | None: ...
 
 
 Item = TypeVar("Item", bound=Waiting)
@@ -37,6 +40,8 @@ _TURNS = Counter(_ROUND)
 # For each turn of a round, the lanes in the order in which they are looked at.
 _ORDERS: tuple[tuple[Priority, ...], ...] = tuple((lane, *Priority) for lane in _ROUND)
 
+_SLOTS: tuple[Slot, ...] = tuple((lane, suspect) for lane in Priority for suspect in (False, True))
+
 # So many dead entries are not worth a sweep.
 _FEW = 64
 
@@ -44,51 +49,55 @@ _FEW = 64
 class Lanes(Generic[Item]):
     """Three queues by priority, claimed 8:4:1 while all have work.
 
-    What leaves the queue by another way than `pop` changes its `lane`: its old entry is dead,
-    and is passed over when it comes up or swept out with others (`left`).
+    Suspects are kept apart in each, so that they can be passed over at no cost. What leaves the
+    queue by another way than `pop` changes its `slot`: its old entry is dead, and is passed over
+    when it comes up or swept out with others (`left`).
     """
 
     def __init__(self) -> None:
         # Lanes with items that are not here: when these run dry, those have to be waited for.
         self.incomplete: set[Priority] = set()
-        self._heaps: dict[Priority, list[tuple[int, int, Item]]] = {lane: [] for lane in Priority}
-        self._waiting = dict.fromkeys(Priority, 0)
-        self._dead = dict.fromkeys(Priority, 0)
+        self._heaps: dict[Slot, list[tuple[int, int, Item]]] = {slot: [] for slot in _SLOTS}
+        self._waiting = dict.fromkeys(_SLOTS, 0)
+        self._dead = dict.fromkeys(_SLOTS, 0)
         self._turn = 0
 
     def push(self, item: Item) -> None:
         """Queue an item in its lane, at its place, unless it is there already."""
-        lane = item.lane
-        assert lane is not None
-        if item.queued_in is not lane:
-            self._mark(item, lane)
+        slot = item.slot
+        assert slot is not None
+        if item.queued_in != slot:
+            self._mark(item, slot)
             # The second part decides between one item and the dead entry of another at its place.
-            heapq.heappush(self._heaps[lane], (item.place, id(item), item))
+            heapq.heappush(self._heaps[slot], (item.place, id(item), item))
 
     def left(self, item: Item) -> None:
         """An item is about to leave by another way than `pop`."""
-        if (lane := item.queued_in) is None:
+        if (slot := item.queued_in) is None:
             return
         self._mark(item, None)
-        self._dead[lane] += 1
-        heap = self._heaps[lane]
-        if self._dead[lane] > max(_FEW, len(heap) // 2):
-            heap[:] = [entry for entry in heap if self._is_live(entry[-1], lane)]
+        self._dead[slot] += 1
+        heap = self._heaps[slot]
+        if self._dead[slot] > max(_FEW, len(heap) // 2):
+            heap[:] = [entry for entry in heap if self._is_live(entry[-1], slot)]
             heapq.heapify(heap)
-            self._dead[lane] = 0
+            self._dead[slot] = 0
 
     def count(self, lane: Priority) -> int:
-        """How many items are in a lane, dead ones included."""
-        return len(self._heaps[lane])
+        """How many items that are no suspects are in a lane, dead ones included."""
+        return len(self._heaps[lane, False])
 
     def waiting(self, lane: Priority) -> int:
         """How many items wait in a lane."""
-        return self._waiting[lane]
+        return self._waiting[lane, False] + self._waiting[lane, True]
 
-    def peek(self) -> Item | None:
-        """The item whose turn it is, passing over empty lanes; None if nothing can be taken."""
+    def peek(self, *, suspects: bool) -> Item | None:
+        """The item whose turn it is, passing over empty lanes; None if nothing can be taken.
+
+        Without `suspects` these are passed over, too.
+        """
         for lane in _ORDERS[self._turn]:
-            if (item := self.head(lane)) is not None:
+            if (item := self.head(lane, suspects=suspects)) is not None:
                 return item
             if lane in self.incomplete:
                 return None
@@ -106,30 +115,39 @@ class Lanes(Generic[Item]):
         heads = (self.head(lane) for lane in Priority)
         return min((head for head in heads if head), key=lambda item: item.place, default=None)
 
-    def head(self, lane: Priority) -> Item | None:
-        """The item that has waited longest in a lane."""
-        heap = self._heaps[lane]
-        while heap and not self._is_live(heap[0][-1], lane):
+    def head(self, lane: Priority, *, suspects: bool = True) -> Item | None:
+        """The item that has waited longest in a lane; without `suspects`, of the others."""
+        first = self._first((lane, False))
+        if not suspects or not self._heaps[lane, True]:
+            return first
+        suspect = self._first((lane, True))
+        if first is None or (suspect is not None and suspect.place < first.place):
+            return suspect
+        return first
+
+    def _first(self, slot: Slot) -> Item | None:
+        heap = self._heaps[slot]
+        while heap and not self._is_live(heap[0][-1], slot):
             heapq.heappop(heap)
-            self._dead[lane] = max(0, self._dead[lane] - 1)
+            self._dead[slot] = max(0, self._dead[slot] - 1)
         return heap[0][-1] if heap else None
 
-    def _is_live(self, item: Item, lane: Priority) -> bool:
+    def _is_live(self, item: Item, slot: Slot) -> bool:
         """False for what has left; its mark is taken off, so that it can be queued again."""
-        if item.queued_in is not lane:
+        if item.queued_in != slot:
             return False
-        if item.lane is lane:
+        if item.slot == slot:
             return True
         self._mark(item, None)
         return False
 
-    def _mark(self, item: Item, lane: Priority | None) -> None:
+    def _mark(self, item: Item, slot: Slot | None) -> None:
         """Note on an item where its entry is now."""
         if item.queued_in is not None:
             self._waiting[item.queued_in] -= 1
-        item.queued_in = lane
-        if lane is not None:
-            self._waiting[lane] += 1
+        item.queued_in = slot
+        if slot is not None:
+            self._waiting[slot] += 1
 
 
 def claims_before(lane: Priority, ahead: int, waiting: Sequence[int]) -> int:

@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from zypher.brokers.base import ModelStats
-from zypher.brokers.lanes import Lanes
+from zypher.brokers.lanes import Lanes, Slot
 from zypher.brokers.refusals import shutting_down
 from zypher.prediction import Prediction, Priority, Status
 
@@ -34,7 +35,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     kept: bool
     waits: bool  # a caller does, and goes ahead
     since: float  # steady time of the last move, or of its submission while it is queued
-    queued_in: Priority | None = None
+    queued_in: Slot | None = None
     recorded: bool = False  # at least its first move is, where it is kept
     stalled: bool = False  # its next move could not be recorded now
     delayed: bool = False  # it may not be claimed yet
@@ -44,11 +45,12 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     withdrawal: bool | None = None  # set while it runs and is ended by others: do they insist?
 
     @property
-    def lane(self) -> Priority | None:
+    def slot(self) -> Slot | None:
         """Where it waits to be claimed, if it does."""
         if self.record.status is not Status.QUEUED or self.stalled or self.delayed:
             return None
-        return Priority.HIGH if self.waits else self.record.priority
+        lane = Priority.HIGH if self.waits else self.record.priority
+        return lane, self.record.company is not None
 
 
 class Move(NamedTuple):
@@ -75,7 +77,8 @@ class ModelQueue:
         self.retried = 0
         self.crashes = 0
         self.rate = Rate()
-        self.claimers: deque[asyncio.Future[bool]] = deque()
+        # Those who wait to claim, by whether they take suspects.
+        self.claimers: dict[bool, deque[asyncio.Future[bool]]] = {True: deque(), False: deque()}
 
     def enter(self, record: Prediction) -> None:
         """A record is queued, for the first time or again; it counts from now on."""
@@ -97,15 +100,17 @@ class ModelQueue:
         self.ring()
 
     def ring(self) -> None:
-        """Wake one worker that waits for something to claim."""
-        while self.claimers and not resolve(self.claimers.popleft(), True):
-            pass
+        """Wake one who waits for anything to claim, and one who waits for what is no suspect."""
+        for claimers in self.claimers.values():
+            while claimers and not resolve(claimers.popleft(), True):
+                pass
 
-    async def arrival(self, deadline: float) -> bool:
+    async def arrival(self, deadline: float, *, suspects: bool) -> bool:
         """Wait until something may be there to claim; False if the loop's time `deadline` comes."""
         loop = asyncio.get_running_loop()
         claimer: asyncio.Future[bool] = loop.create_future()
-        self.claimers.append(claimer)
+        claimers = self.claimers[suspects]
+        claimers.append(claimer)
         alarm = loop.call_at(deadline, resolve, claimer, False)
         try:
             return await claimer
@@ -116,11 +121,11 @@ class ModelQueue:
         finally:
             alarm.cancel()
             with suppress(ValueError):
-                self.claimers.remove(claimer)
+                claimers.remove(claimer)
 
     def close(self) -> None:
         """Nothing will arrive any more: tell those who wait for it."""
-        for claimer in self.claimers:
+        for claimer in chain(*self.claimers.values()):
             if not claimer.done():
                 claimer.set_exception(shutting_down())
 
@@ -131,10 +136,10 @@ class ModelQueue:
         else:
             self.service_time += _SMOOTHING * (seconds - self.service_time)
 
-    def next_group(self, limit: int) -> list[Entry]:
+    def next_group(self, limit: int, *, suspects: bool) -> list[Entry]:
         """The next up to `limit` entries that may run together, taken out of their lanes."""
         group: list[Entry] = []
-        while len(group) < limit and (entry := self.lanes.peek()) is not None:
+        while len(group) < limit and (entry := self.lanes.peek(suspects=suspects)) is not None:
             company = entry.record.company
             if group and (company is None) != (group[0].record.company is None):
                 break

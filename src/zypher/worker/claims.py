@@ -63,12 +63,16 @@ class Claims:
         """Wait until nothing is held, when nothing more is claimed."""
         await self._holdings.empty()
 
-    async def claim(self, replica: Replica, limit: int, timeout: float) -> Sequence[Prediction]:
+    async def claim(
+        self, replica: Replica, limit: int, timeout: float, *, suspects: bool
+    ) -> Sequence[Prediction]:
         """Take up to `limit` predictions for this replica. Raises `Unavailable`."""
         await self._can_renew.wait()
         await self._can_tell[replica].wait()
         model = replica.spec.name
-        claimed = await self._broker.claim(self._worker, model, limit=limit, timeout=timeout)
+        claimed = await self._broker.claim(
+            self._worker, model, limit=limit, timeout=timeout, suspects=suspects
+        )
         self._metrics.began(model, claimed)
         self._holdings.add(replica, [prediction.claim for prediction in claimed])
         return claimed

@@ -25,12 +25,16 @@ from zypher.replicas.watch import names_of
 from zypher.worker.attempts import Attempts
 from zypher.worker.breaker import Breaker
 from zypher.worker.claims import Claims, once
+from zypher.worker.clearing import Clearing
 from zypher.worker.registration import Registration
 
 log = logging.getLogger("zypher.reload")
 
 # How long one claim waits for work before it asks again, in seconds.
 _PATIENCE = 60.0
+
+# And one that passes over suspects: its replica may be idle then, and take them.
+_GLANCE = 1.0
 
 # What a retired replica is just claiming it may still run: to give that back would cost an attempt.
 # A claim that gets nothing for so long, in seconds, is called off.
@@ -70,6 +74,9 @@ class Worker:
         self._reload = reload
         self._breakers = {
             spec.name: Breaker(spec.name, spec.max_failures, self._tell_soon) for spec, _ in models
+        }
+        self._clearings = {
+            spec.name: Clearing(broker.metrics.run_seconds.of(spec.name)) for spec, _ in models
         }
         host = (self._attend, self._retire, self._changed)
         self._pools = [
@@ -188,6 +195,7 @@ class Worker:
         finally:
             self._feeders.pop(replica, None)
             self._retiring.discard(replica)
+            self._clearings[replica.spec.name].forget(replica)
             self._attempts.release(replica.in_flight)
             # What it was never handed; or, on a stop or a fault, all that it has not finished.
             try:
@@ -218,7 +226,7 @@ class Worker:
                     # they wait for that in the queue, where an idle replica may take them.
                     await self._claims.release(replica, _claims(batch))
                     batch.clear()
-                    await replica.is_idle()
+                    await self._clearings[replica.spec.name].clear(replica)
                     continue
                 await self._hand_over(replica, batch)
                 if suspects or is_trial:
@@ -267,20 +275,22 @@ class Worker:
         """
         batching = replica.described.batching
         limit = 1 if is_trial else batching.max_size if batching else max(1, replica.room)
+        clearing = self._clearings[replica.spec.name]
         while not batch:
-            batch += await insist(partial(self._claims.claim, replica, limit, _PATIENCE))
+            suspects = clearing.takes_suspects(replica)
+            patience = _PATIENCE if suspects else _GLANCE
+            claim = partial(self._claims.claim, replica, limit, patience, suspects=suspects)
+            batch += await insist(claim)
         if batching is None or _are_suspects(batch):
             return
         now = asyncio.get_running_loop().time
         full_at = now() + min([batching.max_wait, *_spare_times(batch)])
         while len(batch) < limit and (left := full_at - now()) > 0:
             try:
-                more = await self._claims.claim(replica, limit - len(batch), left)
+                room = limit - len(batch)
+                more = await self._claims.claim(replica, room, left, suspects=False)
             except Unavailable:
                 return  # what is here need not wait for a broker that is away
-            if _are_suspects(more):
-                await self._claims.release(replica, _claims(more))
-                return
             batch += more
             full_at = min([full_at, *(now() + spare for spare in _spare_times(more))])
 

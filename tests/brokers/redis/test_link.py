@@ -144,7 +144,9 @@ async def test_a_claim_that_arrives_when_its_worker_has_given_it_up_gets_nothing
     late = Link(parse(redis_server.url))  # with what the network had held back
     now = monotonic()
     for doubts, gets in ((0, 0), (1, 1)):
-        claim = late.run_once("claim", "w", "n", "m", 1, now, now, 0, 0, doubts, orphaned=print)
+        claim = late.run_once(
+            "claim", "w", "n", "m", "m", 1, now, now, 0, 0, doubts, orphaned=print
+        )
         _, claimed, _ = await claim
         assert [id.decode() for id, _ in claimed] == [made.id] * gets
     await late.aclose()

@@ -47,6 +47,23 @@ async def test_memory_holds_no_more_of_a_long_queue_than_the_window(queue: Queue
         assert (await broker.stats())["m"].queued == 5 * WINDOW - 2 * WINDOW + WINDOW // 2
 
 
+async def test_suspects_that_fill_the_window_keep_nobody_behind_them_on_the_disk(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await submit(broker, WINDOW + 10)
+        ran = await broker.claim("w", "m", limit=WINDOW, timeout=0)
+        await submit(broker, 2 * WINDOW)
+        await broker.crash([p.claim for p in ran], "was killed")
+        claimed = []
+        while group := await broker.claim("w", "m", limit=100, timeout=0, suspects=False):
+            claimed += [p.id for p in group]
+        assert claimed[:10] == [p.id for p in submitted[WINDOW:]]
+        assert len(claimed) == 10 + 2 * WINDOW
+        suspects = await broker.claim("w", "m", limit=WINDOW, timeout=0)
+        assert [p.id for p in suspects] == [p.id for p in submitted[: WINDOW // 2]]
+
+
 async def test_memory_holds_no_more_bytes_of_a_long_queue_than_the_window_has(
     queue: Queue,
 ) -> None:

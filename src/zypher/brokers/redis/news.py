@@ -78,7 +78,10 @@ class Hearing:
 
 
 class Claimers:
-    """Those at this node who wait for something to claim, by model."""
+    """Those at this node who wait for something to claim, by room.
+
+    A room is for a model, or for what of it is no suspect.
+    """
 
     def __init__(self) -> None:
         self.rings = 0
@@ -87,37 +90,37 @@ class Claimers:
         self._exhausted: set[str] = set()
 
     @property
-    def models(self) -> list[str]:
-        """The models that somebody waits for."""
-        return [model for model, waiting in self._waiting.items() if waiting]
+    def rooms(self) -> list[str]:
+        """The rooms in which somebody waits."""
+        return [room for room, waiting in self._waiting.items() if waiting]
 
-    def others_sleep(self, model: str) -> bool:
+    def others_sleep(self, room: str) -> bool:
         """True if one who asks is not the only one who needs to be woken."""
-        return self._asleep[model] > 0
+        return self._asleep[room] > 0
 
-    def is_exhausted(self, model: str) -> bool:
+    def is_exhausted(self, room: str) -> bool:
         """True if it was found that nothing can be claimed, and nobody has rung since."""
-        return model in self._exhausted
+        return room in self._exhausted
 
-    def note_exhausted(self, model: str, rings: int) -> None:
+    def note_exhausted(self, room: str, rings: int) -> None:
         """Nothing could be claimed any more when a bell had rung so many times."""
         if rings == self.rings:
-            self._exhausted.add(model)
+            self._exhausted.add(room)
 
     @contextmanager
-    def asleep(self, model: str) -> Iterator[None]:
+    def asleep(self, room: str) -> Iterator[None]:
         """Somebody waits for a bell, and has asked whether there is something."""
-        self._asleep[model] += 1
+        self._asleep[room] += 1
         try:
             yield
         finally:
-            self._asleep[model] -= 1
+            self._asleep[room] -= 1
 
     @contextmanager
-    def one(self, model: str) -> Iterator[asyncio.Future[bool]]:
+    def one(self, room: str) -> Iterator[asyncio.Future[bool]]:
         """A future that is resolved by one ring."""
         bell: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting.setdefault(model, deque())
+        waiting = self._waiting.setdefault(room, deque())
         waiting.append(bell)
         try:
             yield bell
@@ -125,11 +128,11 @@ class Claimers:
             with contextlib.suppress(ValueError):
                 waiting.remove(bell)
 
-    def ring(self, model: str) -> bool:
+    def ring(self, room: str) -> bool:
         """Wake one; False if nobody waits."""
         self.rings += 1
-        self._exhausted.discard(model)
-        waiting = self._waiting.get(model)
+        self._exhausted.discard(room)
+        waiting = self._waiting.get(room)
         while waiting:
             if resolve(waiting.popleft(), True):
                 return True

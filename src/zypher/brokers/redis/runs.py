@@ -50,20 +50,21 @@ class Runs(Outbox):
         self._doubts: Counter[str] = Counter()
 
     async def claim(
-        self, worker: str, model: str, *, limit: int, timeout: float
+        self, worker: str, model: str, *, limit: int, timeout: float, suspects: bool = True
     ) -> Sequence[Prediction]:
         self._require_open()
         deadline = asyncio.get_running_loop().time() + timeout
         await self._give_back_unknown(worker)
+        room = model if suspects else f"{model}/others"
         while True:
-            with self._claimers.one(model) as bell:  # before asking: it may ring meanwhile
+            with self._claimers.one(room) as bell:  # before asking: it may ring meanwhile
                 heard = False
                 try:
-                    claimed = await self._claim(worker, model, limit, deadline)
-                    heard = not claimed and await self._sleep(model, bell, deadline)
+                    claimed = await self._claim(worker, model, room, limit, deadline)
+                    heard = not claimed and await self._sleep(room, bell, deadline)
                 finally:
                     if not heard and was_rung(bell):
-                        self._ring(model)  # somebody else has to answer
+                        self._ring(room)  # somebody else has to answer
             if not heard:
                 return claimed
 
@@ -155,15 +156,15 @@ class Runs(Outbox):
     # What the verbs are made of.
 
     async def _claim(
-        self, worker: str, model: str, limit: int, deadline: float
+        self, worker: str, model: str, room: str, limit: int, deadline: float
     ) -> Sequence[Prediction]:
-        """What can be claimed now. If there is nothing, a bell rings for what comes."""
+        """What can be claimed now. If there is nothing, a bell rings in the room for what comes."""
         time = self._time
         will_wait = asyncio.get_running_loop().time() < deadline
-        if will_wait and self._claimers.is_exhausted(model):
+        if will_wait and self._claimers.is_exhausted(room):
             return ()
-        arguments = (worker, self._name, model, limit, self._clock.wall(), time)
-        flags = flag(self._claimers.others_sleep(model)), flag(will_wait), self._doubts[worker]
+        arguments = (worker, self._name, model, room, limit, self._clock.wall(), time)
+        flags = flag(self._claimers.others_sleep(room)), flag(will_wait), self._doubts[worker]
         give_back = partial(self._give_back, time)
         rings = self._claimers.rings
         try:
@@ -173,12 +174,12 @@ class Runs(Outbox):
             self._doubts[worker] += 1
             raise
         if answer[2]:
-            self._claimers.note_exhausted(model, rings)
+            self._claimers.note_exhausted(room, rings)
         return self._taken(time, answer)
 
-    async def _sleep(self, model: str, bell: asyncio.Future[bool], deadline: float) -> bool:
+    async def _sleep(self, room: str, bell: asyncio.Future[bool], deadline: float) -> bool:
         """Wait for a bell; False if the deadline comes first."""
-        with self._claimers.asleep(model):
+        with self._claimers.asleep(room):
             return await happens(bell, deadline)
 
     def _taken(self, time: float, answer: Any) -> Sequence[Prediction]:
@@ -200,10 +201,10 @@ class Runs(Outbox):
             await self.release([claim for claim in claims if claim not in self._runs])
             self._doubtful.discard(worker)
 
-    def _ring(self, model: str) -> None:
-        """There is work for somebody who waits for it, here or elsewhere."""
-        if not self._claimers.ring(model) and not self._closed:
-            self._link.run("ring", model)
+    def _ring(self, room: str) -> None:
+        """There is work for somebody who waits in this room, here or elsewhere."""
+        if not self._claimers.ring(room) and not self._closed:
+            self._link.run("ring", room)
 
     async def _running(self, claims: Sequence[Claim]) -> dict[Claim, Run]:
         """The runs that these claims are, as far as they are still known."""

@@ -146,8 +146,8 @@ class Waits(Runs):
                 self._note_end(id.decode(), hash)
             case [b"news", id]:
                 self._watchers.tell(id.decode(), True)
-            case [b"work", model]:
-                self._ring(model.decode())
+            case [b"work", room]:
+                self._ring(room.decode())
             case [b"withdrawn", worker] if worker.decode() in self._withdrawals:
                 self._withdrawals[worker.decode()].set()
             case [b"delivery"]:
@@ -193,18 +193,18 @@ class Waits(Runs):
 
     async def _sweep(self) -> None:
         self._drop_unheeded()
-        models, workers, ids = self._claimers.models, [*self._withdrawals], [*self._ends]
+        rooms, workers, ids = self._claimers.rooms, [*self._withdrawals], [*self._ends]
         epoch, beat, time, work, withdrawn, ended, delivery_is_due = await self._run(
-            *("sweep", self._name, self._time, self._clock.wall(), len(models), len(workers)),
-            *(*models, *workers, *ids),
+            *("sweep", self._name, self._time, self._clock.wall(), len(rooms), len(workers)),
+            *(*rooms, *workers, *ids),
         )
         if epoch != self._epoch:
             await self._begin_anew()
             return
         self._note_beat(beat)
         self._ahead = max(self._ahead, float(time) - self._clock.steady())
-        for model in work:
-            self._claimers.ring(model.decode())
+        for room in work:
+            self._claimers.ring(room.decode())
         for worker in withdrawn:
             self._withdrawals[worker.decode()].set()
         for id in ended:

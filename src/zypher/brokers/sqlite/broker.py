@@ -268,11 +268,11 @@ class SqliteBroker(Engine):
         else:
             super()._line_up(entry)
 
-    async def _arrival(self, queue: ModelQueue, deadline: float) -> bool:
+    async def _arrival(self, queue: ModelQueue, deadline: float, *, suspects: bool) -> bool:
         self._fill_up(queue.model)
         if queue.model in self._backlogs and self._backlogs[queue.model].are_loading:
             deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
-        return await super()._arrival(queue, deadline)
+        return await super()._arrival(queue, deadline, suspects=suspects)
 
     async def _enforce_on_disk(self, now: float) -> int:
         """End all that waits on the disk alone and is past one of its clocks; how many."""
@@ -334,7 +334,7 @@ class SqliteBroker(Engine):
         for entry in self._entries.values():  # of callers who came before the file could be opened
             entry.place += found.last_place
             entry.queued_in = None
-            if entry.lane is not None:
+            if entry.slot is not None:
                 self._queues[entry.record.model].push(entry)
         for lane in found.queued:
             queue = self._queues[lane.model]

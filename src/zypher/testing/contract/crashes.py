@@ -1,11 +1,13 @@
 """Giving back, crashes and leases: what becomes of runs that were lost."""
 
+import asyncio
+
 import pytest
 
 from zypher.brokers.base import Broker
 from zypher.prediction import Status
 from zypher.testing.clock import ManualClock
-from zypher.testing.contract.base import GOOD, LIMITS, BrokerTests, new
+from zypher.testing.contract.base import GOOD, LIMITS, PATIENCE, BrokerTests, new
 
 
 class Crashes(BrokerTests):
@@ -87,6 +89,52 @@ class Crashes(BrokerTests):
         groups = [[p.id for p in await self.claim(broker, 4)] for _ in range(3)]
         assert [len(group) for group in groups] == [1, 1, 2]
         assert groups[2] == [p.id for p in innocent]
+
+    async def test_a_claim_may_pass_over_suspects_which_keep_their_places(
+        self, broker: Broker
+    ) -> None:
+        (given_back,) = await self.submit(broker)
+        (claimed,) = await self.claim(broker)
+        suspects = await self.submit(broker, 2)
+        await broker.crash([p.claim for p in await self.claim(broker, 2)], "was killed")
+        await broker.release([claimed.claim])
+        behind = await self.submit(broker, 2)
+        taken = await broker.claim("w", "m", limit=9, timeout=0, suspects=False)
+        assert [p.id for p in taken] == [p.id for p in [given_back, *behind]]
+        assert not await broker.claim("w", "m", limit=9, timeout=0, suspects=False)
+        stats = (await broker.stats())["m"]
+        assert (stats.queued, sum(stats.waiting)) == (2, 2)
+        assert await broker.position(suspects[0].id) == 0
+        await self.submit(broker)
+        groups = [[p.id for p in await self.claim(broker, 9)] for _ in range(2)]
+        assert groups == [[p.id] for p in suspects]
+
+    async def test_a_claim_that_passes_over_suspects_leaves_them_to_one_that_waits_for_anything(
+        self, broker: Broker
+    ) -> None:
+        await self.submit(broker, 2)
+        claimed = await self.claim(broker, 2)
+        choosy, anything = (
+            asyncio.create_task(
+                broker.claim("v", "m", limit=1, timeout=PATIENCE, suspects=suspects)
+            )
+            for suspects in (False, True)
+        )
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE / 2):  # woken, not out of patience
+            await broker.crash([p.claim for p in claimed], "was killed")
+            assert [p.company for p in await anything] == [1]
+            assert not choosy.done()
+            (innocent,) = await self.submit(broker)
+            assert [p.id for p in await choosy] == [innocent.id]
+
+    async def test_a_suspect_that_is_canceled_while_it_waits_is_gone(self, broker: Broker) -> None:
+        submitted = await self.submit(broker, 2)
+        await broker.crash([p.claim for p in await self.claim(broker, 2)], "was killed")
+        await broker.cancel(submitted[0].id)
+        assert [p.id for p in await self.claim(broker, 2)] == [submitted[1].id]
+        assert not await self.claim(broker, 2)
+        assert (await broker.stats())["m"].waiting == (0, 0, 0)
 
     async def test_a_suspect_never_joins_more_suspects_than_its_own_company_allows(
         self, broker: Broker

@@ -124,7 +124,14 @@ class Reference:
     # Runs.
 
     def claim(
-        self, worker: str, model: str, *, limit: int, taken: Sequence[str], full: bool
+        self,
+        worker: str,
+        model: str,
+        *,
+        limit: int,
+        suspects: bool,
+        taken: Sequence[str],
+        full: bool,
     ) -> None:
         """A worker claimed up to `limit` of a model and got `taken`, which it must be.
 
@@ -133,15 +140,16 @@ class Reference:
         """
         group: list[Row] = []
         for id in taken:
-            heads = self._heads(model)
+            heads = self._heads(model, suspects=suspects)
             row = self._rows[id]
+            assert suspects or row.record.company is None, f"{id} was to be passed over"
             is_next = row in heads.values() or (row.waits and not full)
             assert is_next, f"{id} was claimed before those ahead of it in its lane"
             group.append(row)
             assert may_run_together(group), f"{id} was claimed in company that it must not have"
             self._turns[model].took(row.lane, set(heads))
             self._lease(row, worker)
-        heads = self._heads(model)
+        heads = self._heads(model, suspects=suspects)
         stopped = any(not may_run_together([*group, head]) for head in heads.values())
         is_full = len(group) == limit or stopped or not heads
         assert is_full or (group and not full), "a claim left out what it could take"
@@ -289,9 +297,10 @@ class Reference:
         if queued > self._limits.max_queued * share or size > self._limits.max_queued_bytes * share:
             raise QueueFull("It is full.")
 
-    def _heads(self, model: str) -> dict[Priority, Row]:
-        """The first of every lane in which something waits."""
+    def _heads(self, model: str, *, suspects: bool) -> dict[Priority, Row]:
+        """The first of every lane in which something waits; without `suspects`, of the others."""
         rows = [row for row in self.rows(Status.QUEUED, model) if not row.pauses]
+        rows = [row for row in rows if suspects or row.record.company is None]
         return {row.lane: row for row in reversed(rows)}
 
     def _lease(self, row: Row, worker: str) -> None:

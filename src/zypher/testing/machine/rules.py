@@ -177,11 +177,19 @@ class BrokerMachine(Comparison):
 
     # Workers.
 
-    @rule(targets=(claimed, held), worker=workers, model=models, limit=claim_limits)
-    def claim(self, worker: str, model: str, limit: int) -> Batches:
-        taken = self.run(self.broker.claim(worker, model, limit=limit, timeout=0))
-        ids = [record.id for record in taken]
-        self.reference.claim(worker, model, limit=limit, taken=ids, full=self.claims_are_full)
+    @rule(
+        targets=(claimed, held),
+        worker=workers,
+        model=models,
+        limit=claim_limits,
+        suspects=st.booleans(),
+    )
+    def claim(self, worker: str, model: str, limit: int, suspects: bool = True) -> Batches:
+        taken = self.run(
+            self.broker.claim(worker, model, limit=limit, timeout=0, suspects=suspects)
+        )
+        ids, full = [record.id for record in taken], self.claims_are_full
+        self.reference.claim(worker, model, limit=limit, suspects=suspects, taken=ids, full=full)
         return multiple(tuple(record.claim for record in taken)) if taken else multiple()
 
     @rule(worker=workers, batch=held)

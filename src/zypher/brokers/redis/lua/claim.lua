@@ -1,18 +1,18 @@
 -- Gives a worker up to `limit` of a model: {beat, ids and records, 1 if those are all}. If they are, its
 -- node is woken when more arrive.
-local worker, node, model = ARGV[1], ARGV[2], ARGV[3]
-local limit, wall, time = tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local others_wait, will_wait = ARGV[7] == '1', ARGV[8] == '1'
+local worker, node, model, room = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local limit, wall, time = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local others_wait, will_wait = ARGV[8] == '1', ARGV[9] == '1'
 
 -- One round of claims: 8 high, 4 normal, 1 low, spread so that none waits for a whole block.
 local ROUND = { 1, 2, 1, 1, 2, 1, 3, 1, 2, 1, 1, 2, 1 }
-local queue, idle = queue_of(model), 'zypher:idle:' .. model
+local queue, idle, suspects = queue_of(model), 'zypher:idle:' .. room, room == model
 local turn = tonumber(redis.call('HGET', queue, 'turn') or '0')
 local beat = redis.call('INCR', 'zypher:beat')
 
 -- It comes from a connection that its worker has given up: nobody would ever hear of what it gets.
 local doubts = redis.call('HGET', 'zypher:doubts', worker)
-if doubts and tonumber(doubts) > tonumber(ARGV[9]) then return { beat, {}, 0 } end
+if doubts and tonumber(doubts) > tonumber(ARGV[10]) then return { beat, {}, 0 } end
 
 -- The stream of a lane is not what it must be: somebody has deleted it. The records know better.
 local function repair(lane)
@@ -30,11 +30,11 @@ end
 
 local function next_lane()
   for _, lane in ipairs({ LANES[ROUND[turn + 1]], 'high', 'normal', 'low' }) do
-    if tonumber(redis.call('HGET', queue, lane) or '0') > 0 then
-      local id, entry = head(model, lane)
+    if waiting_in(model, lane, suspects) > 0 then
+      local id, entry = head(model, lane, suspects)
       if not id then
         repair(lane)
-        id, entry = head(model, lane)
+        id, entry = head(model, lane, suspects)
       end
       if id then return lane, id, entry end
     end
@@ -45,7 +45,7 @@ local function take(lane, id, entry)
   if entry then
     read(model, lane, worker, entry)
   else
-    redis.call('ZREM', lane_of(model, lane) .. ':back', id)
+    take_back(id, model, lane)
     hand_entry(id, model, worker)
   end
   count(id, model, lane, -1)
@@ -76,8 +76,7 @@ while #group < limit do
   turn = (turn + 1) % #ROUND
 end
 redis.call('HSET', queue, 'turn', turn)
-local more = some_wait(model)
-local all = will_wait and (#group == 0 or #group < limit and not more)
+local all = will_wait and (#group == 0 or #group < limit and not some_wait(room))
 if all then redis.call('SADD', idle, node) end
-if #group > 0 and more then ring_for(model) end
+if #group > 0 and some_wait(model) then ring_for(model) end
 return { beat, group, all and 1 or 0 }

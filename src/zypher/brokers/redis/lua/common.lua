@@ -69,7 +69,15 @@ local function ring(set, ...)
   end
 end
 
-local function ring_for(model) ring('zypher:idle:' .. model, 'work', model) end
+-- Where nodes wait for work of a model: for anything, or for what is no suspect.
+local function rooms_of(model) return { model, model .. '/others' } end
+
+local function ring_in(room) ring('zypher:idle:' .. room, 'work', room) end
+
+local function ring_for(model)
+  for _, room in ipairs(rooms_of(model)) do ring_in(room) end
+end
+
 local function ring_for_delivery() ring('zypher:idle', 'delivery') end
 
 -- False for what is forgotten, has expired, or was never there.
@@ -78,7 +86,14 @@ local function is_known(id, wall)
   return status and not gone and not (expires and tonumber(expires) <= wall)
 end
 
--- The lanes. What waits is in the stream of its lane, or by its place among those given back.
+-- The lanes. What waits is in the stream of its lane, or by its place among those given back; of these,
+-- suspects are kept apart.
+
+-- How many wait in a lane; without suspects, of the others.
+local function waiting_in(model, lane, suspects)
+  local waiting = tonumber(redis.call('HGET', queue_of(model), lane) or '0')
+  return suspects and waiting or waiting - redis.call('ZCARD', lane_of(model, lane) .. ':suspects')
+end
 
 local function count(id, model, lane, sign)
   local queue = queue_of(model)
@@ -99,10 +114,11 @@ local function enlist(id)
   if owner then redis.call('ZADD', list_of(owner), 0, id) end
 end
 
--- True if something can be claimed.
-local function some_wait(model)
-  for _, waiting in ipairs(redis.call('HMGET', queue_of(model), unpack(LANES))) do
-    if waiting and tonumber(waiting) > 0 then return true end
+-- True if something can be claimed by those who wait in a room.
+local function some_wait(room)
+  local model = string.match(room, '^(.*)/others$') or room
+  for _, lane in ipairs(LANES) do
+    if waiting_in(model, lane, room == model) > 0 then return true end
   end
   return false
 end
@@ -128,10 +144,17 @@ end
 
 -- It waits among those given back to a lane, at its old place.
 local function put_back(id, model, lane, place)
-  redis.call('ZADD', lane_of(model, lane) .. ':back', place, id)
+  local kind = fields(id, 'company') and ':suspects' or ':back'
+  redis.call('ZADD', lane_of(model, lane) .. kind, place, id)
   redis.call('HSET', record_of(id), 'lane', lane)
   local newest = tonumber(redis.call('HGET', queue_of(model), lane .. ':newest') or '0')
   if newest < tonumber(place) then redis.call('HSET', queue_of(model), lane .. ':newest', place) end
+end
+
+-- It waits there no more; 0 if it did not.
+local function take_back(id, model, lane)
+  local stem = lane_of(model, lane)
+  return redis.call('ZREM', stem .. ':back', id) + redis.call('ZREM', stem .. ':suspects', id)
 end
 
 -- Reads the next entry of a stream in the name of a consumer.
@@ -173,12 +196,14 @@ local function first_in_stream(model, lane)
   end
 end
 
--- The first of a lane: id, entry if that is still to be read, and place.
-local function head(model, lane)
-  local back = redis.call('ZRANGE', lane_of(model, lane) .. ':back', 0, 0, 'WITHSCORES')
+-- The first of a lane: id, entry if that is still to be read, and place; without suspects, of the others.
+local function head(model, lane, suspects)
   local id, entry, place = first_in_stream(model, lane)
-  if back[1] and (not id or tonumber(back[2]) < place) then
-    return back[1], nil, tonumber(back[2])
+  for _, kind in ipairs(suspects and { ':back', ':suspects' } or { ':back' }) do
+    local back = redis.call('ZRANGE', lane_of(model, lane) .. kind, 0, 0, 'WITHSCORES')
+    if back[1] and (not id or tonumber(back[2]) < place) then
+      id, entry, place = back[1], nil, tonumber(back[2])
+    end
   end
   return id, entry, place
 end
@@ -212,7 +237,7 @@ local function leave_queue(id)
   count(id, model, lane, -1)
   redis.call('ZREM', 'zypher:alarms', id)
   if lane then
-    redis.call('ZREM', lane_of(model, lane) .. ':back', id)
+    take_back(id, model, lane)
   else
     end_pause(id, model)
   end

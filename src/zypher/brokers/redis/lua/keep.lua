@@ -15,7 +15,7 @@ end
 if waits and lane and lane ~= lane_for(id) then
   redis.call('HINCRBY', queue_of(model), lane, -1)
   redis.call('HINCRBY', queue_of(model), lane_for(id), 1)
-  if redis.call('ZREM', lane_of(model, lane) .. ':back', id) == 0 then
+  if take_back(id, model, lane) == 0 then
     redis.call('HDEL', record_of(id), 'stream', 'entry') -- not read yet: it leaves a dead one
   end
   put_back(id, model, lane_for(id), place)

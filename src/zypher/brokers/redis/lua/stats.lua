@@ -19,7 +19,7 @@ end
 local function oldest_waiting(model)
   local oldest, first
   for _, lane in ipairs(LANES) do
-    local id, _, place = head(model, lane)
+    local id, _, place = head(model, lane, true)
     if id and (not first or place < first) then oldest, first = id, place end
   end
   local since = oldest and fields(oldest, 'since')
