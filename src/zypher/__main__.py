@@ -12,7 +12,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = sys.argv[1:2]
     if command in (["serve"], ["worker"]):
-        gc.disable()  # until it has loaded: to look through that meanwhile takes a tenth of the time
+        gc.disable()  # until it has loaded: it would look through that again and again
         if not has_terminal():
             # SIGHUP asks for new code then, and what loads now is new.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
