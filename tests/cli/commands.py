@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -43,34 +44,55 @@ def _started(
 def _forked(
     arguments: Sequence[str], cwd: str, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        asking = _forker()
-        message = json.dumps([arguments, cwd, environment]).encode()
-        socket.send_fds(asking, [message], [output.fileno(), errors.fileno()])
-        code = int(asking.recv(100))
+    with (
+        tempfile.TemporaryFile("w+") as asked,
+        tempfile.TemporaryFile("w+") as output,
+        tempfile.TemporaryFile("w+") as errors,
+    ):
+        json.dump([arguments, cwd, environment], asked)
+        files = asked, output, errors
+        for file in files:
+            file.seek(0)
+        code = _forker().fork([file.fileno() for file in files])
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(arguments, code, output.read(), errors.read())
 
 
-@cache
-def _forker() -> socket.socket:
-    """Where one asks for commands: `forker.py` says how."""
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with its:
-        process = subprocess.Popen(
-            [sys.executable, "-P", _FORKER, str(its.fileno())],
-            pass_fds=[its.fileno()],
-            stdin=subprocess.DEVNULL,
-        )
-    ours.settimeout(PATIENCE)
+class _Forker:
+    """Has commands forked, as `forker.py` says, one at a time."""
 
-    @atexit.register
-    def end() -> None:
-        ours.close()
-        process.wait()
+    def __init__(self) -> None:
+        self._asking, its = socket.socketpair()
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", _FORKER, str(its.fileno())],
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._asking.settimeout(PATIENCE)
+        atexit.register(self.kill)
 
-    return ours
+    def fork(self, files: list[int]) -> int:
+        """Fork a command and return its exit code; it is the last one if that takes too long."""
+        socket.send_fds(self._asking, [b"!"], files)
+        try:
+            return int(self._asking.recv(100))
+        except TimeoutError:
+            _forker.cache_clear()
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it, with the command that runs if there is one."""
+        self._asking.close()
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+_forker = cache(_Forker)
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess[str], *parts: str) -> None:

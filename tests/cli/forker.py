@@ -3,8 +3,8 @@
     python -P forker.py SOCKET
 
 To load it takes half a second of a core, and the tests run hundreds of commands. A message asks
-for one: its arguments, directory and environment as JSON, with the files for its output. It is
-answered with the exit code.
+for one, with three files: its arguments, directory and environment as JSON, and where its output
+and its errors go. It is answered with the exit code.
 """
 
 import json
@@ -24,7 +24,6 @@ LOADED = [
     "zypher.server.uvicorn",
     "rich.console",
 ]
-MOST = 1 << 20  # bytes of a message
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
         import_module(module)
     with socket.socket(fileno=int(sys.argv[1])) as asking:
         while True:
-            message, files, *_ = socket.recv_fds(asking, MOST, 2)
+            message, files, *_ = socket.recv_fds(asking, 1, 3)
             if not message:
                 return
             pid = os.fork()
@@ -43,13 +42,14 @@ def main() -> None:
                 os.close(file)
             _, status = os.waitpid(pid, 0)
             asking.send(str(os.waitstatus_to_exitcode(status)).encode())
-    arguments, cwd, environment = json.loads(message)
+    with os.fdopen(files.pop(0)) as asked:
+        arguments, cwd, environment = json.load(asked)
     become(arguments, cwd, environment, files)
 
 
-def become(arguments: list[str], cwd: str, environment: dict[str, str], files: list[int]) -> None:
+def become(arguments: list[str], cwd: str, environment: dict[str, str], outputs: list[int]) -> None:
     """Be the command."""
-    for file, number in zip(files, (1, 2), strict=True):
+    for file, number in zip(outputs, (1, 2), strict=True):
         os.dup2(file, number)
         os.close(file)
     os.chdir(cwd)
