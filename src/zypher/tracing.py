@@ -95,6 +95,8 @@ class Tracing:
             context=None if here else _context(prediction.traceparent),
             kind=self._trace.SpanKind.PRODUCER,
             attributes=_attributes(prediction),
+            record_exception=False,
+            set_status_on_exception=False,  # to refuse what is too much is no fault
         )
 
     @contextmanager

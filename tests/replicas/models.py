@@ -168,6 +168,14 @@ class Growing:
         return os.getpid()
 
 
+class AsyncGrowing(Growing):
+    """Takes a moment, and many at once."""
+
+    async def predict(self, megabytes: int) -> int:  # type: ignore[override]
+        await asyncio.sleep(0.05)
+        return super().predict(megabytes)
+
+
 class Failing:
     """Does as it is told."""
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,3 +152,47 @@ async def test_a_replica_that_holds_too_much_memory_is_replaced() -> None:
         assert small == large
         await restarted(broker, "recycled")
         assert results(await outcomes(broker, "Growing", [b"1"])) != [large]
+
+
+async def test_one_that_is_never_idle_is_replaced_for_its_memory_as_well() -> None:
+    broker = new_broker()
+    runs = spec("AsyncGrowing", MODELS, recycle_memory=200_000_000, concurrency=10, **OFTEN)
+    async with at_work(broker, runs, 1):
+
+        async def load() -> None:
+            while not restarts(broker):
+                await outcomes(broker, "AsyncGrowing", [b"2"])
+
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as callers:
+            for _ in range(5):
+                callers.create_task(load())
+        assert set(restarts(broker)) == {"recycled"}
+
+
+async def test_one_whose_successor_cannot_be_loaded_goes_on_until_one_can(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    file = tmp_path / "fragile.py"
+    file.write_text(FRAGILE.format(broken=str(broken)))
+    broker = new_broker()
+    async with at_work(broker, spec("Fragile", file, recycle_after=1), 1) as (worker, _):
+        assert results(await outcomes(broker, "Fragile", [b"0"]))
+        broken.touch()
+        async with asyncio.timeout(PATIENCE):
+            while not worker.replicas()["Fragile"].failure:
+                await outcomes(broker, "Fragile", [b"0"])
+            broken.unlink()
+            while restarts(broker).get("recycled", 0) < 2:
+                assert results(await outcomes(broker, "Fragile", [b"0"]))
+
+
+FRAGILE = """
+import os
+
+class Fragile:
+    def setup(self):
+        if os.path.exists({broken!r}):
+            raise RuntimeError("not now")
+
+    def predict(self, number: int) -> int:
+        return os.getpid()
+"""

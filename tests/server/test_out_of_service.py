@@ -84,3 +84,18 @@ async def test_where_another_worker_is_in_service_calls_are_taken_in(service: Se
     degraded = (await service.client.get("/readyz")).json()["degraded"]
     assert len(degraded) == 1
     assert WHY in degraded[0]
+
+
+async def test_a_repeat_with_a_key_is_answered_although_nothing_new_is_taken_in(
+    service: Service,
+) -> None:
+    headers = {"Idempotency-Key": "k", "Async-Mode": "true"}
+    first = await service.predict(headers=headers)
+    await tell(service, PAUSED)
+    again = await service.predict(headers=headers)
+    assert (again.status_code, again.json()) == (202, first.json())
+
+
+async def test_nobody_is_told_to_stay_away_for_all_of_a_long_pause(service: Service) -> None:
+    await tell(service, ReplicaCounts(ready=1, slots=1, suspended=WHY, pause=300.0))
+    assert (await service.predict()).headers["Retry-After"] == "30"

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from zypher.server.uvicorn import Uvicorn
-from zypher.settings import Settings
+from zypher.settings import load_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ class Site:
         app = FastAPI()
         app.add_api_route("/quick", self._quick)
         app.add_api_route("/slow", self._slow)
-        self.server = Uvicorn(app, Settings())
+        self.server = Uvicorn(app, load_settings())
         self.client = httpx2.AsyncClient(timeout=PATIENCE)
 
     async def _quick(self) -> str:

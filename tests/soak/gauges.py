@@ -38,6 +38,11 @@ class Sampler:
         self._task = asyncio.create_task(self._go_on())
         return self
 
+    async def has_samples(self, count: int) -> None:
+        """Wait until there are so many: a busy machine may take its time for each."""
+        while len(self.samples) < count:
+            await asyncio.sleep(self._interval)
+
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.wait([self._task])

@@ -14,7 +14,7 @@ from tests.faults.report import Report
 from tests.soak.gauges import Sampler
 from tests.soak.places import PLACES, TTL, Deed
 from tests.soak.traffic import Traffic
-from tests.soak.verdict import Trend, trends
+from tests.soak.verdict import FEWEST, Trend, trends
 
 # How long most runs take, in seconds.
 _SHORT = 0.05
@@ -67,6 +67,7 @@ async def soak(place: str, plan: Plan, directory: Path) -> Soak:
             await asyncio.sleep(plan.settling)
             async with Sampler(there.gauges, plan.between_samples) as sampler:
                 await _happen(there.gentle, plan.calm, plan.between_gusts)
+                await sampler.has_samples(FEWEST)
             await _happen(there.rough, 0.0, 0.0)  # also what has lived long ends well
         report = await rig.report(
             place, *traffic.wrong, *invariants.failed(rig.history), has_looked=True

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from tests.soak.gauges import Sample
 
+# Fewer samples say nothing about a trend.
+FEWEST = 6
+
 # How much more the last third may have than the first, as a part of it: what load of the machine
 # and chance make of it. More where it is in proportion to the traffic of the last minute; a leak
 # there is in proportion to all that there ever was.
@@ -49,7 +52,7 @@ class Trend(NamedTuple):
 
 def trends(samples: Sequence[Sample]) -> Iterator[Trend]:
     """The trend of each gauge. Raises `ValueError` for fewer than six samples."""
-    if len(samples) < 6:
+    if len(samples) < FEWEST:
         raise ValueError(f"{len(samples)} samples say nothing about a trend.")
     third = len(samples) // 3
     hours = [(sample.at - samples[0].at) / 3600 for sample in samples]

@@ -43,7 +43,10 @@ async def test_a_worker_is_ready_while_it_says_so() -> None:
     for status, code in (("starting", 503), ("ready", 200), ("draining", 503)):
         async with answering(status=lambda status=status: status) as client:  # type: ignore[misc]
             answer = await asyncio.to_thread(client.get, "/readyz")
-            assert (answer.status_code, answer.json()) == (code, {"status": status})
+            assert (answer.status_code, answer.json()) == (
+                code,
+                {"status": status, "node": "worker"},
+            )
 
 
 async def test_metrics_are_asked_for_in_the_loop() -> None:
@@ -57,7 +60,7 @@ async def test_while_the_loop_is_busy_all_probes_are_answered_all_the_same() -> 
     metrics = Metrics()
     metrics.crashes.count("m")
     async with answering(metrics) as client:  # who asks here keeps the loop busy meanwhile
-        assert client.get("/livez").json() == {"status": "alive"}
+        assert client.get("/livez").json()["status"] == "alive"
         assert client.get("/readyz").status_code == 200
         answer = client.get("/metrics")
         assert value(answer.text, "zypher_crashes_total", model="m") == 1
@@ -68,7 +71,7 @@ async def test_a_loop_that_does_not_turn_any_more_is_told(monkeypatch: pytest.Mo
     async with answering() as client:
         monkeypatch.setattr(probes, "_STUCK", 0.0)
         answer = client.get("/livez")
-        assert (answer.status_code, answer.json()) == (503, {"status": "stuck"})
+        assert (answer.status_code, answer.json()) == (503, {"status": "stuck", "node": "worker"})
 
 
 async def test_there_is_nothing_else() -> None:

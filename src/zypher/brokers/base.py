@@ -42,9 +42,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_queued: int = 10_000  # waiting predictions of one model
     max_queued_bytes: int = 1_000_000_000  # inputs waiting, of all models together
-    max_queued_of: Mapping[
-        str, int
-    ] = {}  # waiting predictions of one owner, of all models together
+    # Waiting predictions of one owner, of all models together; an owner without has no bound.
+    max_queued_of: Mapping[str, int] = {}
     max_crashes: int = 3
     lease: float = 30.0
     ttl: float = 3600.0

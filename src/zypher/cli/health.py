@@ -94,9 +94,7 @@ def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnectio
 
 
 def _how_it_is(report: dict[str, Any]) -> str:
-    if report["status"] == "alive":
-        return "is alive"
-    if "jobs" not in report:  # a worker
+    if report["status"] == "alive" or report.get("node") == "worker":
         return f"is {report['status']}"
     jobs = report["jobs"]
     sentence = f"is ready: {jobs['queued']} queued, {jobs['processing']} processing"

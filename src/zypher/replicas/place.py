@@ -18,6 +18,7 @@ log = logging.getLogger("zypher.replicas")
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
+_MOST_DOUBLINGS = 10  # by then it is the longest
 
 
 class _Outdated(Exception):
@@ -101,7 +102,9 @@ class Place:
         except _Outdated:
             pass
         except ModelLoadError as error:
-            await self._fail(error, version)
+            # What is merely worn has been loaded before, and may be again.
+            is_new = self._replica is None or self.version < version
+            await self._fail(error, version if is_new else None)
         except ReplicaDied as error:
             # Perhaps somebody killed it: that says nothing of the code, and the next may live.
             await self._fail(ModelLoadError(f"{error} It had not finished loading the model."))
@@ -189,6 +192,7 @@ class Place:
             log.info(
                 "%s: a replica is replaced: it has finished %d predictions and holds %d MB",
                 *(name, replica.finished, megabytes),
+                extra={"model": name, "replica": replica.pid},
             )
         self._pool.ready.discard(replica)
         await self._pool.retire(replica)
@@ -198,14 +202,18 @@ class Place:
     async def _live(self, replica: Replica) -> None:
         """The life of one replica, from its first work to its end."""
         pool = self._pool
-        care = asyncio.create_task(self._care_for(replica))
+        cares = [
+            asyncio.create_task(care)
+            for care in (self._see_that_it_is_well(replica), self._weigh(replica))
+        ]
         try:
             await pool.attend(replica)
         except Exception:
             about = {"model": pool.spec.name, "replica": replica.pid}
             log.exception("%s: a fault while a replica was attended", pool.spec.name, extra=about)
         finally:
-            care.cancel()
+            for care in cares:
+                care.cancel()
             pool.ready.discard(replica)
             await replica.stop()
             pool.replicas.discard(replica)
@@ -216,20 +224,27 @@ class Place:
                 self._note_death(is_blameless=not replica.in_flight and not replica.finished)
             await pool.changed()
 
-    async def _care_for(self, replica: Replica) -> None:
-        """Look after a replica in service, and have it replaced once it is not well, or too big."""
+    async def _see_that_it_is_well(self, replica: Replica) -> None:
+        """Ask a replica how it is, whenever it is idle; have it replaced if it is not well."""
         spec = self._pool.spec
         with contextlib.suppress(ReplicaDied):
             while True:
                 await asyncio.sleep(spec.healthcheck_interval)
-                if spec.recycle_memory is not None and replica.memory > spec.recycle_memory:
-                    replica.is_worn = True
-                    self.look()
                 if complaint := await check(replica, spec.healthcheck_timeout):
-                    log.warning("%s: a replica is replaced: %s", spec.name, complaint)
+                    about = {"model": spec.name, "replica": replica.pid}
+                    log.warning("%s: a replica is replaced: %s", spec.name, complaint, extra=about)
                     replica.departure = "unhealthy"
                     replica.retire()
                     return
+
+    async def _weigh(self, replica: Replica) -> None:
+        """Look at the memory of a replica in service, also while it runs something."""
+        spec = self._pool.spec
+        while spec.recycle_memory is not None and not replica.is_worn:
+            await asyncio.sleep(spec.healthcheck_interval)
+            if replica.memory > spec.recycle_memory:
+                replica.is_worn = True
+                self.look()
 
     async def _fail(self, error: ModelLoadError, version: int | None = None) -> None:
         """It could not be loaded; if that is the fault of the code, of this version."""
@@ -253,4 +268,4 @@ def restart_delay(deaths: int) -> float:
     """
     if deaths <= 1:
         return 0.0
-    return min(_FIRST_DELAY * 2.0 ** (deaths - 2), _LONGEST_DELAY)
+    return min(_FIRST_DELAY * 2.0 ** min(deaths - 2, _MOST_DOUBLINGS), _LONGEST_DELAY)

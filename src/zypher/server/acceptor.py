@@ -32,7 +32,7 @@ class Acceptor:
         self,
         listener: socket.socket,
         connect: Callable[[], asyncio.Protocol],
-        room: Callable[[], int] = lambda: _MOST,
+        room: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
         self._listener = listener
         self._connect = connect

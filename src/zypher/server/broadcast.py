@@ -69,7 +69,9 @@ class Broadcasts:
 
     def to(self, owner: str | None) -> Broadcast:
         """That to an owner; None: to those who see all."""
-        return self._by_owner.setdefault(owner, Broadcast())
+        broadcast = self._by_owner.setdefault(owner, Broadcast())
+        broadcast.is_closed = self.is_closed
+        return broadcast
 
     def open(self) -> None:
         """Go on after a close."""

@@ -1,7 +1,6 @@
 """The way into the queue: from an admitted request to a prediction that was taken in."""
 
 import logging
-from collections.abc import Awaitable
 
 from fastapi import Request, Response
 from msgspec.structs import replace
@@ -60,33 +59,26 @@ class Intake:
 
         `waits`: a caller does. Raises `QueueFull`, `IdempotencyMismatch` or `Unavailable`.
         """
-        has_key = prediction.idempotency_key is not None
-        keep = is_kept(prediction, waits=waits)
-        span = None
-        if self._state.tracing is not None:
-            span = self._state.tracing.submit(prediction)
-            prediction = replace(prediction, traceparent=traceparent_of(span))
-        try:
-            if not has_key:  # a known one is taken in already
-                await require_in_time(self._broker, prediction, waits=waits)
-            submitted = self._broker.submit(prediction, keep=keep, waits=waits)
-            record = await self._broker.metrics.timed("submit", submitted)
-        except QueueFull as error:
-            error.retry_after = await room_after(self._broker, prediction.model)
-            raise
-        finally:
-            if span is not None:
-                span.end()
+        if self._state.tracing is None:
+            record = await self._submitted(prediction, waits=waits)
+        else:
+            with self._state.tracing.submit(prediction) as span:
+                prediction = replace(prediction, traceparent=traceparent_of(span))
+                record = await self._submitted(prediction, waits=waits)
         if log.isEnabledFor(logging.DEBUG) and record.id == prediction.id:
             log.debug("prediction %s is taken in", record.id, extra=about(record))
         return record
 
-    async def counted(self, answering: Awaitable[Response]) -> Response:
-        """The answer to a call that asks for a prediction, counting a refusal."""
+    async def _submitted(self, prediction: Prediction, *, waits: bool) -> Prediction:
+        broker = self._broker
+        if prediction.idempotency_key is None:  # one that is known is taken in already
+            await require_in_time(broker, prediction, waits=waits)
+        keep = is_kept(prediction, waits=waits)
+        submitted = broker.submit(prediction, keep=keep, waits=waits)
         try:
-            return await answering
-        except PredictionError as error:
-            self.refused(error)
+            return await broker.metrics.timed("submit", submitted)
+        except QueueFull as error:
+            error.retry_after = await room_after(broker, prediction.model)
             raise
 
     def refused(self, error: PredictionError) -> None:

@@ -54,7 +54,11 @@ class Predictions:
 
     async def predict(self, request: Request) -> Response:
         """Run the model on an input; answer with the result, its events, or an id to ask for it."""
-        return await self._intake.counted(self._predicted(request))
+        try:
+            return await self._predicted(request)
+        except PredictionError as error:
+            self._intake.refused(error)
+            raise
 
     async def _predicted(self, request: Request) -> Response:
         self._state.require_open()
@@ -64,7 +68,7 @@ class Predictions:
         if wants_events and patience.seconds:
             self._state.streams.require_room()
         model = await self._state.model(request.path_params.get("name"))
-        if model.name in self._state.paused:
+        if model.name in self._state.paused and "idempotency-key" not in headers:
             raise self._state.out_of_service(model.name)
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
 from zypher.brokers.base import Broker, ModelInfo, Seen
-from zypher.errors import Conflict, InvalidInput, NotFound
+from zypher.errors import Conflict, InvalidInput, NotFound, PredictionError
 from zypher.prediction import Prediction, Status, new_id
 from zypher.server import operations
 from zypher.server.answers import JSONText
@@ -105,7 +105,11 @@ class Resource:
 
     async def retry(self, request: Request) -> Response:
         """Submit the input of a prediction that has ended once more, with the same options."""
-        return await self._intake.counted(self._retried(request))
+        try:
+            return await self._retried(request)
+        except PredictionError as error:
+            self._intake.refused(error)
+            raise
 
     async def _retried(self, request: Request) -> Response:
         self._state.require_open()
@@ -115,7 +119,7 @@ class Resource:
         if not old.status.terminal:
             raise Conflict(f"The prediction has not ended yet: it is {old.status}.")
         model = await self._state.model(old.model)
-        if model.name in self._state.paused:
+        if model.name in self._state.paused and "idempotency-key" not in request.headers:
             raise self._state.out_of_service(model.name)
         self._state.door.check(old.input, model)
         again = self._again(old, model, request.headers)

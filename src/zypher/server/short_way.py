@@ -53,6 +53,8 @@ class ShortWay:
         try:
             response = await answer_to(handle, request)
         except Exception:
+            if scope["method"] == "POST":
+                self._state.note_refusal("internal")
             await fault()(scope, receive, send)  # the server writes into its log what it was
             raise
         await response(scope, receive, send)

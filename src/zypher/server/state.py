@@ -18,6 +18,10 @@ from zypher.server.webhooks import door_for
 from zypher.settings import Settings
 from zypher.tracing import Tracing
 
+# How long, at most, a caller of a model out of service is told to stay away, in seconds: how much
+# of its pause is over, only its worker knows.
+_LONGEST_RETRY = 30
+
 
 class Phase(Enum):
     """Where a server is in its life."""
@@ -46,7 +50,7 @@ class ServerState:
         self.clock = clock
         self.own_replicas = own_replicas
         keys = settings.callers()
-        self.gate = Gate(keys, clock, self._note_refusal) if keys else None
+        self.gate = Gate(keys, clock, self.note_refusal) if keys else None
         self.door = Door(settings.max_body_size)
         self.catalog = Catalog(self.door)
         self.webhooks = door_for(settings)
@@ -57,7 +61,8 @@ class ServerState:
         self.phase = Phase.STARTING
         self.tracing: Tracing | None = None
 
-    def _note_refusal(self, code: str) -> None:
+    def note_refusal(self, code: str) -> None:
+        """Count a call that was refused, by this code."""
         self.broker.metrics.rejections.count(code)
 
     @property
@@ -80,26 +85,28 @@ class ServerState:
 
         Raises `NotFound` for an unknown name, `Unavailable` while there is none at all.
         """
-        if not self.models or (name is not None and name not in self.models):
+        models = self.catalog.models
+        if not models or (name is not None and name not in models):
             await self.learn()
-        if not self.models:
+            models = self.catalog.models
+        if not models:
             raise Unavailable(
                 "No worker has registered a model yet. Start one with `zypher worker`.",
                 retry_after=1,
             )
         if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            known = ", ".join(self.models)
+            return next(iter(models.values()))
+        if name not in models:
+            known = ", ".join(models)
             raise NotFound(f"There is no model {name!r} here. There is: {known}.")
-        return self.models[name]
+        return models[name]
 
     def out_of_service(self, name: str) -> Unavailable:
         """The refusal of what is new for a model that is `paused`."""
         counts = self.paused[name]
         return Unavailable(
             f"The model {name!r} is out of service: {counts.suspended}. What waits for it, waits.",
-            retry_after=math.ceil(counts.pause),
+            retry_after=min(_LONGEST_RETRY, math.ceil(counts.pause)),
         )
 
     def require_described(self) -> None:
@@ -109,6 +116,8 @@ class ServerState:
 
     def require_open(self) -> None:
         """Raise `Unavailable` while the server does not take predictions in."""
+        if self.phase is Phase.OPEN:
+            return
         self.require_described()
         if self.phase is Phase.CLOSED:
             raise Unavailable("The server is shutting down. Try again soon.", retry_after=1)

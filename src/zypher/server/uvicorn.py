@@ -1,6 +1,7 @@
 """uvicorn, as the node needs it: it neither starts nor stops anything by itself."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from zypher.server.acceptor import Acceptor
 from zypher.server.connections import Connections, Overflow, most_connections
 from zypher.server.protocol import Protocol
 from zypher.settings import Settings
+
+log = logging.getLogger("zypher.server")
 
 # How long a client may take, at the end, to receive what it was answered. In seconds.
 _LAST_BYTES = 5
@@ -53,7 +56,10 @@ class Uvicorn(uvicorn.Server):
         self._acceptors = [Acceptor(one, self._protocol, room) for one in sockets or ()]
 
     async def on_tick(self, counter: int) -> bool:
-        await self._connections.look()
+        try:
+            await self._connections.look()
+        except Exception:  # what is answered is worth more
+            log.exception("A fault while the connections were looked at")
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -40,8 +40,12 @@ class Attempts:
             span = self._tracing.run(prediction, batch_size)
             context = traceparent_of(span)
         attempt = _Attempt(
-            *(prediction.id, prediction.model, prediction.attempt, prediction.traceparent),
-            *(time.monotonic(), span),
+            prediction.id,
+            prediction.model,
+            prediction.attempt,
+            prediction.traceparent,
+            time.monotonic(),
+            span,
         )
         self._running[prediction.claim] = attempt
         if log.isEnabledFor(logging.DEBUG):

@@ -13,6 +13,7 @@ log = logging.getLogger("zypher.worker")
 # time, and at most.
 _FIRST_PAUSE = 10.0
 _LONGEST_PAUSE = 300.0
+_MOST_DOUBLINGS = 5  # by then it is the longest
 
 
 class Breaker:
@@ -77,7 +78,7 @@ class Breaker:
         """It is in service, whatever was before."""
         self._failed.clear()
         if self.reason is not None:
-            log.warning("%s is in service again.", self._model)
+            log.warning("%s is in service again.", self._model, extra={"model": self._model})
             self.stop()
             self.reason = None
             self.pause, self._vain = 0.0, 0
@@ -98,7 +99,7 @@ class Breaker:
             self._take_out(what)
 
     def _take_out(self, what: str) -> None:
-        self.pause = min(_FIRST_PAUSE * 2.0**self._vain, _LONGEST_PAUSE)
+        self.pause = min(_FIRST_PAUSE * 2.0 ** min(self._vain, _MOST_DOUBLINGS), _LONGEST_PAUSE)
         self._vain += 1
         self.reason = f"{len(self._failed)} predictions in a row failed, the last with: {what}"
         self._trying = None
@@ -107,6 +108,7 @@ class Breaker:
             "%s is out of service for %g s: %s. It is put back by one that succeeds then, or at "
             "once by SIGHUP.",
             *(self._model, self.pause, self.reason),
+            extra={"model": self._model},
         )
         self._changed()
 

@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _report(status: str, *, is_well: bool) -> tuple[HTTPStatus, Exposition]:
     code = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-    return code, _json({"status": status})
+    return code, _json({"status": status, "node": "worker"})
 
 
 def _json(value: object) -> Exposition:

@@ -201,6 +201,8 @@ class Worker:
         breaker = self._breakers[replica.spec.name]
         try:
             while not self._draining:
+                if not breaker.admits(replica):
+                    await replica.is_idle()  # what runs since before says nothing of a trial
                 is_trial = await breaker.admission(replica)
                 await replica.has_room()
                 if replica in self._retiring:
@@ -264,7 +266,7 @@ class Worker:
         no longer than half of what the clock of a member leaves. A trial is one alone.
         """
         batching = replica.described.batching
-        limit = 1 if is_trial else batching.max_size if batching else replica.room
+        limit = 1 if is_trial else batching.max_size if batching else max(1, replica.room)
         while not batch:
             batch += await insist(partial(self._claims.claim, replica, limit, _PATIENCE))
         if batching is None or _are_suspects(batch):

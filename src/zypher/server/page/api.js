@@ -92,7 +92,7 @@ async function followOn(path, tell, signal) {
   let last;
   while (!signal.aborted) {
     const { status, events } = await listen(path, { headers: last ? { "Last-Event-ID": last } : {}, signal });
-    if (status !== 0 && status !== 200 && status < 500) return;
+    if (status !== 0 && status !== 200 && status !== 429 && status < 500) return;
     for await (const { name, data, id } of events) {
       last = id ?? last;
       const value = JSON.parse(data);

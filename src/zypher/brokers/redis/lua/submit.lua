@@ -14,8 +14,9 @@ if key ~= '' then
     return { 'known', redis.call('HGETALL', record_of(other)), other }
   end
 end
-local owned = tonumber(redis.call('HGET', 'zypher:owned', owner) or '0')
-if max_queued_of and owned >= max_queued_of then return { 'full', 'max-queued-of' } end
+if max_queued_of and tonumber(redis.call('HGET', 'zypher:owned', owner) or '0') >= max_queued_of then
+  return { 'full', 'max-queued-of' }
+end
 local queued = tonumber(redis.call('HGET', queue_of(model), 'queued') or '0')
 if queued >= max_queued then return { 'full', 'max-queued' } end
 local bytes = tonumber(redis.call('HGET', 'zypher:total', 'bytes') or '0')
