@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import settings
 from tests.redis_servers import Program, RedisServer
 
 NO_SKIPS = "--no-skips"
+
+# Otherwise pydantic looks through all that is installed for plugins, of which there are none, in
+# each of the many processes that tests start.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
 
 # The quick one tries the same examples in every run. `--hypothesis-profile=nightly --timeout=0`
 # looks longer, and at others each time.

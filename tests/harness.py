@@ -22,6 +22,7 @@ import psutil
 # As installed: a program, whose directory is not the current one.
 ZYPHER = Path(sys.executable).with_name("zypher")
 MODELS = Path(__file__).with_name("models.py")
+REVIEWS = Path(__file__).with_name("reviews.py")
 PATIENCE = 30.0
 JSON = {"Content-Type": "application/json"}
 ASYNC = {"Async-Mode": "true"}
@@ -32,8 +33,8 @@ _STEADY_PORTS = range(20_000, 30_000)
 
 
 def target(name: str) -> str:
-    """A model of `tests/models.py`, as one writes it on the command line."""
-    return f"{name}={MODELS}:{name}"
+    """A model of the tests, as one writes it on the command line."""
+    return f"{name}={REVIEWS if name == 'Sentiment' else MODELS}:{name}"
 
 
 def free_port() -> int:

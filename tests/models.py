@@ -8,9 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, Field
+from typing import Any, Literal
 
 import zypher
 
@@ -53,23 +51,6 @@ def distance(a: Point, b: Point, metric: Literal["euclid", "taxi"] = "euclid") -
     """How far apart two points are."""
     dx, dy = abs(a.x - b.x), abs(a.y - b.y)
     return dx + dy if metric == "taxi" else (dx * dx + dy * dy) ** 0.5
-
-
-class Review(BaseModel):
-    """What somebody thinks of something."""
-
-    text: Annotated[str, Field(min_length=1)]
-    stars: Annotated[int, Field(ge=1, le=5)] = 3
-
-
-class Sentiment:
-    """Judges reviews by their stars."""
-
-    def setup(self) -> None:
-        self.words = {1: "bad", 2: "poor", 3: "fair", 4: "good", 5: "great"}
-
-    def predict(self, review: Review) -> dict[str, str]:
-        return {"label": self.words[review.stars]}
 
 
 def fails(message: str) -> None:

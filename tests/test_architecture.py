@@ -42,6 +42,13 @@ def test_a_worker_starts_without_the_web_framework() -> None:
     assert not modules_after("import zypher.cli.serving") & {"fastapi", "starlette", "uvicorn"}
 
 
+def test_a_server_that_calls_no_webhooks_starts_without_what_makes_calls_and_answers_scrapes() -> (
+    None
+):
+    modules = modules_after("import zypher; zypher.create_app()")
+    assert not modules & {"httpx2", "prometheus_client"}
+
+
 def test_the_server_and_the_worker_never_import_the_code_of_a_model(tmp_path: Path) -> None:
     model = tmp_path / "observed.py"
     log = tmp_path / "imports"

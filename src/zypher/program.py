@@ -96,6 +96,7 @@ async def _live(
     node: Node, announce: Callable[[], None], drain: Callable[[], Awaitable[None]]
 ) -> None:
     """Have a node do its work until a signal asks to stop; then stop in order, and say no more."""
+    gc.enable()  # which it was not while the program loaded
     stopping = _stop_on_signals()
     _reload_on_signal(node, stopping)
     if node.settings.models:

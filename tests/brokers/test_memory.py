@@ -1,5 +1,6 @@
 """The memory broker keeps the contract."""
 
+from hypothesis import settings
 from hypothesis.stateful import MultipleResults, run_state_machine_as_test
 
 from zypher.brokers import Broker, Limits
@@ -26,7 +27,8 @@ class MemoryMachine(BrokerMachine):
 
 
 def test_whatever_is_done_to_it_the_memory_broker_does_what_the_contract_says() -> None:
-    run_state_machine_as_test(MemoryMachine)
+    fewer = settings(max_examples=settings().max_examples // 2)
+    run_state_machine_as_test(MemoryMachine, settings=fewer)
 
 
 def test_the_machine_knows_that_a_deadline_may_be_over_when_a_pause_is() -> None:

@@ -1,5 +1,6 @@
 """`zypher init`: what it writes can be served, tested and built."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +43,12 @@ def test_the_test_that_it_writes_passes_and_can_fail(tmp_path: Path) -> None:
 
 
 def run_pytest(directory: Path) -> str:
-    """The last line of pytest there, as somebody would run it."""
+    """The last line of pytest there, as somebody would run it who has none of our plugins."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        command, cwd=directory, env=alone, capture_output=True, text=True, check=False
+    )
     return done.stdout.splitlines()[-1]
 
 

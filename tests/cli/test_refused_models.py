@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import assert_one_sentence, zypher
-from tests.harness import MODELS, target
+from tests.harness import MODELS, REVIEWS, target
 
 
 @pytest.mark.parametrize("command", ["serve", "check"])
@@ -14,7 +14,7 @@ from tests.harness import MODELS, target
     [
         ("nothing.py:Model", ("nothing.py", "no file")),
         ("no_such_package.module:Model", ("no_such_package",)),
-        (f"{MODELS}:Sentimant", ("Did you mean 'Sentiment'?",)),
+        (f"{REVIEWS}:Sentimant", ("Did you mean 'Sentiment'?",)),
         (f"{MODELS}:untyped", ("no type hint for 'value'", "`value: str`")),
         (f"{MODELS}:MODE", ("has no 'MODE'",)),
         ("sentiment", ("`file.py:Name`",)),

@@ -56,7 +56,7 @@ def test_no_request_is_answered_with_a_fault_or_in_a_way_that_is_not_described(
             continue
         sensible, not_sensible = (operation.as_strategy(mode) for mode in GenerationMode)
 
-        @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=sensible | not_sensible, id=st.none() | known)
         def fuzz(case: Any, id: str | None) -> None:
             if id is not None and case.path in OF_ONE:

@@ -6,7 +6,6 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from zypher.brokers.base import Broker
-from zypher.scrape import scrape
 from zypher.server import documentation, openapi, operations, page
 from zypher.server.answers import JSONText
 from zypher.server.health import overview, readiness, statistics
@@ -80,6 +79,8 @@ class Information:
 
     async def metrics(self, request: Request) -> Response:
         """What this node has counted, and how the queues stand, for Prometheus."""
+        from zypher.scrape import scrape  # a server that nobody scrapes does without it
+
         body, content_type = await scrape(self._broker, request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 

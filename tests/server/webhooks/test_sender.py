@@ -17,10 +17,11 @@ from zypher.brokers.memory import MemoryBroker
 from zypher.clock import Clock, SystemClock
 from zypher.errors import Internal, PredictionError, Unavailable
 from zypher.prediction import Options, Outcome, Prediction, new_id
+from zypher.server.webhooks import sender_for
 from zypher.server.webhooks.caller import Caller
-from zypher.server.webhooks.sender import PAUSES, Sender
+from zypher.server.webhooks.sender import PAUSES
 from zypher.server.webhooks.signing import Signer
-from zypher.server.webhooks.targets import Targets
+from zypher.settings import load_settings
 from zypher.testing.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -68,8 +69,8 @@ class Desk(MemoryBroker):
 async def sending(clock: Clock, secrets: Sequence[str] = (SECRET,)) -> AsyncIterator[Desk]:
     """A broker whose deliveries are sent."""
     desk = Desk(clock)
-    caller = Caller(Targets(allow_private=True), Signer(secrets), clock)
-    sender = Sender(desk, caller, clock)
+    settings = load_settings(webhook_secret=", ".join(secrets), webhook_allow_private="true")
+    sender = sender_for(desk, settings, clock)
     sender.start()
     try:
         yield desk

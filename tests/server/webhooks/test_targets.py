@@ -14,9 +14,10 @@ from tests.harness import PATIENCE
 from tests.receiver import SECRET, Receiver
 from zypher.clock import SystemClock
 from zypher.prediction import Options, Prediction
-from zypher.server.webhooks.caller import Caller, Miss
+from zypher.server.webhooks.caller import Caller
+from zypher.server.webhooks.reasons import Miss, Refused
 from zypher.server.webhooks.signing import Signer
-from zypher.server.webhooks.targets import Refused, Resolve, Targets, is_public, resolve
+from zypher.server.webhooks.targets import Resolve, Targets, is_public, resolve
 
 pytestmark = pytest.mark.anyio
 

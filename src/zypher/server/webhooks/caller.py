@@ -5,15 +5,15 @@ import ssl
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import NamedTuple
 
 import httpx2
 
 from zypher.clock import Clock
 from zypher.prediction import Prediction
 from zypher.server.webhooks.message import message
+from zypher.server.webhooks.reasons import Miss, Refused
 from zypher.server.webhooks.signing import Signer
-from zypher.server.webhooks.targets import Refused, Targets
+from zypher.server.webhooks.targets import Targets
 from zypher.server.webhooks.transport import CheckedTransport
 
 # Seconds for a connection, and for the whole call.
@@ -22,14 +22,6 @@ CALL_TIMEOUT = 15.0
 
 _GONE = 410
 _WAITS = (429, 503)  # whose Retry-After counts
-
-
-class Miss(NamedTuple):
-    """A call that did not arrive, and why; `is_final`: another one would not either."""
-
-    reason: str
-    retry_after: float | None = None
-    is_final: bool = False
 
 
 class Caller:
@@ -52,8 +44,6 @@ class Caller:
 
     async def call(self, record: Prediction) -> Miss | None:
         """Tell the webhook of a prediction that has ended; None if it has taken that."""
-        if not self._signer:
-            return Miss("webhook-secret is not set, and nothing is sent unsigned")
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(record)

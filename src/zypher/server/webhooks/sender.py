@@ -7,14 +7,15 @@ at once.
 import asyncio
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from zypher.brokers.base import Broker, Delivery
 from zypher.clock import Clock
 from zypher.logs import about
 from zypher.periodic import every, insist
-from zypher.server.webhooks.caller import Caller, Miss
+from zypher.prediction import Prediction
+from zypher.server.webhooks.reasons import Miss
 
 log = logging.getLogger("zypher.webhooks")
 
@@ -28,15 +29,23 @@ PAUSES = (5.0, 30.0, 120.0, 600.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)
 _PATIENCE = 60.0
 _LAST_CALLS = 1.0
 
+# Tells a webhook of a prediction that has ended; None if it has taken that.
+Call = Callable[[Prediction], Awaitable[Miss | None]]
+
+
+async def call_nobody(_: Prediction) -> Miss:
+    """As a server does that has no secret, for what was taken in by one that had."""
+    return Miss("webhook-secret is not set, and nothing is sent unsigned")
+
 
 class Sender:
     """Delivers, several at once, from `start` to `stop`."""
 
     def __init__(
-        self, broker: Broker, caller: Caller, clock: Clock, pauses: Sequence[float] = PAUSES
+        self, broker: Broker, call: Call, clock: Clock, pauses: Sequence[float] = PAUSES
     ) -> None:
         self._broker = broker
-        self._caller = caller
+        self._call_webhook = call
         self._clock = clock
         self._pauses = pauses
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
@@ -101,7 +110,7 @@ class Sender:
 
     async def _call(self, delivery: Delivery) -> Miss | None:
         try:
-            return await self._caller.call(delivery.record)
+            return await self._call_webhook(delivery.record)
         except Exception:  # a fault of ours must not keep it from being called again
             record = delivery.record
             log.exception("the webhook of prediction %s", record.id, extra=about(record))

@@ -13,9 +13,6 @@ class Signer:
     def __init__(self, secrets: Iterable[str]) -> None:
         self._keys = [b64decode(secret.removeprefix(PREFIX)) for secret in secrets]
 
-    def __bool__(self) -> bool:
-        return bool(self._keys)
-
     def headers(self, id: str, timestamp: int, body: bytes) -> dict[str, str]:
         """The three headers of a message."""
         content = f"{id}.{timestamp}.".encode() + body

@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx2
 
+from zypher.server.webhooks.reasons import Refused
+
 _LONGEST = 2_000
 
 _NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", re.IGNORECASE)
@@ -26,10 +28,6 @@ _NAT64 = ip_network("64:ff9b::/96")
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-
-
-class Refused(Exception):
-    """A webhook that is not called; the message is a sentence that says why."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
