@@ -36,7 +36,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A replica does not give up on getting idle."""
-    monkeypatch.setattr(clearing, "_FIRST", PATIENCE)
+    for name in ("_FIRST", "_MOST"):
+        monkeypatch.setattr(clearing, name, 10 * PATIENCE)
 
 
 async def suspect(broker: MemoryBroker, held: Holder) -> Prediction:
