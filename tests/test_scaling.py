@@ -204,7 +204,7 @@ def test_a_worker_tells_of_itself_at_its_metrics_port(redis: RedisServer, held: 
             worker.wait_said("Stopping: ")
             while (answer := client.get("/readyz")).status_code == 200:
                 pass
-            assert answer.json() == {"status": "draining"}
+            assert answer.json() == {"status": "draining", "node": "worker"}
             assert client.get("/livez").status_code == 200
         run.finish()
         assert worker.process.wait(PATIENCE) == 0

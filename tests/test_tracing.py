@@ -43,7 +43,7 @@ def traced(word: str) -> list[str]:
     if word == "die" and run.attempt == 1:
         time.sleep(1)  # until the span of the attempt before is sent
         os.kill(os.getpid(), signal.SIGKILL)
-    if word == "bad":
+    if word == "naughty":
         raise ValueError(word)
     with trace.get_tracer("mine").start_as_current_span("own"):
         current = trace.get_current_span().get_span_context()
@@ -140,11 +140,11 @@ async def test_one_trace_shows_the_request_its_submission_the_run_and_its_end(
         assert answer.json()["result"] == [f"00-{TRACE}-{id_of(run)}-01", TRACE]
 
         exporter.clear()
-        answer = await client.post("/predict", json={"input": "bad"}, headers=headers)
+        answer = await client.post("/predict", json={"input": "naughty"}, headers=headers)
         spans = by_name(exporter)
         assert (spans["run"].attributes or {})["error.type"] == "model_error"
         assert spans["run"].status.status_code is StatusCode.ERROR
-        assert "bad" not in "".join(span.to_json() for span in spans.values())
+        assert "naughty" not in "".join(span.to_json() for span in spans.values())
         assert (spans["POST /predict"].attributes or {})["http.response.status_code"] == 500
 
 
