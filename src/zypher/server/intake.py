@@ -83,7 +83,7 @@ class Intake:
 
     def refused(self, error: PredictionError) -> None:
         """Count a call that asked for a prediction and got none."""
-        self._broker.metrics.rejections.count(error.code)
+        self._state.note_refusal(error.code)
 
     async def accepted(
         self,
