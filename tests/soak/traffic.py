@@ -28,7 +28,7 @@ _NUMBERS = itertools.count()
 
 
 class Interrupted(Exception):
-    """A server was not there, or about to leave: that is what restarts look like from outside."""
+    """A server was not there, or left before the end: what restarts look like from outside."""
 
 
 class Traffic:
@@ -77,25 +77,22 @@ class Traffic:
                 self.done[name] += 1
             except (Interrupted, httpx2.TransportError):
                 self.interrupted[name] += 1
-            except AssertionError as error:
-                self.wrong.append(f"{name}: {error}")
+            except Exception as error:
+                self.wrong.append(f"{name}: {error!r}")
             await asyncio.sleep(_PAUSE)
 
     # What they do.
 
     async def _call(self) -> None:
         token = f"call-{next(_NUMBERS)}"
-        answer = await self._post("/predict", self._work(token))
-        assert answer["result"]["token"] == token, answer
+        result = await self._result("/predict", self._work(token))
+        assert result["token"] == token, result
 
     async def _repeat(self) -> None:
         """Submit twice with one key, and delete what would be kept for a day."""
         token = f"key-{next(_NUMBERS)}"
         headers = ASYNC | {"Idempotency-Key": token}
-        ids = {
-            (await self._post("/predict", self._work(token), headers))["prediction_id"]
-            for _ in range(2)
-        }
+        ids = {await self._submit("/predict", self._work(token), headers) for _ in range(2)}
         assert len(ids) == 1, ids
         (id,) = ids
         record = await self._end(id)
@@ -104,7 +101,7 @@ class Traffic:
 
     async def _cancel(self) -> None:
         work = self._work(f"cancel-{next(_NUMBERS)}") | {"seconds": _LONG}
-        id = (await self._post("/predict", work, ASYNC))["prediction_id"]
+        id = await self._submit("/predict", work)
         record = await self._ask("POST", f"/predictions/{id}/cancel")
         assert record["status"] == "canceled", record
 
@@ -125,19 +122,18 @@ class Traffic:
     async def _batch(self) -> None:
         numbers = [next(_NUMBERS) for _ in range(8)]
         path = "/models/doubled/predict"
-        answers = await asyncio.gather(*(self._post(path, number) for number in numbers))
-        results = [answer["result"] for answer in answers]
-        assert results == [2 * number for number in numbers], answers
+        results = await asyncio.gather(*(self._result(path, number) for number in numbers))
+        assert results == [2 * number for number in numbers], results
 
     async def _fail(self) -> None:
-        answer = await self._post("/models/fails/predict", "as it should", {}, 500)
+        answer = await self._call_model("/models/fails/predict", "as it should", 500)
         assert answer["code"] == "model_error", answer
 
     async def _carry(self) -> None:
         """Send much, and get it back."""
         text = f"{next(_NUMBERS)} " * (_PAYLOAD // 8)
-        answer = await self._post("/models/echo/predict", text)
-        assert answer["result"] == text, "the payload came back as something else"
+        result = await self._result("/models/echo/predict", text)
+        assert result == text, "the payload came back as something else"
 
     async def _hook(self) -> None:
         body = {"input": "hook", "webhook": self._receiver.url()}
@@ -152,17 +148,25 @@ class Traffic:
 
     # How.
 
-    async def _post(
-        self, path: str, input: Any, headers: dict[str, str] | None = None, *more: int
-    ) -> Any:
-        return await self._ask("POST", path, {"input": input}, headers or {}, 202, *more)
+    async def _result(self, path: str, input: Any) -> Any:
+        return (await self._call_model(path, input))["result"]
+
+    async def _call_model(self, path: str, input: Any, *more: int) -> Any:
+        return await self._ask("POST", path, {"input": input}, None, *more)
+
+    async def _submit(self, path: str, input: Any, headers: dict[str, str] = ASYNC) -> Any:
+        answer = await self._ask("POST", path, {"input": input}, headers, 202)
+        return answer["prediction_id"]
 
     async def _ask(
         self, method: str, path: str, body: Any = None, headers: Any = None, *more: int
     ) -> Any:
-        """The body of an answer that has status 200, or one of those `more`."""
+        """The body of an answer that has status 200, or one of those `more`.
+
+        A server that leaves refuses, or promises the result to who would have waited for it.
+        """
         response = await self._client.request(method, path, json=body, headers=headers)
-        if response.status_code == 503:
+        if response.status_code in {202, 503}.difference(more):
             raise Interrupted
         assert response.status_code in (200, *more), response.text
         return response.json() if response.content else None

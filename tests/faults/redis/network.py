@@ -23,10 +23,12 @@ _LEASE = 60.0
 # cut off is watched, and thousands of watchers would make the test's own proxies late.
 _PAUSE = 0.5
 
-# How often all subscriptions are cut, and how soon a caller is answered all the same: somebody
-# looks once a second.
+# How often all subscriptions are cut, in seconds.
 _CUT = 2.0
-_SWEEP = 1.0
+
+# How soon a caller is answered all the same, in seconds: somebody looks once a second. Where many
+# tests run side by side (the small size), what was found waits for a processor.
+_SOON = (3.0, 1.5)
 
 
 async def partitions(size: Size, directory: Path) -> Report:
@@ -121,7 +123,7 @@ async def deaf(size: Size, directory: Path) -> Report:
                 "lost news",
                 *callers.wrong(),
                 *(f"A caller was answered {call.status}." for call in callers.refused()),
-                *([f"The p99 of callers was {p99:.1f} s."] if p99 > _SWEEP + 0.5 else []),
+                *([f"The p99 of callers was {p99:.1f} s."] if p99 > size.of(*_SOON) else []),
                 *invariants.failed(cluster.history),
                 remarks=[f"callers waited {p99:.2f} s at most (p99)"],
             )
