@@ -70,7 +70,7 @@ class Caller:
         """What one request is answered with."""
         started = time.perf_counter()
         self._socket.sendall(request)
-        received, status, body = b"", 0, None
+        received, body = bytearray(), None
         while body is None:
             chunk = self._socket.recv(1 << 20)
             if not chunk:
@@ -152,12 +152,13 @@ class _Lane(asyncio.Protocol):
         self._transport.write(request)
 
 
-def _parsed(received: bytes) -> tuple[int, bytes | None]:
+def _parsed(received: bytes | bytearray) -> tuple[int, bytes | None]:
     """Status and body of an answer that has come whole; else no body."""
     end = received.find(b"\r\n\r\n") + 4
     if end < 4:
         return 0, None
-    start = received.lower().index(_LENGTH, 0, end) + len(_LENGTH)
-    if len(received) < end + int(received[start : received.index(b"\r", start)]):
+    head = received[:end].lower()
+    start = head.index(_LENGTH) + len(_LENGTH)
+    if len(received) < end + int(head[start : head.index(b"\r", start)]):
         return 0, None
-    return int(received[9:12]), received[end:]
+    return int(head[9:12]), bytes(received[end:])

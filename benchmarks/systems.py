@@ -73,11 +73,10 @@ class Run(NamedTuple):
 
 
 class System(NamedTuple):
-    """A system, and what it can be asked. The first of its programs is the server."""
+    """A system; the first of the programs that it starts with is the server."""
 
     name: str
     start: Callable[[Run], list[Command]]
-    models: Sequence[str]
     packages: Sequence[str] = ()
     path: str = "/predict"
     redis: bool = False
@@ -153,19 +152,15 @@ def uvicorn(application: str, run: Run) -> Command:
 
 
 HTTP = ("fastapi", "uvicorn", "uvloop", "httptools")
-FLOATS = ("floats_in", "floats_out", "floats_both")
-COMMON = ("echo", "nap", "document", "failing", *FLOATS)
-RAW = System("raw", raw, (*COMMON, "sleep"))
-ZYPHER = System("zypher", zypher, (*COMMON, "sleep", "batched"))
-MOCK = System("zypher, mock", zypher, ("mock",))
-FASTAPI = System("FastAPI", fastapi, COMMON)
-LITSERVE = System("LitServe", litserve, ("echo", "nap", "batched", *FLOATS), ("litserve",))
-MOSEC = System("Mosec", mosec, ("echo", "batched"), ("mosec",), path="/inference")
-OVER_REDIS = System("zypher", zypher_over_redis, ("echo",), redis=True)
-TASKIQ = System(
-    "taskiq", taskiq, ("echo",), ("taskiq", "taskiq-redis", "redis[hiredis]", *HTTP), redis=True
-)
-CELERY = System("Celery", celery, ("echo",), ("celery[redis]", *HTTP), redis=True)
+RAW = System("raw", raw)
+ZYPHER = System("zypher", zypher)
+MOCK = System("zypher, mock", zypher)
+FASTAPI = System("FastAPI", fastapi)
+LITSERVE = System("LitServe", litserve, ("litserve",))
+MOSEC = System("Mosec", mosec, ("mosec",), path="/inference")
+OVER_REDIS = System("zypher", zypher_over_redis, redis=True)
+TASKIQ = System("taskiq", taskiq, ("taskiq", "taskiq-redis", "redis[hiredis]", *HTTP), redis=True)
+CELERY = System("Celery", celery, ("celery[redis]", *HTTP), redis=True)
 SYSTEMS = (RAW, ZYPHER, MOCK, FASTAPI, LITSERVE, MOSEC, TASKIQ, CELERY)
 
 
@@ -227,12 +222,13 @@ def serving(system: System, programs: Path, setup: Setup) -> Iterator[Service]:
         started = time.perf_counter()
         if system.redis:
             start(("redis-server", "--port", redis, "--appendonly", "yes", "--save", ""))
-            wait_for(lambda: listens(redis), "redis-server")
+            wait_for(lambda: listens(redis))
         processes = [start(command) for command in system.start(Run(programs, setup, port, redis))]
-        wait_for(
-            lambda: answers(port, system.path, setup),
-            f"{system.name}: {(directory / 'stderr').read_text()}",
-        )
+        try:
+            wait_for(lambda: answers(port, system.path, setup), processes)
+        except TimeoutError:
+            said = (directory / "stderr").read_text()
+            raise SystemExit(f"{system.name} does not answer.\n{said}") from None
         took = time.perf_counter() - started
         wait_until_idle(processes)
         yield Service(port, system.path, processes, took)
@@ -243,11 +239,13 @@ def keys() -> Mapping[str, str]:
     return {"ZYPHER_API_KEYS": f"benchmark={KEY}", "API_KEY": KEY}
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], processes: Sequence[psutil.Process] = ()) -> None:
+    """Return once it holds. Raises `TimeoutError` if that takes too long, or if one has ended."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"It does not answer: {what}")
+        ended = any(one.status() == psutil.STATUS_ZOMBIE for one in processes)
+        if ended or time.monotonic() > deadline:
+            raise TimeoutError
         time.sleep(0.005)
 
 

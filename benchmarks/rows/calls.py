@@ -23,8 +23,6 @@ from benchmarks.systems import (
 from benchmarks.tables import Bench, ratio, table
 from benchmarks.wrk import Answers, ask, median
 
-SYSTEMS = (RAW, ZYPHER, FASTAPI, LITSERVE, MOSEC)
-
 
 class Load(NamedTuple):
     """So many connections to a setup, and what an ideal server would do, if one knows."""
@@ -46,30 +44,34 @@ LOADS = {
 
 def echo(bench: Bench) -> None:
     """A model that does nothing, on one core."""
-    compare("echo", bench)
+    compare(bench, "echo", RAW, ZYPHER, FASTAPI, LITSERVE, MOSEC)
 
 
 def nap(bench: Bench) -> None:
     """An asynchronous model that takes 50 ms."""
-    compare("nap", bench)
+    compare(bench, "nap", RAW, ZYPHER, FASTAPI, LITSERVE)
 
 
 def batched(bench: Bench) -> None:
     """A model that blocks for 10 ms for a batch."""
-    compare("batched", bench)
+    compare(bench, "batched", ZYPHER, LITSERVE, MOSEC)
 
 
-def compare(model: str, bench: Bench) -> None:
+def compare(bench: Bench, model: str, *systems: System) -> None:
+    """All loads of a model."""
     for load in LOADS[model]:
 
         def measure(system: System, programs: Path, load: Load = load) -> Answers:
-            """Warm up, then ask."""
-            with serving(system, programs, load.setup) as service:
-                ask(service, load.setup, [1], load.connections, 1)
-                return ask(service, load.setup, [1], load.connections, bench.seconds)
+            return asked(system, programs, load, bench.seconds)
 
-        able = [system for system in SYSTEMS if model in system.models]
-        report(load, bench.in_turns(f"{model}, {load.connections}", able, measure))
+        report(load, bench.in_turns(f"{model}, {load.connections}", systems, measure))
+
+
+def asked(system: System, programs: Path, load: Load, seconds: int) -> Answers:
+    """Warm up, then ask."""
+    with serving(system, programs, load.setup) as service:
+        ask(service, load.setup, [1], load.connections, 1)
+        return ask(service, load.setup, [1], load.connections, seconds)
 
 
 def report(load: Load, figures: dict[str, list[Answers]]) -> None:

@@ -92,10 +92,10 @@ def compare(bench: Bench, name: str, systems: Sequence[System], kind: Kind, coun
             others(port, 1)
             p99_before, memory_before = others(port, bench.seconds), resident(server)
             sleepers = kind(port, count, sleep)
-            wait_for(lambda: asleep(port) == count, f"{system.name}, with all of them")
+            wait_for(lambda: asleep(port) == count)
             p99, memory = others(port, bench.seconds), resident(server)
             assert asleep(port) == count, "Some have ended too early to be measured."
-            wait_for(lambda: not asleep(port), f"{system.name}, in the end")
+            wait_for(lambda: not asleep(port))
             return Flight(p99_before, p99, memory_before, memory, count - sleepers.answered())
 
     title = f"{count:,} in flight, {name}"

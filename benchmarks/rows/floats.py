@@ -5,9 +5,10 @@ models that take a megabyte, give one, and give back the one that they took. Zyp
 say `list[float]`, so that every number is checked; LitServe checks nothing. `raw` does not look at
 what it reads, and answers with a megabyte that it has ready, or with what it has read.
 
-Then the stages of one call of Zypher, alone on one connection. Its model tells when it began and
-ended, so that the way in and the way out are known. Beside them, what parts of this take by
-themselves: with the libraries that Zypher uses, and through a pair of sockets.
+Then the stages of one call of Zypher that takes and gives a megabyte, alone on one connection. Its
+model tells when it began and ended, so that the way in and the way out are known. Beside them,
+what parts of this take by themselves: with the libraries that Zypher uses, and through a pair of
+sockets.
 """
 
 import json
@@ -23,6 +24,7 @@ import msgspec
 
 from benchmarks.client import Caller, post
 from benchmarks.payloads import FLOATS
+from benchmarks.processes import processor_time, tree
 from benchmarks.systems import FASTAPI, LITSERVE, PROGRAMS, RAW, ZYPHER, Setup, System, serving
 from benchmarks.tables import Bench, ratio, table
 from benchmarks.wrk import Answers, ask, median
@@ -77,27 +79,37 @@ def stages() -> None:
     request = post("/predict", FLOATS)
     text = json.dumps(FLOATS, separators=(",", ":")).encode()
     validator = jsonschema_rs.validator_for({"type": "array", "items": {"type": "number"}})
-    ways: list[tuple[float, float]] = []
     with (
-        serving(ZYPHER, PROGRAMS, Setup("floats_timed")) as service,
-        Caller(service.port) as caller,
+        serving(ZYPHER, PROGRAMS, Setup("floats_timed")) as (port, _, (server, *_), _),
+        Caller(port) as caller,
     ):
-        for _ in range(CALLS):
-            sent = time.perf_counter()
-            answer = caller.call(request)
-            back = time.perf_counter()
-            result = answer.json["result"]
-            ways.append((1e3 * (result["began"] - sent), 1e3 * (back - result["ended"])))
-    way_in, way_out = zip(*ways[CALLS // 5 :], strict=True)
+        ways_of(caller, request)
+        replicas = tree([server])[1:]
+        before = processor_time(server), sum(map(processor_time, replicas))
+        ways = [ways_of(caller, request) for _ in range(CALLS)]
+        used = processor_time(server), sum(map(processor_time, replicas))
+    way_in, way_out = map(statistics.median, zip(*ways, strict=True))
+    in_server, in_replica = (1e3 * (b - a) / CALLS for a, b in zip(before, used, strict=True))
     parts = {
-        "the way in: from the request to the model": statistics.median(way_in),
-        "the way out: from the model to the answer": statistics.median(way_out),
+        "from the request to the model": way_in,
+        "from the model to the answer": way_out,
+        "processor time of the server": in_server,
+        "processor time of the replica": in_replica,
         "by itself: the text decoded": timed(lambda: msgspec.json.decode(text)),
         "... checked by its schema": timed(lambda: validator.is_valid(FLOATS)),
         "... encoded": timed(lambda: msgspec.json.encode(FLOATS)),
         "... through a pair of sockets": timed(lambda: through_sockets(text)),
     }
     table("the stages of 1 MB in and out", ("ms",), {n: (f"{t:.2f}",) for n, t in parts.items()})
+
+
+def ways_of(caller: Caller, request: bytes) -> tuple[float, float]:
+    """Milliseconds of one call until its model began, and since that ended."""
+    sent = time.perf_counter()
+    answer = caller.call(request)
+    back = time.perf_counter()
+    result = answer.json["result"]
+    return 1e3 * (result["began"] - sent), 1e3 * (back - result["ended"])
 
 
 def timed(part: Callable[[], object]) -> float:

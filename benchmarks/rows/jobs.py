@@ -46,7 +46,7 @@ TIMES = ("p50 ms", "p99 ms", "alone ms")
 
 
 class Jobs(NamedTuple):
-    """Jobs per second up to each stage (0: there is no such stage), times in milliseconds."""
+    """Jobs per second up to each stage, times in milliseconds; 0 is what `raw` does not have."""
 
     accepted: float
     ended: float
@@ -178,12 +178,16 @@ def report(title: str, figures: dict[str, list[Jobs]]) -> None:
         {
             name: (
                 *(cell for rate in rates for cell in rate_and_ratio(median(rounds, rate), raw)),
-                *(f"{median(rounds, field):.2f}" for field in ("p50", "p99", "alone")),
+                *(milliseconds(median(rounds, field)) for field in ("p50", "p99", "alone")),
                 f"{sum(jobs.errors for jobs in rounds)}",
             )
             for name, rounds in figures.items()
         },
     )
+
+
+def milliseconds(time: float) -> str:
+    return f"{time:.2f}" if time else ""
 
 
 def rate_and_ratio(rate: float, raw: float | None) -> tuple[str, str]:
