@@ -83,17 +83,17 @@ def wait_until_idle(processes: Sequence[psutil.Process], patience: float = 10.0)
     """Return when they have used less than a tenth of a core for half a second."""
     deadline = time.monotonic() + patience
     used = -1.0
-    while (now := sum(map(processor_time, tree(processes)))) - used > 0.05:
+    while (now := processor_time(*processes)) - used > 0.05:
         if time.monotonic() > deadline:
             return
         used = now
         time.sleep(0.5)
 
 
-def processor_time(process: psutil.Process) -> float:
-    """What one process has used so far, in seconds."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def processor_time(*processes: psutil.Process) -> float:
+    """What these and their children have used so far, in seconds."""
+    times = [one.cpu_times() for one in tree(processes)]
+    return sum(float(one.user + one.system) for one in times)
 
 
 def fsync(directory: Path, times: int = 300) -> float:

@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.processes import LOAD_CORE, folder
+from benchmarks.processes import LOAD_CORE, folder, processor_time
 from benchmarks.systems import KEY, Service, Setup
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 class Answers(NamedTuple):
-    """What wrk has seen: how many answers, and per second; times in milliseconds; how many
-    answers were not 200, and what broke."""
+    """What wrk has seen: how many answers, and per second; the processor time that the server's
+    processes took for each, in microseconds; latencies in milliseconds; how many answers were not
+    200, and what broke."""
 
     answered: int
     rate: float
+    cost: float
     p50: float
     p99: float
     slowest: float
@@ -43,6 +45,7 @@ def ask(
         bodies = [directory / str(number) for number in range(len(inputs))]
         for body, input in zip(bodies, inputs, strict=True):
             body.write_text(json.dumps({"input": input}, separators=(",", ":")))
+        before = processor_time(*service.processes)
         output = subprocess.run(
             [*pin, *wrk, "-s", str(_SCRIPT), address, "--", *map(str, bodies), *headers],
             check=True,
@@ -50,9 +53,11 @@ def ask(
             text=True,
         ).stdout
     told = json.loads(output.splitlines()[-1])
+    used = processor_time(*service.processes) - before
     return Answers(
         told["answers"],
         told["answers"] / told["seconds"],
+        1e6 * used / told["answers"],
         *(told[name] for name in ("p50", "p99", "slowest", "refused", "broken")),
     )
 

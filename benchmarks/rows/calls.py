@@ -4,7 +4,9 @@
 - nap: an asynchronous model that takes 50 ms, at 1,000 connections, on the same cores as wrk.
 - batched: a model that blocks for 10 ms for up to 32 inputs; the rate in parts of the ideal one.
 
-`raw` does the same: it answers at once, or after 50 ms. It has no batches.
+`raw` does the same: it answers at once, or after 50 ms. It has no batches. Beside the rates stands
+what all processes of a server take of the processors for one answer: it depends less on what else
+the machine does.
 """
 
 from pathlib import Path
@@ -82,13 +84,14 @@ def report(load: Load, figures: dict[str, list[Answers]]) -> None:
     table(
         f"{load.setup.model}, {load.connections} connections{workers}",
         (
-            *("answers/s", "of ideal" if load.ideal else "x raw", "p50 ms", "p99 ms"),
+            *("answers/s", "of ideal" if load.ideal else "x raw", "CPU us", "p50 ms", "p99 ms"),
             *("p99 x raw", "slowest", "errors"),
         ),
         {
             name: (
                 f"{median(rounds, 'rate'):,.0f}",
                 ratio(median(rounds, "rate"), reference),
+                f"{median(rounds, 'cost'):.0f}",
                 f"{median(rounds, 'p50'):.2f}",
                 f"{median(rounds, 'p99'):.2f}",
                 ratio(median(rounds, "p99"), median(raw, "p99") if raw else None),

@@ -3,7 +3,8 @@
 Synchronous calls over 32 connections, all processes of the server on one core, wrk on the other.
 Each rate is given in parts of the system's own with none of this, in the same rounds. `raw` checks
 no key, reads the 4 KB and does not look at them, and fails nothing. The model that fails raises
-(FastAPI's: an `HTTPException`), which is answered with 500; that is no error here.
+(FastAPI's: an `HTTPException`), which is answered with 500; that is no error here. Beside the rates
+stands what all processes of a server take of the processor for one answer.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,10 @@ def costs(bench: Bench) -> None:
     figures = bench.in_turns("costs", (RAW, ZYPHER, FASTAPI), measure)
     table(
         f"costs, {CONNECTIONS} connections",
-        ("answers/s", *(case.title for case in CASES[1:]), "failed %", "errors"),
+        (
+            *("answers/s", *(column for case in CASES for column in (case.title, "CPU us"))),
+            *("failed %", "errors"),
+        ),
         {name: cells(rounds) for name, rounds in figures.items()},
     )
 
@@ -60,12 +64,17 @@ def cells(rounds: list[list[Answers]]) -> tuple[str, ...]:
     """The rate, and what is left of it in each case."""
     cases = list(zip(*rounds, strict=True))
     rates = [median(case, "rate") for case in cases]
+    costs = [median(case, "cost") for case in cases]
     failing = cases[-1]
     failed = 100 * sum(one.refused for one in failing) / sum(one.answered for one in failing)
     errors = sum(answers.errors for case in cases[:-1] for answers in case)
     return (
         f"{rates[0]:,.0f}",
-        *(ratio(rate, rates[0]) for rate in rates[1:]),
+        *(
+            cell
+            for rate, cost in zip(rates, costs, strict=True)
+            for cell in (ratio(rate, rates[0]), f"{cost:.0f}")
+        ),
         f"{failed:.1f}",
         f"{errors + sum(answers.broken for answers in failing)}",
     )
