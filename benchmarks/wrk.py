@@ -14,9 +14,9 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 class Answers(NamedTuple):
-    """What wrk has seen: how many answers, and per second; the processor time that the server's
-    processes took for each, in microseconds; latencies in milliseconds; how many answers were not
-    200, and what broke."""
+    """What wrk has seen: how many answers, and the right ones per second; the processor time that
+    the server's processes took for each, in microseconds; latencies in milliseconds; how many
+    answers were not 200, and what broke."""
 
     answered: int
     rate: float
@@ -36,7 +36,8 @@ class Answers(NamedTuple):
 def ask(
     service: Service, setup: Setup, inputs: Sequence[Any], connections: int, seconds: int
 ) -> Answers:
-    """Let wrk ask for so long, every 20th time with the second input, if there is one."""
+    """Let wrk ask for so long; every 20th time with the second input, if there is one, which is
+    meant to be refused."""
     wrk = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s"]
     pin = ["taskset", "-c", LOAD_CORE] if setup.pinned else []
     headers = [f"X-API-Key: {KEY}"] if setup.keyed else []
@@ -54,10 +55,11 @@ def ask(
         ).stdout
     told = json.loads(output.splitlines()[-1])
     used = processor_time(*service.processes) - before
+    right = told["answers"] - (told["refused"] if len(inputs) == 1 else 0)
     return Answers(
         told["answers"],
-        told["answers"] / told["seconds"],
-        1e6 * used / told["answers"],
+        right / told["seconds"],
+        1e6 * used / max(1, told["answers"]),
         *(told[name] for name in ("p50", "p99", "slowest", "refused", "broken")),
     )
 

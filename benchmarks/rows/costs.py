@@ -27,9 +27,8 @@ class Case(NamedTuple):
     inputs: Sequence[Any]
 
 
-ECHO = Case("nothing", Setup("echo", pinned=True), [1])
 CASES = (
-    ECHO,
+    Case("nothing", Setup("echo", pinned=True), [1]),
     Case("API key", Setup("echo", pinned=True, keyed=True), [1]),
     Case("4 KB", Setup("document", pinned=True), [DOCUMENT]),
     Case("5 % fail", Setup("failing", pinned=True), [1, -1]),
