@@ -1,8 +1,11 @@
-"""LitServe: `litserve_app.py MODEL WORKERS PORT`, with MODEL `echo`, `nap` or `batched`."""
+"""LitServe: `litserve_app.py PORT`, with the model and its workers in the environment."""
 
 import asyncio
+import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import litserve
@@ -47,6 +50,24 @@ class Nap(litserve.LitAPI):
         return {"result": output}
 
 
+class FloatsIn(Echo):
+    """Takes 1 MB."""
+
+    def predict(self, values: Any) -> Any:
+        """As many as there are."""
+        return 1
+
+
+class FloatsOut(Echo):
+    """Gives 1 MB."""
+
+    def predict(self, value: Any) -> Any:
+        """All of them."""
+        from benchmarks.payloads import FLOATS
+
+        return FLOATS
+
+
 class Batched(Echo):
     """Takes 10 ms for a batch."""
 
@@ -56,14 +77,16 @@ class Batched(Echo):
         return values
 
 
-def api(model: str) -> litserve.LitAPI:
-    """The API of a model."""
-    if model == "nap":
-        return Nap(enable_async=True)
-    return Batched(max_batch_size=32, batch_timeout=0.005) if model == "batched" else Echo()
-
+APIS: dict[str, Callable[[], litserve.LitAPI]] = {
+    "echo": Echo,
+    "nap": partial(Nap, enable_async=True),
+    "batched": partial(Batched, max_batch_size=32, batch_timeout=0.005),
+    "floats_in": FloatsIn,
+    "floats_out": FloatsOut,
+    "floats_both": Echo,
+}
 
 if __name__ == "__main__":
-    model, workers, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    server = litserve.LitServer(api(model), accelerator="cpu", workers_per_device=workers)
-    server.run(port=port, log_level="warning", generate_client_file=False)
+    api, workers = APIS[os.environ["MODEL"]](), int(os.environ["WORKERS"])
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers)
+    server.run(port=int(sys.argv[1]), log_level="warning", generate_client_file=False)

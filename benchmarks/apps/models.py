@@ -18,6 +18,19 @@ async def nap(value: Any) -> Any:
     return value
 
 
+async def sleep(seconds: float) -> float:
+    """Takes as long as it is told."""
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+async def failing(value: Any) -> Any:
+    """Returns what it gets, and raises where that is negative."""
+    if value < 0:
+        raise ValueError("It is negative.")
+    return value
+
+
 @zypher.batch(max_size=32, max_wait=0.005)
 def batched(values: list[Any]) -> list[Any]:
     """Takes 10 ms for up to 32 inputs, and blocks."""

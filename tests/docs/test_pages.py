@@ -3,9 +3,11 @@
 import shlex
 import sqlite3
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
+from benchmarks.__main__ import ROWS
 
 from tests.docs.pages import (
     MODELS_PAGE,
@@ -143,6 +145,8 @@ def test_what_takes_too_long_to_be_run_here_is_at_least_there() -> None:
         program, *arguments = shlex.split(line, comments=True)
         if program == "./run":
             assert f"\n{arguments[0]})" in script
+            if arguments[0] == "benchmark":
+                assert {*takewhile(str.isidentifier, arguments[1:])} <= ROWS.keys()
             assert "--only" not in arguments or arguments[-1] in {*FAULTS, *PLACES}
         else:
             assert (ROOT / arguments[0]).exists()

@@ -1,27 +1,22 @@
 """What the durable queue takes, and what it costs to have a long one.
 
-    .venv/bin/python benchmarks/durable_queue.py
+The broker in one process, without a server: 64 callers at once, each making its next call when the
+last one was answered. Every prediction has 100 bytes of input and of result. All depends on the
+disk's own fsync, which is printed first.
 
-The disk's own fsync is printed first: all else depends on it. Every prediction has 100 bytes of
-input and of result. 64 callers at once, each making its next call when the last one was answered;
-medians of five rounds:
-
-- submit: durable submissions. `memory` is the same engine without a disk, in the same round.
+- submit: durable submissions, beside those of the same engine without a disk in the same round.
 - life: submit, claim and finish of one prediction.
 - step: submit one and claim one; on an empty queue, and in the same round on a long one.
 
 Then the real server on a file that was in use when its server was killed, with nothing, 100,000
-and 1,000,000 predictions waiting: from the start of the process until it is ready, and its
-resident memory when it is.
+and 1,000,000 predictions waiting: from the start of the process until it is ready, and its resident
+memory when it is. There is no `raw`, nor another system, in this row.
 """
 
 import asyncio
-import os
 import shutil
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,14 +27,14 @@ from pathlib import Path
 import psutil
 import uvloop
 
+from benchmarks.processes import folder, fsync, resident
+from benchmarks.systems import PROGRAMS, ROOT, targets
+from benchmarks.tables import Bench
 from zypher.brokers import Broker, Limits, open_broker
 from zypher.clock import SystemClock
 from zypher.prediction import Outcome, Prediction, new_id
 
-ZYPHER = Path(sys.executable).with_name("zypher")
-ECHO = Path(__file__).with_name("echo.py")
 LIMITS = Limits(max_queued=10_000_000, max_queued_bytes=10_000_000_000)
-ROUNDS = 5
 CALLERS = 64
 WAITING = (0, 100_000, 1_000_000)
 BODY = b'"' + b"x" * 98 + b'"'
@@ -86,23 +81,10 @@ async def opened(url: str) -> AsyncIterator[Broker]:
         await broker.aclose()
 
 
-def fsync(directory: Path) -> None:
-    """How long this disk takes to make 4 KB durable."""
-    times = []
-    with (directory / "fsync").open("wb", buffering=0) as file:
-        for _ in range(500):
-            file.write(b"x" * 4096)
-            started = time.perf_counter()
-            os.fsync(file)
-            times.append(1e3 * (time.perf_counter() - started))
-    p50, p99 = statistics.median(times), statistics.quantiles(times, n=100)[-1]
-    print(f"fsync of 4 KB on this disk: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
-
-
-async def throughput(directory: Path, call: Call, count: int) -> None:
+async def throughput(directory: Path, call: Call, count: int, rounds: int) -> None:
     """A call on the disk and in memory, side by side."""
     rates = defaultdict(list)
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for url in (f"sqlite:///{directory}/{call.__name__}-{number}.db", "memory:"):
             async with opened(url) as broker:
                 rates[url.partition(":")[0]].append(await rate(broker, call, count))
@@ -110,13 +92,13 @@ async def throughput(directory: Path, call: Call, count: int) -> None:
     print(f"{call.__name__}: {disk:,.0f}/s on the disk, {disk / memory:.2f} of memory")
 
 
-async def long_queue(directory: Path, waiting: int) -> None:
+async def steps(directory: Path, waiting: int, rounds: int) -> None:
     """Steps with many waiting, against steps on an empty queue."""
     rates = defaultdict(list)
     queue = f"sqlite:///{directory}"
     async with opened(f"{queue}/empty.db") as empty, opened(f"{queue}/full.db") as full:
         await rate(full, submit, waiting)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             rates["empty"].append(await rate(empty, step, 30_000))
             rates["full"].append(await rate(full, step, 30_000))
     short, long = (statistics.median(rates[kind]) for kind in ("empty", "full"))
@@ -134,32 +116,35 @@ async def killed(directory: Path, waiting: int) -> Path:
     return copy
 
 
-def start(path: Path, waiting: int) -> None:
+def start(queue: Path, waiting: int) -> None:
     """A real server on this queue: how soon it is ready, and its memory."""
+    command = (PROGRAMS / "zypher", "serve", *targets("echo"), "--port", "0")
     started = time.perf_counter()
     with subprocess.Popen(
-        [ZYPHER, "serve", f"echo={ECHO}:echo", "--port", "0", "--broker", f"sqlite:///{path}"],
+        [*map(str, command), "--broker", f"sqlite:///{queue}"],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=ROOT,
     ) as server:
         assert server.stderr is not None
         next(line for line in server.stderr if line.startswith("Serving"))
         ready = time.perf_counter() - started
-        resident = psutil.Process(server.pid).memory_info().rss
+        memory = resident(psutil.Process(server.pid))
         server.kill()
-    print(f"{waiting:,} waiting: ready in {ready:.2f} s, {resident / 1e6:.0f} MB resident")
+    print(f"{waiting:,} waiting: ready in {ready:.2f} s, {memory:.0f} MB resident", flush=True)
 
 
-async def main() -> None:
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-        directory = Path(name)
-        fsync(directory)
-        await throughput(directory, submit, 60_000)
-        await throughput(directory, life, 30_000)
-        await long_queue(directory, max(WAITING))
+def long_queue(bench: Bench) -> None:
+    """The durable queue by itself."""
+    with folder() as directory:
+        print(f"\nlong queue; fsync of 4 KB on this disk: {fsync(directory):.2f} ms")
+        uvloop.run(in_process(directory, bench.rounds))
         for waiting in WAITING:
-            start(await killed(directory, waiting), waiting)
+            start(uvloop.run(killed(directory, waiting)), waiting)
 
 
-if __name__ == "__main__":
-    uvloop.run(main())
+async def in_process(directory: Path, rounds: int) -> None:
+    """What needs no server."""
+    await throughput(directory, submit, 60_000, rounds)
+    await throughput(directory, life, 30_000, rounds)
+    await steps(directory, max(WAITING), rounds)
