@@ -160,7 +160,7 @@ GUARDS = (
         "the compare-and-set: only what is processing ends",
         "duplicates",
         "brokers/engine.py",
-        "if entry is None or entry.record.status is not Status.PROCESSING:",
+        "if entry is None or entry.record.status is not PROCESSING:",
         "if entry is None:",
     ),
     Guard(

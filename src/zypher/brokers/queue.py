@@ -3,16 +3,15 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from zypher.brokers.base import ModelStats
 from zypher.brokers.lanes import Lanes, Slot
 from zypher.brokers.refusals import shutting_down
-from zypher.prediction import Prediction, Priority, Status
+from zypher.prediction import HIGH, QUEUED, Prediction, Priority, Status
 
 T = TypeVar("T")
 
@@ -47,13 +46,13 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     @property
     def slot(self) -> Slot | None:
         """Where it waits to be claimed, if it does."""
-        if self.record.status is not Status.QUEUED or self.stalled or self.delayed:
+        record = self.record
+        if record.status is not QUEUED or self.stalled or self.delayed:
             return None
-        lane = Priority.HIGH if self.waits else self.record.priority
-        return lane, self.record.company is not None
+        return HIGH if self.waits else record.priority, record.company is not None
 
 
-class Move(NamedTuple):
+class Move(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A decided change of a record; `before` is None for a record that is new."""
 
     entry: Entry
@@ -73,7 +72,7 @@ class ModelQueue:
         self.newest_places = dict.fromkeys(Priority, 0)  # of those that came, by lane
         self.running: dict[str, Entry] = {}
         self.service_time: float | None = None
-        self.ended: Counter[Status] = Counter()
+        self.ended = dict.fromkeys(Status, 0)
         self.retried = 0
         self.crashes = 0
         self.rate = Rate()
@@ -112,22 +111,29 @@ class ModelQueue:
         claimers = self.claimers[suspects]
         claimers.append(claimer)
         alarm = loop.call_at(deadline, resolve, claimer, False)
+        heard = False
         try:
-            return await claimer
+            heard = await claimer
         except asyncio.CancelledError:
             if claimer.done() and not claimer.cancelled():
                 self.ring()  # somebody else has to answer the bell that this one heard
             raise
         finally:
             alarm.cancel()
-            with suppress(ValueError):
+            if not heard and claimer in claimers:  # the bell takes out whom it wakes
                 claimers.remove(claimer)
+        return heard
 
     def close(self) -> None:
         """Nothing will arrive any more: tell those who wait for it."""
         for claimer in chain(*self.claimers.values()):
             if not claimer.done():
                 claimer.set_exception(shutting_down())
+
+    def note_ends(self, status: Status, count: int, now: float) -> None:
+        """So many have ended, at this steady time."""
+        self.ended[status] += count
+        self.rate.count(count, now)
 
     def measured(self, seconds: float) -> None:
         """A run was finished after so many seconds."""
@@ -196,13 +202,13 @@ class Rate:
         self._counts: deque[list[int]] = deque()  # second and count
         self._total = 0
 
-    def count(self, now: float) -> None:
-        """It happened once more, at this steady time."""
+    def count(self, times: int, now: float) -> None:
+        """It happened so many times more, at this steady time."""
         second = int(now)
         if not self._counts or self._counts[-1][0] != second:
             self._counts.append([second, 0])
-        self._counts[-1][1] += 1
-        self._total += 1
+        self._counts[-1][1] += times
+        self._total += times
         self._forget(second)
 
     def per_second(self, now: float) -> float:

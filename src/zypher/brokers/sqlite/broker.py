@@ -187,10 +187,9 @@ class SqliteBroker(Engine):
     # What the engine leaves open.
 
     def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
-        for move in moves:
-            if not move.entry.kept:
-                self._show(move)
         kept = [move for move in moves if move.entry.kept]
+        if len(kept) < len(moves):
+            self._show([move for move in moves if not move.entry.kept])
         if not kept:
             return None
         is_new = kept[0].before is None and self._entries.get(kept[0].after.id) is not kept[0].entry
@@ -347,7 +346,7 @@ class SqliteBroker(Engine):
     def written(self, moves: Sequence[Move]) -> None:
         for move in moves:
             move.entry.recorded = True
-            self._show(move)
+        self._show(moves)
 
     def refused(self, moves: Sequence[Move]) -> None:
         for move in moves:
