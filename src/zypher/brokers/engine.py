@@ -397,8 +397,7 @@ class Engine(Deliveries):
 
     def _line_up(self, entry: Entry) -> None:
         """A queued entry can be claimed from now on; or once its pause is over."""
-        if entry.slot is not None:
-            self._queues[entry.record.model].push(entry)
+        self._queues[entry.record.model].push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:
         """Look at an entry in memory again when its pause or the first of its clocks is over."""
@@ -501,7 +500,7 @@ class Engine(Deliveries):
                 raise too_many_of(owner, self._limits)
         if queue.queued >= self._limits.max_queued * part:
             raise too_many(queue.model, self._limits, waits=waits)
-        waiting = sum([queue.queued_bytes for queue in self._queues.values()])
+        waiting = self._queues.queued_bytes
         if waiting + prediction.size > self._limits.max_queued_bytes * part:
             raise too_many_bytes(self._limits, waits=waits)
 

@@ -118,15 +118,20 @@ class Lanes(Generic[Item]):
         self._pairs = [(self._lines[lane, False], self._lines[lane, True]) for lane in Priority]
         self._turn = 0
 
-    def push(self, item: Item) -> None:
-        """Queue an item in its lane, at its place, unless it is there already."""
+    def push(self, item: Item) -> bool:
+        """Queue an item in its lane, at its place, unless it is there already.
+
+        False for one that belongs in none now.
+        """
         slot = item.slot
-        assert slot is not None
+        if slot is None:
+            return False
         if item.queued_in is None:
             self._lines[slot].push(item)
         elif item.queued_in != slot:
             self._lines[item.queued_in].forget(item)
             self._lines[slot].push(item)
+        return True
 
     def left(self, item: Item) -> None:
         """An item is about to leave by another way than `pop`."""
@@ -149,8 +154,10 @@ class Lanes(Generic[Item]):
         Without `suspects` these are passed over, too.
         """
         for lane in _ORDERS[self._turn]:
-            if (item := self.head(lane, suspects=suspects)) is not None:
-                return item
+            others, under_suspicion = self._pairs[lane]
+            if others.heap or under_suspicion.heap:  # else a glance is enough
+                if (item := self.head(lane, suspects=suspects)) is not None:
+                    return item
             if lane in self.incomplete:
                 return None
         return None

@@ -69,9 +69,9 @@ class Move(msgspec.Struct, frozen=True, eq=False, gc=False):
 class ModelQueue:
     """One model's waiting and running predictions."""
 
-    def __init__(self, model: str, owned: Counter[str]) -> None:
+    def __init__(self, model: str, queues: "Queues") -> None:
         self.model = model
-        self._owned = owned
+        self._queues = queues
         self.lanes: Lanes[Entry] = Lanes()
         self.queued = 0
         self.queued_bytes = 0
@@ -85,24 +85,28 @@ class ModelQueue:
         # Those who wait to claim, by whether they take suspects.
         self.claimers: dict[bool, deque[asyncio.Future[bool]]] = {True: deque(), False: deque()}
 
+    def add(self, queued: int, queued_bytes: int) -> None:
+        """So many more are queued; fewer, where the numbers are negative."""
+        self.queued += queued
+        self.queued_bytes += queued_bytes
+        self._queues.queued_bytes += queued_bytes
+
     def enter(self, record: Prediction) -> None:
         """A record is queued, for the first time or again; it counts from now on."""
-        self.queued += 1
-        self.queued_bytes += record.size
+        self.add(1, record.size)
         if record.owner is not None:
-            self._owned[record.owner] += 1
+            self._queues.owned[record.owner] += 1
 
     def leave(self, record: Prediction) -> None:
         """A queued record is no longer queued."""
-        self.queued -= 1
-        self.queued_bytes -= record.size
+        self.add(-1, -record.size)
         if record.owner is not None:
-            self._owned[record.owner] -= 1
+            self._queues.owned[record.owner] -= 1
 
     def push(self, entry: Entry) -> None:
-        """A queued entry can be claimed from now on."""
-        self.lanes.push(entry)
-        self.ring()
+        """A queued entry can be claimed from now on, if nothing holds it up."""
+        if self.lanes.push(entry):
+            self.ring()
 
     def ring(self) -> None:
         """Wake one who waits for anything to claim, and one who waits for what is no suspect."""
@@ -190,14 +194,18 @@ class ModelQueue:
 
 
 class Queues(dict[str, ModelQueue]):
-    """The queues by model; one that is asked for is made. `owned`: what waits, by owner."""
+    """The queues by model; one that is asked for is made.
+
+    `owned`: what waits, by owner. `queued_bytes`: of all models together.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.owned: Counter[str] = Counter()
+        self.queued_bytes = 0
 
     def __missing__(self, model: str) -> ModelQueue:
-        queue = self[model] = ModelQueue(model, self.owned)
+        queue = self[model] = ModelQueue(model, self)
         return queue
 
 
