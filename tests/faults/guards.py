@@ -34,7 +34,7 @@ GUARDS = (
         "a dead replica's work is taken back at once",
         "killed-replicas",
         "worker/claims.py",
-        'await self._tell(replica, "crash", report)',
+        'await self._ended(claims, self._tell(replica, "crash", report))',
         "pass",
     ),
     Guard(

@@ -229,7 +229,9 @@ class Worker:
                     await self._clearings[replica.spec.name].clear(replica)
                     continue
                 await self._hand_over(replica, batch)
-                if suspects or is_trial:
+                if is_trial and replica.in_flight:
+                    await breaker.verdict(replica)
+                if suspects:
                     await replica.is_idle()
         except ReplicaDied:
             pass
