@@ -415,12 +415,13 @@ class Engine(Deliveries):
         for entry in ended:
             record = entry.record
             took.setdefault((record.model, record.status, entry.waits), []).append(record.took)
+            if record.id in self._logs:
+                self._logs.forget_at(record.id, now + _LINGER)
             if entry.withdrawal is not None:
                 self._withdrawals.add(entry.worker, Withdrawal(record.claim, entry.withdrawal))
         for (model, status, waits), seconds in took.items():
             self._queues[model].note_ends(status, len(seconds), now)
             self.metrics.ended(model, status, seconds, waits=waits)
-        self._logs.forget_at([entry.record.id for entry in ended], now + _LINGER)
 
     def _deliver(self, entry: Entry) -> None:
         """Hand a final record to all who wait for it."""
