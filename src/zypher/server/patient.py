@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Protocol
 
 from zypher.prediction import Prediction
@@ -18,22 +19,28 @@ class Waiting(Protocol):
 
 
 class Patient:
-    """Those who wait, the one whose time is over first in front. `patience` is in seconds."""
+    """Those who wait, the one whose time is over first in front. `patience` is in seconds.
+
+    To wait and to stop waiting happens in one loop, and costs no timer.
+    """
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._deadlines: dict[Waiting, float] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # asking for it is a system call, in Python 3.11
+
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._deadlines)
 
     def add(self, caller: Waiting) -> None:
         """They wait from now on."""
-        loop = asyncio.get_running_loop()
-        self._deadlines[caller] = deadline = loop.time() + self._patience
+        self._deadlines[caller] = deadline = self._loop.time() + self._patience
         if self._alarm is None:
-            self._alarm = loop.call_at(deadline, self._ring)
+            self._alarm = self._loop.call_at(deadline, self._ring)
 
     def discard(self, caller: Waiting) -> None:
         """They wait no more. The timer stays: it is for whoever is the first when it rings."""
@@ -41,12 +48,11 @@ class Patient:
 
     def _ring(self) -> None:
         self._alarm = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         late = []
         for caller, deadline in self._deadlines.items():
             if deadline > now:
-                self._alarm = loop.call_at(deadline, self._ring)
+                self._alarm = self._loop.call_at(deadline, self._ring)
                 break
             late.append(caller)
         for caller in late:
