@@ -53,6 +53,7 @@ class OneWrite:
         self._transport = transport
         self._loop = loop
         self._pieces: list[bytes] = []
+        self.is_closing = transport.is_closing
 
     def write(self, piece: bytes) -> None:
         self.written += len(piece)
@@ -70,12 +71,13 @@ class OneWrite:
             self.write(head)
             self.write(body)
         else:
-            self.written += len(head) + len(body)
-            self._transport.write(head + body)
+            answer = head + body
+            self.written += len(answer)
+            self._transport.write(answer)
 
     def write_eof(self) -> None:
         self._send()
-        if not self._transport.is_closing():
+        if not self.is_closing():
             self._transport.write_eof()
 
     def close(self) -> None:
@@ -84,7 +86,7 @@ class OneWrite:
 
     def _send(self) -> None:
         pieces, self._pieces = self._pieces, []
-        if pieces and not self._transport.is_closing():
+        if pieces and not self.is_closing():
             self._transport.write(b"".join(pieces))
 
     def __getattr__(self, name: str) -> Any:
