@@ -157,8 +157,10 @@ def hostname(host: str) -> str:
 
 def _host(fields: Iterable[Field]) -> str:
     """The name that a request with these header fields is for."""
-    host = next((value for name, value in fields if name == b"host"), b"")
-    return hostname(host.decode("latin-1"))
+    for name, value in fields:
+        if name == b"host":
+            return hostname(value.decode("latin-1"))
+    return ""
 
 
 def _refusal(host: str) -> Response:

@@ -87,7 +87,7 @@ class DirectWay:
         if place is None or not self._is_open or not self._serves(fields):
             return None
         headers = Fields({"headers": fields})
-        if not self._more.isdisjoint(headers.keys()) or "content-length" not in headers:
+        if not self._more.isdisjoint(headers.names) or "content-length" not in headers:
             return None
         try:
             self._state.door.require_json(headers)

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from zypher.errors import HeaderTooLarge, MalformedRequest, PredictionError, URITooLong
 from zypher.server.direct_way import DirectWay, PlainCall
 from zypher.server.exchange import Exchange
+from zypher.server.framing import require_one_meaning
 from zypher.server.gate import CALLER, Caller
 from zypher.server.problems import problem_of
 from zypher.server.writing import OneWrite, head_of, lines
@@ -156,7 +157,6 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self._body = b""
         self.deadline = None
         self._is_whole = False
         self._is_in_head = True
@@ -192,7 +192,8 @@ class Protocol(HttpToolsProtocol):
         self._has_come_on = True
         if len(self.pipeline) >= MOST_PIPELINED:
             raise MalformedRequest("Too many requests were sent before an answer was there.")
-        self._require_one_meaning()
+        version = self.parser.get_http_version()
+        self.url = require_one_meaning(version, self.url, self.headers)
         self._call = self._plain_call()
         if self._call is None:
             self._begin_cycle()
@@ -207,7 +208,7 @@ class Protocol(HttpToolsProtocol):
         self.deadline = None
         if self._call is not None:
             if self._is_taken_in(self._call, self._body):
-                self._taken, self._call = self._call, None
+                self._taken, self._call, self._body = self._call, None, b""
                 return
             self._turn_to_usual_way()
         super().on_message_complete()
@@ -268,9 +269,9 @@ class Protocol(HttpToolsProtocol):
 
     def _turn_to_usual_way(self) -> None:
         """Begin to answer what was thought to be a plain call."""
-        self._call = None
+        body, self._call, self._body = self._body, None, b""
         self._begin_cycle()
-        super().on_body(self._body)
+        super().on_body(body)
 
     def _begin_cycle(self) -> None:
         """Have the application answer."""
@@ -296,35 +297,6 @@ class Protocol(HttpToolsProtocol):
             self._field += len(data)
             if self._field > MOST_HEAD:
                 self.refuse(_too_large())
-
-    def _require_one_meaning(self) -> None:
-        """Refuse what another reader of the same bytes could understand in another way.
-
-        The parser itself refuses what is wrong in the framing of a message (RFC 9112 §11.2).
-        """
-        version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise MalformedRequest("This server speaks HTTP/1.1 alone.")
-        hosts = 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
-                raise MalformedRequest("Transfer-Encoding can be chunked alone, in HTTP/1.1.")
-        if hosts > 1 or (not hosts and version == "1.1"):
-            raise MalformedRequest("A request names one Host.")  # RFC 9112 §3.2
-        if not self.url.startswith(b"/") and self.url != b"*":
-            self._take_host_from_target()
-
-    def _take_host_from_target(self) -> None:
-        """`GET http://HOST/PATH` is for that host, whatever `Host` says (RFC 9112 §3.2.2)."""
-        target = httptools.parse_url(self.url)
-        if not target.host or target.userinfo:
-            raise MalformedRequest("The request's target is no path.")
-        host = b"[%b]" % target.host if b":" in target.host else target.host
-        named = [(b"host", b"%b:%d" % (host, target.port) if target.port else host)]
-        self.headers[:] = named + [field for field in self.headers if field[0] != b"host"]
-        self.url = (target.path or b"/") + (b"?" + target.query if target.query else b"")
 
     def _end_with(self, error: PredictionError) -> None:
         """Answer, and close once the client has read that, or had the time to."""

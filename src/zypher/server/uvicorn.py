@@ -39,7 +39,6 @@ class Uvicorn(uvicorn.Server):
                 proxy_headers=False,  # nothing here depends on where a request came from
                 server_header=False,
                 root_path=settings.root_path,
-                timeout_keep_alive=cast("int", settings.client_timeout),
                 timeout_graceful_shutdown=_LAST_BYTES,
             )
         )
