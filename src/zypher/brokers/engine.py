@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from msgspec.structs import replace
 
@@ -106,6 +106,10 @@ class Engine(Deliveries):
     async def _free_key(self, entry: Entry) -> None:
         """Take its key from one that has expired; its delivery may have to be made yet."""
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
         """How many wait in each lane."""
         high, normal, low = map(queue.lanes.waiting, Priority)
@@ -134,7 +138,7 @@ class Engine(Deliveries):
     def call(self, prediction: Prediction) -> asyncio.Future[Prediction]:
         self._require_open()
         entry = self._enter(prediction, keep=False, waits=True)
-        entry.caller = asyncio.get_running_loop().create_future()
+        entry.caller = self._loop.create_future()
         self._record([Move(entry, None, prediction)])  # at once, since it is not kept
         return entry.caller
 

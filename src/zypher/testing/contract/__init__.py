@@ -25,7 +25,7 @@ from zypher.testing.contract.withdrawing import Withdrawing
 
 
 class BrokerContract(
-    Submitting, Calling, Keys, Owners, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending,
-    Looking, Webhooks, Updating, Counting,
+    Submitting, Calling, Keys, Owners, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching,
+    Ending, Looking, Webhooks, Updating, Counting,
 ):  # fmt: skip
     """All of it. Subclass it and say how to `open` the broker."""
