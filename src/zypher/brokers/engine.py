@@ -139,7 +139,7 @@ class Engine(Deliveries):
         self._require_open()
         entry = self._enter(prediction, keep=False, waits=True)
         entry.caller = self._loop.create_future()
-        self._record([Move(entry, None, prediction)])  # at once, since it is not kept
+        self._show([Move(entry, None, prediction)])  # what is not kept is recorded nowhere
         return entry.caller
 
     async def keep(self, id: str) -> Prediction | None:
