@@ -268,12 +268,13 @@ class Engine(Deliveries):
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         lost = set()
+        leased_until = self._clock.steady() + self._limits.lease
         for claim in claims:
             entry = self._claimed(claim)
             if entry is None or entry.worker != worker:
                 lost.add(claim)
             else:
-                entry.leased_until = self._clock.steady() + self._limits.lease
+                entry.leased_until = leased_until
         return lost
 
     async def withdrawn(self, worker: str, *, timeout: float) -> Sequence[Withdrawal]:
