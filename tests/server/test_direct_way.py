@@ -114,10 +114,12 @@ async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site
 
 
 async def test_a_call_that_comes_in_pieces_is_answered(site: Site) -> None:
-    request = post()
+    request = post(INPUT + b"  ")
     client = await site.client()
     async with working(site.service, GOOD):
-        for cut in (1, 20, len(request) - len(INPUT), len(request) - 1):
+        client.send(request)
+        assert (await client.answer()).status == 200
+        for cut in (len(request) - 1, len(request) - len(INPUT) - 2, 20, 1):
             client.send(request[:cut])
             await asyncio.sleep(0.01)  # so that the pieces are read one by one
             client.send(request[cut:])
@@ -167,8 +169,11 @@ async def test_a_call_of_a_named_model_is_found_where_all_are(site: Site) -> Non
 async def test_one_who_waits_while_clients_are_turned_away_is_answered_and_let_go(
     site: Site,
 ) -> None:
-    client, claimed = await site.calling()
     later = await site.client()
+    async with working(site.service, GOOD):
+        later.send(post())
+        assert "connection" not in (await later.answer()).names
+    client, claimed = await site.calling()
     site.server.turn_away()
     await site.service.finish(claimed.claim)
     assert (await client.answer()).names["connection"] == "close"
