@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.receiver import SECRET
 from tests.server.service import PATIENCE, Service
 from tests.server.site import INPUT, Site, post
 from zypher.prediction import Failure, Outcome, Status
@@ -195,6 +196,30 @@ async def test_a_server_that_ends_answers_those_who_wait(service: Service) -> No
         await service.finish(claimed.claim)
         assert (await client.answer()).names["connection"] == "close"
         await answered
+
+
+@pytest.mark.parametrize("service", [{"webhook_secret": SECRET}], indirect=True)
+async def test_a_call_with_a_webhook_is_kept_although_somebody_waits_for_it(site: Site) -> None:
+    client = await site.client()
+    client.send(post(b'{"input":"x","webhook":"https://93.184.215.14/"}'))
+    claimed = await site.service.claim()
+    await site.service.finish(claimed.claim)
+    assert (await client.answer()).status == 200
+    assert (await site.service.record(claimed.id)).status is Status.COMPLETED
+
+
+async def test_a_call_that_cannot_be_done_in_time_is_refused(site: Site) -> None:
+    client = await site.client()
+    for seconds in (30.0, 0.0):  # so that it is known how long one takes, while another waits
+        client.send(post())
+        claimed = await site.service.claim()
+        if seconds:
+            site.service.clock.advance(seconds)
+            await site.service.finish(claimed.claim)
+            assert (await client.answer()).status == 200
+    hasty = await site.client()
+    hasty.send(post(b'{"input":"x","deadline":5}'))
+    assert (await hasty.answer()).status == 429
 
 
 async def test_who_waits_for_a_broker_that_closes_is_told(site: Site) -> None:
