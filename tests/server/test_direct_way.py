@@ -104,7 +104,7 @@ async def answers(site: Site, request: bytes) -> list[object]:
 
 async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site: Site) -> None:
     client = await site.client()
-    for text in (b"a", b"b", b"c"):
+    for text in (b"a", b"bb", b"c"):
         client.send(post(b'{"input":"%b"}' % text))
         claimed = await site.service.claim()
         assert claimed.input == b'"%b"' % text
@@ -112,6 +112,15 @@ async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site
         await site.service.finish(claimed.claim)
         assert (await client.answer()).status == 200
     assert len(site.direct_way._known) == 1
+
+
+@pytest.mark.parametrize("service", [{"max_body_size": 100}], indirect=True)
+async def test_a_body_that_is_too_large_is_refused_after_a_head_that_is_known(site: Site) -> None:
+    client = await site.client()
+    async with working(site.service, GOOD):
+        for size, status in ((1, 200), (99, 413)):
+            client.send(post(b'{"input":"%b"}' % (b"x" * size)))
+            assert (await client.answer()).status == status
 
 
 async def test_a_call_that_comes_in_pieces_is_answered(site: Site) -> None:
