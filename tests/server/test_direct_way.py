@@ -168,6 +168,14 @@ async def test_a_call_that_takes_too_long_goes_on_asynchronously(site: Site) -> 
     assert site.service.broker.metrics.upgrades["m",] == 1
 
 
+async def test_an_outcome_that_comes_as_patience_ends_is_told(site: Site) -> None:
+    client, claimed = await site.calling()
+    (caller,) = site.direct_way.patient
+    await site.service.finish(claimed.claim)
+    caller.expire()
+    assert (await client.answer()).status == 200
+
+
 @pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)
 async def test_a_call_of_a_named_model_is_found_where_all_are(site: Site) -> None:
     client = await site.client()

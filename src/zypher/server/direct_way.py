@@ -32,21 +32,11 @@ from zypher.server.writing import CommonLines, Field
 _TARGET = re.compile(rb"(?:/predict|/predictions/predict|/models/([\w.~-]+)/predict)")
 
 # What a plain call does not have.
-_MORE = frozenset(
-    {
-        "expect",
-        "idempotency-key",
-        "cancel-after",
-        "transfer-encoding",
-        "upgrade",
-        "content-encoding",
-    }
-)
+_MORE = frozenset({"expect", "idempotency-key", "cancel-after", "transfer-encoding"})
 
 # So many heads are known, of so many bytes at most each.
 _MOST_HEADS = 1024
 _LONGEST_HEAD = 2048
-
 
 # Where the length of a body is told, in a line that a head has once or is refused.
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: (\d{1,9})\r\n")
