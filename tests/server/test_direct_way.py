@@ -102,6 +102,16 @@ async def answers(site: Site, request: bytes) -> list[object]:
     return found
 
 
+@pytest.mark.parametrize("service", [{"cors_origins": ["https://a.example"]}], indirect=True)
+async def test_a_page_that_may_call_is_told_so_on_each_way(site: Site) -> None:
+    client = await site.client()
+    async with working(site.service, GOOD):
+        for fields, allowed in ((), None), (("Origin: https://a.example",), "https://a.example"):
+            client.send(post(INPUT, *fields))
+            answer = await client.answer()
+            assert answer.names.get("access-control-allow-origin") == allowed
+
+
 async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site: Site) -> None:
     client = await site.client()
     for text in (b"a", b"bb", b"c"):
