@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from msgspec.structs import replace
 
@@ -21,7 +21,7 @@ from zypher.brokers.deliveries import Deliveries
 from zypher.brokers.events import EventLogs
 from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import is_to_be_delivered
-from zypher.brokers.queue import Entry, ModelQueue, Move, Queues
+from zypher.brokers.queue import Entry, ModelQueue, Move, Queues, resolve
 from zypher.brokers.refusals import (
     another_request,
     ended_already,
@@ -36,7 +36,17 @@ from zypher.brokers.waiters import Waiters
 from zypher.brokers.withdrawals import Withdrawals
 from zypher.clock import Clock
 from zypher.errors import Unavailable
-from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
+from zypher.prediction import (
+    HIGH,
+    NO_OPTIONS,
+    PROCESSING,
+    QUEUED,
+    Claim,
+    Outcome,
+    Prediction,
+    Priority,
+    Status,
+)
 
 # How long the outcome of an unkept prediction is held when nobody was there to take it: its
 # waiter may have run out of patience in this very turn, and be about to keep it. And the log of
@@ -96,6 +106,10 @@ class Engine(Deliveries):
     async def _free_key(self, entry: Entry) -> None:
         """Take its key from one that has expired; its delivery may have to be made yet."""
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
         """How many wait in each lane."""
         high, normal, low = map(queue.lanes.waiting, Priority)
@@ -120,6 +134,13 @@ class Engine(Deliveries):
         if prediction.idempotency_key is None:
             return await self._accept(prediction, keep, waits or not keep)
         return await self._accept_once(key_of(prediction), prediction, waits)
+
+    def call(self, prediction: Prediction) -> asyncio.Future[Prediction]:
+        self._require_open()
+        entry = self._enter(prediction, keep=False, waits=True)
+        entry.caller = self._loop.create_future()
+        self._show([Move(entry, None, prediction)])  # what is not kept is recorded nowhere
+        return entry.caller
 
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
@@ -184,7 +205,7 @@ class Engine(Deliveries):
         entry = self._entries.get(id)
         if entry is None or entry.kept or entry.record.status.terminal:
             return
-        if id in self._waiters or id in self._watchers:
+        if entry.is_called or id in self._waiters or id in self._watchers:
             return
         await self._recorded([self._decisions.cancel(entry, insists=False)])
 
@@ -227,7 +248,8 @@ class Engine(Deliveries):
         while not (group := queue.next_group(limit, suspects=suspects)):
             if not await self._arrival(queue, deadline, suspects=suspects):
                 break
-        moves = [self._decisions.claim(entry, worker) for entry in group]
+        now = self._decisions.now
+        moves = [self._decisions.claim(entry, worker, now) for entry in group]
         if queue.lanes.peek(suspects=True) is not None:
             queue.ring()
         recorded = False
@@ -238,19 +260,21 @@ class Engine(Deliveries):
                 self._record(self._released([move.after.claim for move in moves]))
         if not recorded:
             return []
+        leased_until = self._clock.steady() + self._limits.lease
         for entry in group:
-            entry.leased_until = self._clock.steady() + self._limits.lease
+            entry.leased_until = leased_until
         # Less those that somebody has ended meanwhile.
-        return [move.after for move in moves if self._claimed(move.after.claim)]
+        return [move.after for move in moves if move.entry.record is move.after]
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         lost = set()
+        leased_until = self._clock.steady() + self._limits.lease
         for claim in claims:
             entry = self._claimed(claim)
             if entry is None or entry.worker != worker:
                 lost.add(claim)
             else:
-                entry.leased_until = self._clock.steady() + self._limits.lease
+                entry.leased_until = leased_until
         return lost
 
     async def withdrawn(self, worker: str, *, timeout: float) -> Sequence[Withdrawal]:
@@ -264,13 +288,13 @@ class Engine(Deliveries):
                 self._watchers.tell(claim.id, True)
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
-        refused, moves = set(), []
+        refused, moves, now = set(), [], self._decisions.now
         for claim, outcome in ended:
             entry = self._claimed(claim)
             if entry is None:
                 refused.add(claim)
             else:
-                moves.append(self._decisions.finish(entry, outcome))
+                moves.append(self._decisions.finish(entry, outcome, now))
         await self._recorded(moves)
         return refused
 
@@ -341,6 +365,9 @@ class Engine(Deliveries):
         self._closed = True
         self._waiters.close()
         self._watchers.close()
+        for entry in self._entries.values():
+            if entry.caller is not None and not entry.caller.done():
+                entry.caller.set_exception(shutting_down())
         self._withdrawals.close()
         for queue in self._queues.values():
             queue.close()
@@ -348,61 +375,73 @@ class Engine(Deliveries):
 
     # What follows once a move is recorded.
 
-    def _show(self, move: Move) -> None:
-        """Everybody may see this move now."""
-        entry = move.entry
-        was_shown = entry.shown is move.after and self._entries.get(move.after.id) is entry
-        if move.before is None:
-            self._entries[move.after.id] = entry
-        entry.shown = move.after
-        if entry.record is not move.after:
-            return  # it has moved on; that will be shown in its turn
-        if entry.record.status is Status.QUEUED:
-            self._line_up(entry)
-        elif entry.record.status.terminal:
-            if move.before is not None:  # else it had ended before somebody kept it
-                self._note_end(entry)
-            self._deliver(entry)
-        if not was_shown:
-            self._set_alarm(entry)
-        self._watchers.tell(entry.record.id, True)
+    def _show(self, moves: Sequence[Move]) -> None:
+        """Everybody may see these moves now."""
+        ended = []
+        for move in moves:
+            entry, record = move.entry, move.after
+            was_shown = entry.shown is record and self._entries.get(record.id) is entry
+            if move.before is None:
+                self._entries[record.id] = entry
+            entry.shown = record
+            if entry.record is not record:
+                continue  # it has moved on; that will be shown in its turn
+            if record.status is QUEUED:
+                self._line_up(entry)
+            elif record.status.terminal:
+                ended.append(move)
+            if not was_shown and (entry.delayed or record.options is not NO_OPTIONS):
+                self._set_alarm(entry)
+            if record.id in self._watchers:
+                self._watchers.tell(record.id, True)
+        if ended:
+            # Less those that had ended before somebody kept them.
+            self._note_ends([move.entry for move in ended if move.before is not None])
+            for move in ended:
+                self._deliver(move.entry)
 
     def _line_up(self, entry: Entry) -> None:
         """A queued entry can be claimed from now on; or once its pause is over."""
-        if entry.slot is not None:
-            self._queues[entry.record.model].push(entry)
+        self._queues[entry.record.model].push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:
         """Look at an entry in memory again when its pause or the first of its clocks is over."""
         due = entry.record.due
         at = entry.record.not_before if entry.delayed else due and due.at
-        self._alarms.turn_off(entry)
+        if entry.alarm:
+            self._alarms.turn_off(entry)
         if at is not None and self._entries.get(entry.record.id) is entry:
             self._alarms.set(self._clock.steady() + at - self._clock.wall(), entry)
 
-    def _note_end(self, entry: Entry) -> None:
-        """Count an end, and tell the worker if it was not the one that brought it."""
+    def _note_ends(self, ended: Sequence[Entry]) -> None:
+        """Count ends, and tell the worker if it was not the one that brought them."""
         now = self._clock.steady()
-        queue = self._queues[entry.record.model]
-        queue.ended[entry.record.status] += 1
-        queue.rate.count(now)
-        self.metrics.ended(entry.record, waits=entry.waits)
-        self._logs.forget_at(entry.record.id, now + _LINGER)
-        if entry.withdrawal is not None:
-            self._withdrawals.add(entry.worker, Withdrawal(entry.record.claim, entry.withdrawal))
+        took: dict[tuple[str, Status, bool], list[float]] = {}  # of those that are counted alike
+        for entry in ended:
+            record = entry.record
+            took.setdefault((record.model, record.status, entry.waits), []).append(record.took)
+            if record.id in self._logs:
+                self._logs.forget_at(record.id, now + _LINGER)
+            if entry.withdrawal is not None:
+                self._withdrawals.add(entry.worker, Withdrawal(record.claim, entry.withdrawal))
+        for (model, status, waits), seconds in took.items():
+            self._queues[model].note_ends(status, len(seconds), now)
+            self.metrics.ended(model, status, seconds, waits=waits)
 
     def _deliver(self, entry: Entry) -> None:
         """Hand a final record to all who wait for it."""
-        delivered = self._waiters.tell(entry.record.id, entry.record)
+        record = entry.record
+        delivered = self._waiters.tell(record.id, record) if record.id in self._waiters else 0
+        if entry.caller is not None and resolve(entry.caller, record):
+            delivered += 1
         if entry.kept:
             self._retain(entry)
-            if is_to_be_delivered(entry.record):
+            if is_to_be_delivered(record):
                 self._outbox.news.set()
         elif delivered:
-            del self._entries[entry.record.id]
+            del self._entries[record.id]
         else:
-            entry.record = replace(entry.record, expires=self._clock.wall() + _LINGER)
-            entry.shown = entry.record
+            entry.record = entry.shown = replace(record, expires=self._clock.wall() + _LINGER)
             self._expire(entry)
 
     # What the verbs are made of.
@@ -429,16 +468,21 @@ class Engine(Deliveries):
             self._submitting.pop(key).set_result(None)
 
     async def _accept(self, prediction: Prediction, keep: bool, waits: bool) -> Prediction:
+        entry = self._enter(prediction, keep=keep, waits=waits)
+        if not await self._recorded([Move(entry, None, prediction)]):
+            raise Unavailable("The prediction cannot be recorded now.")
+        return prediction
+
+    def _enter(self, prediction: Prediction, *, keep: bool, waits: bool) -> Entry:
+        """A new entry, which counts as queued from now on. Raises `QueueFull`."""
         queue = self._queues[prediction.model]
         self._admit(queue, prediction, waits)
         self._places += 1
         now = self._clock.steady()
         entry = Entry(prediction, prediction, place=self._places, kept=keep, waits=waits, since=now)
         queue.enter(prediction)
-        queue.newest_places[Priority.HIGH if waits else prediction.priority] = entry.place
-        if not await self._recorded([Move(entry, None, prediction)]):
-            raise Unavailable("The prediction cannot be recorded now.")
-        return prediction
+        queue.newest_places[HIGH if waits else prediction.priority] = entry.place
+        return entry
 
     async def _forget(self, entry: Entry) -> None:
         """Nothing is left of an entry that has ended."""
@@ -462,7 +506,7 @@ class Engine(Deliveries):
                 raise too_many_of(owner, self._limits)
         if queue.queued >= self._limits.max_queued * part:
             raise too_many(queue.model, self._limits, waits=waits)
-        waiting = sum(queue.queued_bytes for queue in self._queues.values())
+        waiting = self._queues.queued_bytes
         if waiting + prediction.size > self._limits.max_queued_bytes * part:
             raise too_many_bytes(self._limits, waits=waits)
 
@@ -480,7 +524,7 @@ class Engine(Deliveries):
     def _claimed(self, claim: Claim) -> Entry | None:
         """The entry that this claim still holds."""
         entry = self._entries.get(claim.id)
-        if entry is None or entry.record.status is not Status.PROCESSING:
+        if entry is None or entry.record.status is not PROCESSING:
             return None
         return entry if entry.record.attempt == claim.attempt else None
 

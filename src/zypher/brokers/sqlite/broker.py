@@ -187,10 +187,9 @@ class SqliteBroker(Engine):
     # What the engine leaves open.
 
     def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
-        for move in moves:
-            if not move.entry.kept:
-                self._show(move)
         kept = [move for move in moves if move.entry.kept]
+        if len(kept) < len(moves):
+            self._show([move for move in moves if not move.entry.kept] if kept else moves)
         if not kept:
             return None
         is_new = kept[0].before is None and self._entries.get(kept[0].after.id) is not kept[0].entry
@@ -334,12 +333,10 @@ class SqliteBroker(Engine):
         for entry in self._entries.values():  # of callers who came before the file could be opened
             entry.place += found.last_place
             entry.queued_in = None
-            if entry.slot is not None:
-                self._queues[entry.record.model].push(entry)
+            self._queues[entry.record.model].push(entry)
         for lane in found.queued:
             queue = self._queues[lane.model]
-            queue.queued += lane.queued
-            queue.queued_bytes += lane.queued_bytes
+            queue.add(lane.queued, lane.queued_bytes)
             queue.newest_places[lane.priority] = self._places
             self._backlogs_of(lane).add(lane.priority, lane.queued, lane.queued_bytes)
         self._queues.owned.update(found.owned)
@@ -347,7 +344,7 @@ class SqliteBroker(Engine):
     def written(self, moves: Sequence[Move]) -> None:
         for move in moves:
             move.entry.recorded = True
-            self._show(move)
+        self._show(moves)
 
     def refused(self, moves: Sequence[Move]) -> None:
         for move in moves:
@@ -406,8 +403,7 @@ class SqliteBroker(Engine):
         if not rows:
             self._missing += backlog.queued
             log.error("%s", self._unreadable())
-            queue.queued -= backlog.queued
-            queue.queued_bytes -= backlog.queued_bytes
+            queue.add(-backlog.queued, -backlog.queued_bytes)
             backlogs.add(lane, -backlog.queued, -backlog.queued_bytes)
         is_stalled = self._journal.trouble is not None
         new = [self._entry(*stored) for stored in rows if stored.record.id not in self._entries]
