@@ -16,7 +16,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -45,6 +45,7 @@ from zypher.replicas.frames import (
     SetUp,
     sendable,
 )
+from zypher.replicas.runner import Runner, Work
 from zypher.replicas.warm_up import warm_up
 
 # How many runs are in flight at once unless told otherwise; of a blocking model it is one.
@@ -87,6 +88,7 @@ class Child:
         self._outcomes: list[tuple[Claim, Outcome]] = []
         self._runs: dict[Claim, runs.Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._runner = Runner(rests=self._flush)
 
     def _receive(self, message: Message) -> None:
         match message:
@@ -96,10 +98,9 @@ class Child:
             case SetUp():
                 self._spawn(self._or_give_up(self._set_up()))
             case Run() if self._executor.model.batch:
-                self._run_batch(message.calls)
+                self._runner.take([self._run_batch(message.calls)])
             case Run():
-                for call in message.calls:
-                    self._run_one(call)
+                self._runner.take(map(self._run_one, message.calls))
             case Check():
                 self._spawn(self._check())
             case Cancel():
@@ -147,58 +148,66 @@ class Child:
         forget_young_bytecode(files)
         return [sendable(file) for file in files]
 
-    def _run_one(self, call: Call) -> None:
+    def _run_one(self, call: Call) -> Work:
         run = runs.Run([call.claim], call.deadline, self._channel, call.traceparent)
         self._runs[call.claim] = run
-        self._spawn(self._see_one_through(call, run))
+        return self._see_one_through(call, run)
 
     async def _see_one_through(self, call: Call, run: runs.Run) -> None:
-        outcome = await self._executor.run(call, run)
-        self._end(run, [(call.claim, outcome)])
+        try:
+            outcome = await self._executor.run(call, run, self._runner.task)
+            self._end(run, [(call.claim, outcome)])
+        except BaseException:
+            _fail()
 
-    def _run_batch(self, calls: list[Call]) -> None:
+    def _run_batch(self, calls: list[Call]) -> Work:
         claims = [call.claim for call in calls]
         run = runs.BatchRun(claims, self._channel, calls[0].traceparent)
         self._runs |= dict.fromkeys(run.claims, run)
-        self._spawn(self._see_batch_through(calls, run))
+        return self._see_batch_through(calls, run)
 
     async def _see_batch_through(self, calls: list[Call], run: runs.BatchRun) -> None:
-        outcomes = await self._executor.run_batch(calls, run)
-        self._end(run, list(zip(run.claims, outcomes, strict=True)))
+        try:
+            outcomes = await self._executor.run_batch(calls, run, self._runner.task)
+            self._end(run, list(zip(run.claims, outcomes, strict=True)))
+        except BaseException:
+            _fail()
 
     def _end(self, run: runs.Run, outcomes: list[tuple[Claim, Outcome]]) -> None:
+        """Send outcomes; what ends in the same turn of the loop shares a frame."""
         run.end()
         for claim in run.claims:
             del self._runs[claim]
-        self._report(outcomes)
-
-    def _report(self, outcomes: list[tuple[Claim, Outcome]]) -> None:
-        """Send outcomes; what ends in the same turn of the loop shares a frame."""
-        if not self._outcomes:
+        if not self._outcomes and not self._runner.is_busy:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outcomes += outcomes
 
     def _flush(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
         try:
-            self._send(Finished(outcomes))
+            if outcomes:
+                self._send(Finished(outcomes))
         except Exception:
-            traceback.print_exc()
-            os._exit(FAULT)
+            _fail()
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Work) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        """A fault of ours must be a crash, which is seen and repaired, and never a hang."""
         self._tasks.discard(task)
         if task.cancelled() or task.exception():
             os._exit(FAULT)
+
+
+def _fail() -> NoReturn:
+    """End this process: a fault of ours must be a crash, which is seen, and never a hang."""
+    traceback.print_exc()
+    os._exit(FAULT)
 
 
 async def set_up(model: Model) -> None:
