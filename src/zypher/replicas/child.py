@@ -1,6 +1,6 @@
 """The replica's own process: loads one model and runs what it is sent.
 
-    python -m zypher.replicas.child SOCKET PARENT
+    python -m zypher.replicas.child SOCKET TICKETS PARENT
 
 It knows neither HTTP nor the broker: messages come and go over one socket, and it ends with
 its parent.
@@ -25,7 +25,7 @@ from zypher.errors import ModelLoadError
 from zypher.model.imports import files_of_code, forget_young_bytecode
 from zypher.model.loading import MOCK, Model, load, user_traceback
 from zypher.prediction import Claim, Outcome
-from zypher.replicas import runs
+from zypher.replicas import lines, runs
 from zypher.replicas.capture import capture
 from zypher.replicas.channel import FAULT, Channel
 from zypher.replicas.execution import Executor
@@ -46,6 +46,7 @@ from zypher.replicas.frames import (
     sendable,
 )
 from zypher.replicas.runner import Runner, Work
+from zypher.replicas.tickets import Tickets
 from zypher.replicas.warm_up import warm_up
 
 # How many runs are in flight at once unless told otherwise; of a blocking model it is one.
@@ -57,13 +58,13 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve the parent until it goes away."""
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, tickets, parent = map(int, sys.argv[1:])
     die_with(parent)
     # Ctrl-C is for the parent, which lets running work finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable(all_threads=False)  # where a segfault happened is in the log
     capture()
-    asyncio.run(serve(socket.socket(fileno=descriptor)))
+    asyncio.run(serve(socket.socket(fileno=descriptor), Tickets(tickets)))
 
 
 def die_with(parent: int) -> None:
@@ -74,17 +75,18 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-async def serve(connection: socket.socket) -> None:
+async def serve(connection: socket.socket, tickets: Tickets) -> None:
     """Act on the messages of the parent until it closes the connection."""
-    Child(connection)
+    Child(connection, tickets)
     await asyncio.Event().wait()  # the end of the connection ends the process
 
 
 class Child:
     """What the parent asks for, done."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, tickets: Tickets) -> None:
         self._channel = Channel(connection, self._receive)
+        self._tickets = tickets
         self._outcomes: list[tuple[Claim, Outcome]] = []
         self._runs: dict[Claim, runs.Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,10 +99,11 @@ class Child:
                 self._spawn(self._or_give_up(self._load()))
             case SetUp():
                 self._spawn(self._or_give_up(self._set_up()))
-            case Run() if self._executor.model.batch:
-                self._runner.take([self._run_batch(message.calls)])
-            case Run():
-                self._runner.take(map(self._run_one, message.calls))
+            case Run(ticket=None):
+                self._runner.take(self._works(message.calls))
+            case Run(ticket=int(ticket)):
+                works = self._works(message.calls)
+                self._runner.take([self._run_next(ticket, message.calls, works)])
             case Check():
                 self._spawn(self._check())
             case Cancel():
@@ -147,6 +150,36 @@ class Child:
         files = files_of_code(self._order.target, error)
         forget_young_bytecode(files)
         return [sendable(file) for file in files]
+
+    def _works(self, calls: list[Call]) -> list[Work]:
+        """The runs of these: one of all together, or one of each."""
+        if self._executor.model.batch:
+            return [self._run_batch(calls)]
+        return [self._run_one(call) for call in calls]
+
+    async def _run_next(self, ticket: int, calls: list[Call], works: list[Work]) -> None:
+        """Run what was handed over before the last was out, unless it has been taken back.
+
+        Outcomes leave before: should it end this process, none is lost.
+        """
+        try:
+            self._flush()
+            await self._channel.flushed()
+            self._channel.poll()  # perhaps nobody wants it any more
+            if self._tickets.take(ticket):
+                lines.begin()
+                for work in works:
+                    await work
+            else:
+                self._drop(calls, works)
+        except BaseException:
+            _fail()
+
+    def _drop(self, calls: list[Call], works: list[Work]) -> None:
+        for call in calls:
+            del self._runs[call.claim]
+        for work in works:
+            work.close()
 
     def _run_one(self, call: Call) -> Work:
         run = runs.Run([call.claim], call.deadline, self._channel, call.traceparent)
@@ -237,6 +270,7 @@ def _describe(model: Model, concurrency: int, example: bytes | None, files: list
         input_schema=model.signature.input_schema | examples,
         output_schema=model.signature.output_schema,
         concurrency=concurrency,
+        is_serial=concurrency == 1 and not model.is_async,
         batching=Batching(batch.max_size, batch.max_wait) if batch else None,
         files=files,
     )

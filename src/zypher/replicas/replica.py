@@ -11,11 +11,10 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from zypher.errors import ModelLoadError, ZypherError
 from zypher.prediction import Claim, Outcome
 from zypher.replicas.connection import Connection
+from zypher.replicas.flights import Flights, longest_wait
 from zypher.replicas.frames import (
     MOST_TOLD,
     Call,
@@ -33,7 +32,9 @@ from zypher.replicas.frames import (
     Told,
 )
 from zypher.replicas.hardware import environment, resident_bytes
+from zypher.replicas.spec import ReplicaSpec
 from zypher.replicas.stderr import ErrorOutput
+from zypher.replicas.tickets import TicketOffice
 
 # How long the connection of a dead process may stay open: a process that it forked can hold it.
 _LAST_WORDS = 0.5
@@ -41,29 +42,6 @@ _LAST_WORDS = 0.5
 # A replica that holds so many bytes of input takes no more until some of it is done: however
 # many small predictions may be in flight, large ones wait in the queue, whose bytes are bounded.
 _MOST_BYTES = 256_000_000
-
-
-class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model a replica loads, and how. Times are seconds, sizes bytes.
-
-    `example` is an input as JSON text, in place of the model's own.
-    """
-
-    name: str
-    target: str
-    concurrency: int | None = None
-    mock_delay: tuple[float, float] = (8.0, 15.0)
-    max_result_size: int = 64_000_000
-    setup_timeout: float = 300.0
-    swap: Literal["overlap", "replace"] = "overlap"
-    devices: Sequence[str] = ()
-    threads: int | None = None
-    example: bytes | None = None
-    healthcheck_interval: float = 30.0
-    healthcheck_timeout: float = 10.0
-    recycle_after: int | None = None
-    recycle_memory: int | None = None
-    max_failures: int | None = None
 
 
 # Why a replica is replaced.
@@ -80,17 +58,7 @@ class Report(NamedTuple):
     told: Sequence[Told]
     outcomes: Sequence[tuple[Claim, Outcome]]
     seconds: Sequence[float]  # that the runs of these outcomes took
-
-
-class _Flight(NamedTuple):
-    """What is known of a claim in flight: those that run in one call with it, bytes of input.
-
-    `since`: the loop's time at which it was handed over.
-    """
-
-    together: set[Claim]
-    size: int
-    since: float
+    returned: Sequence[Claim]  # which it had been handed, and which have not run
 
 
 class Replica:
@@ -121,19 +89,22 @@ class Replica:
         self._connection = Connection(self._receive)
         self._answers: asyncio.Queue[Described | Ready | LoadFailed | Checked | None]
         self._answers = asyncio.Queue()
-        self._in_flight: dict[Claim, _Flight] = {}
+        self._flights = Flights()
+        self._ticket = 0  # of what waits
+        self._timer: asyncio.TimerHandle | None = None
+        self._nears_end = False
         self._overdue: set[Claim] = set()
         self._unwanted: set[Claim] = set()
-        self._busy = 0
-        self._bytes = 0
         self._doomed = False
         self._gone = False
         self._told: list[Told] = []
         self._told_bytes = 0
         self._outcomes: list[tuple[Claim, Outcome]] = []
         self._seconds: list[float] = []
+        self._returned: list[Claim] = []
         self._is_free = asyncio.Event()
         self._has_room = asyncio.Event()
+        self._has_room_ahead = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._has_news = asyncio.Event()
 
@@ -172,12 +143,13 @@ class Replica:
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._connection, sock=ours)
+        self._tickets = TicketOffice()
         self._errors = ErrorOutput(self.spec.name)
         with theirs, self._errors.starting() as errors:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "zypher.replicas.child"),
-                *(str(theirs.fileno()), str(os.getpid())),
-                pass_fds=[theirs.fileno()],
+                *map(str, (theirs.fileno(), self._tickets.readable, os.getpid())),
+                pass_fds=[theirs.fileno(), self._tickets.readable],
                 env=environment(os.environ, device=self.device, threads=self.spec.threads),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=errors,  # what a model prints is its log
@@ -223,10 +195,18 @@ class Replica:
 
     @property
     def room(self) -> int:
-        """How many more calls, or batches of a batched model, it can take now."""
-        if self._overdue or self._doomed or self.is_held or self._bytes >= _MOST_BYTES:
-            return 0
-        return self.described.concurrency - self._busy
+        """How many more calls, or batches of a batched model, can begin there now."""
+        return self.described.concurrency - self._flights.units if self._is_open else 0
+
+    @property
+    def has_room_ahead(self) -> bool:
+        """True if it runs something, but can be handed what is to follow: see `flights`."""
+        return self._nears_end and self._is_open and not self._flights.waiting
+
+    @property
+    def _is_open(self) -> bool:
+        closed = self._overdue or self._doomed or self.is_held
+        return not closed and self._flights.bytes < _MOST_BYTES
 
     @property
     def slots(self) -> int:
@@ -235,35 +215,45 @@ class Replica:
         return self.described.concurrency * (batching.max_size if batching else 1)
 
     @property
+    def is_busy(self) -> bool:
+        """True while it runs something."""
+        return bool(self._flights.running)
+
+    @property
     def in_flight(self) -> list[Claim]:
-        """What it was handed and has not finished."""
-        return list(self._in_flight)
+        """What it runs: it was handed that, and has not finished it."""
+        return list(self._flights.running)
 
     @property
     def last_lines(self) -> list[str]:
-        """The last lines that its process wrote since it was idle."""
+        """The last lines that its process wrote since what it runs has begun."""
         return self._errors.last_lines
 
     def run(self, calls: Sequence[Call]) -> None:
         """Hand it predictions to run: one batch of a batched model, or that many single calls.
 
-        Raises `ReplicaDied` if it is gone, and then it has taken none of them.
+        Where there is only room ahead they wait for what runs, and are not in flight until then.
+        If they wait for too long they come back, in `reports`. Raises `ReplicaDied` if it is gone,
+        and then it has taken none of them.
         """
         self._require_alive()
-        if not self._in_flight:
-            self._errors.begin()
-        batch = {call.claim for call in calls} if self.described.batching else None
-        now = asyncio.get_running_loop().time()
-        for call in calls:
-            self._in_flight[call.claim] = _Flight(batch or {call.claim}, len(call.input), now)
-            self._bytes += len(call.input)
-        self._busy += 1 if batch else len(calls)
+        flights, now = self._flights, asyncio.get_running_loop().time()
+        if self.described.is_serial and flights.running:
+            flights.queue(calls)
+            self._ticket = self._tickets.put()
+            self._connection.send(Run(list(calls), self._ticket))
+            self._wait(longest_wait(calls), self._end_wait)
+        else:
+            if not flights.running:
+                self._errors.begin()
+            flights.begin(calls, now, together=self.described.batching is not None)
+            self._connection.send(Run(list(calls)))
+            self._expect_end()
         self._update()
-        self._connection.send(Run(list(calls)))
 
     def cancel(self, claim: Claim) -> None:
         """Ask the run of this claim to end, if it is in flight."""
-        if claim in self._in_flight:
+        if claim in self._flights.running or claim in self._flights.waiting:
             self._connection.send(Cancel([claim]))
 
     def give_up(self, claim: Claim, *, insists: bool) -> bool:
@@ -272,15 +262,17 @@ class Replica:
         `insists`: the process gets no more work, and is killed once it runs nothing else than
         what was given up. Else that alone is no reason to kill it.
         """
-        if claim not in self._in_flight:
+        if claim in self._flights.waiting:
+            self._take_back()
+        if claim not in self._flights.running and claim not in self._flights.waiting:
             return False
         (self._overdue if insists else self._unwanted).add(claim)
         self._update()
         return True
 
-    async def has_room(self) -> None:
-        """Wait until `room` is at least one. Raises `ReplicaDied`."""
-        await self._has_room.wait()
+    async def has_room(self, *, ahead: bool = False) -> None:
+        """Wait until `room` is at least one, or `has_room_ahead`. Raises `ReplicaDied`."""
+        await (self._has_room_ahead if ahead else self._has_room).wait()
         self._require_alive()
 
     async def is_idle(self) -> None:
@@ -297,10 +289,11 @@ class Replica:
         """What it has to say, as it comes; ends when the process has ended."""
         while True:
             await self._has_news.wait()
-            report = Report(self._told, self._outcomes, self._seconds)
-            self._told, self._told_bytes, self._outcomes, self._seconds = [], 0, [], []
+            report = Report(self._told, self._outcomes, self._seconds, self._returned)
+            self._told, self._outcomes, self._seconds, self._returned = [], [], [], []
+            self._told_bytes = 0
             self._update()
-            if report.told or report.outcomes:
+            if any(report):
                 yield report
             elif self._gone:
                 return
@@ -334,6 +327,9 @@ class Replica:
                 now = asyncio.get_running_loop().time()
                 for claim, outcome in message.outcomes:
                     self._take(claim, outcome, now)
+                if not self._flights.running:
+                    self._flights.follow(now)
+                    self._expect_end()
                 if self.finished >= self._most_finished and not self.is_worn:
                     self.is_worn = True
                     self._note_worn()
@@ -344,16 +340,50 @@ class Replica:
                 self._answers.put_nowait(message)
 
     def _take(self, claim: Claim, outcome: Outcome, now: float) -> None:
-        flight = self._in_flight.pop(claim)
-        flight.together.remove(claim)
+        self._seconds.append(self._flights.end(claim, now))
+        self._outcomes.append((claim, outcome))
         self._overdue.discard(claim)
         self._unwanted.discard(claim)
-        self._bytes -= flight.size
-        if not flight.together:
-            self._busy -= 1
         self.finished += 1
-        self._outcomes.append((claim, outcome))
-        self._seconds.append(now - flight.since)
+
+    # What waits there.
+
+    def _expect_end(self) -> None:
+        """Have it take the next call shortly before the one that has begun is likely to end."""
+        self._nears_end = False
+        pause = self._flights.expected() if self.described.is_serial else None
+        if pause is not None and self._flights.running:
+            self._wait(pause, self._near_end)
+        else:
+            self._stop_waiting()
+
+    def _near_end(self) -> None:
+        self._nears_end = True
+        self._update()
+
+    def _take_back(self) -> bool:
+        """Take back what waits for its turn, if anything does; False if that has begun."""
+        self._nears_end = False
+        if self._flights.waiting and not self._tickets.take(self._ticket):
+            return False
+        self._returned += self._flights.take_back()
+        return True
+
+    def _end_wait(self) -> None:
+        """It has waited for long enough."""
+        self._take_back()
+        self._update()
+
+    def _wait(self, seconds: float, then: Callable[[], object]) -> None:
+        self._stop_waiting()
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # What it says.
 
     def _take_told(self, told: Told) -> None:
         if self._told_bytes < MOST_TOLD:
@@ -389,10 +419,18 @@ class Replica:
         for last_word in unfinished:
             last_word.cancel()
         self._connection.close()
+        self._end_waiting()
         self._gone = True
         self._is_free.set()
         self._answers.put_nowait(None)
         self._update()
+
+    def _end_waiting(self) -> None:
+        """It is dead: what waited for its turn there is unharmed, unless that has begun."""
+        self._stop_waiting()
+        if not self._take_back():
+            self._flights.follow(asyncio.get_running_loop().time())
+        self._tickets.close()
 
     def _kill(self, group: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it is gone already
@@ -400,14 +438,19 @@ class Replica:
 
     def _update(self) -> None:
         """Wake those whose condition has come true."""
-        _set(self._has_room, self._gone or self.room > 0)
-        _set(self._is_idle, self._gone or not self._in_flight)
-        _set(self._has_news, self._gone or bool(self._outcomes) or bool(self._told))
+        has_room = self._gone or self.room > 0
+        _set(self._has_room, has_room)
+        _set(self._has_room_ahead, has_room or self.has_room_ahead)
+        _set(self._is_idle, self._gone or not self._flights.running)
+        _set(self._has_news, self._gone or bool(self._outcomes or self._told or self._returned))
         if (self._overdue or self.is_retired) and not (self._gone or self._doomed):
             self._kill_if_nothing_else_runs()
 
     def _kill_if_nothing_else_runs(self) -> None:
-        if len(self._overdue) + len(self._unwanted) == len(self._in_flight):
+        flights = self._flights
+        if len(self._overdue) + len(self._unwanted) == len(flights.running):
+            if not self._take_back():
+                return  # what is overdue has ended, as is about to be known
             assert self._process is not None
             self._doomed = True  # also if all that ran there turns out to have ended just then
             self._kill(self._process.pid)
