@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -42,6 +43,30 @@ async def killed_replicas(size: Size, directory: Path) -> Report:
             *bystander.noticed(rig.history.faults, size, _UNNOTICED),
             remarks=[bystander.remark(rig.history.faults)],
         )
+
+
+async def killed_between_runs(size: Size, directory: Path) -> Report:
+    """kill -9 of replicas in which the next run waits behind the one that runs."""
+    arguments = ("--replicas", "2", "--max-crashes", "1")
+    async with Rig(directory, "work_blocking", target(MODEL), *arguments) as rig:
+        async with rig.load(seconds=0.01) as load:
+            for _ in range(size.of(5, 30)):
+                await load.accepts(size.of(20, 50))
+                await asyncio.sleep(random.uniform(0, 0.02))
+                await _kill_a_busy_one(rig)
+        rig.history.runs = rig.runs()
+        return await rig.report("kill -9 between two runs", *_wrongly_charged(rig.history))
+
+
+def _wrongly_charged(history: History) -> Iterator[str]:
+    """Whoever ran when its process was killed has to fail at once here, and nobody else."""
+    failed = {history.accepted[seen.id].token for seen in history.seen if seen.code}
+    killed = {fault.pid for fault in history.faults}
+    for run in history.runs:
+        if run.ended is None and run.pid in killed and run.token not in failed:
+            yield f"{run.token} ran alone when its process was killed, and was not charged."
+    if len(failed) > len(killed):
+        yield f"{len(killed)} processes were killed, and {len(failed)} predictions charged."
 
 
 async def _kill_a_busy_one(rig: Rig) -> None:

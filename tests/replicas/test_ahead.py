@@ -1,7 +1,9 @@
 """The next run in a replica before the last one is out: it waits there, and nobody is charged."""
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.harness import PATIENCE, HeldRun, Holder, holder
-from tests.replicas.test_checks import MODELS
+from tests.replicas.test_hardware import MODELS
 from tests.replicas.test_pool import spec
 from zypher.prediction import Claim, Outcome
 from zypher.replicas.flights import LONGEST_WAIT, Flights, longest_wait
@@ -39,6 +41,11 @@ class Turns:
     @property
     def begun(self) -> list[str]:
         return self._begun.read_text().split()
+
+    @property
+    def pid(self) -> int:
+        assert self.replica.pid is not None
+        return self.replica.pid
 
     @property
     def in_flight(self) -> list[str]:
@@ -141,9 +148,8 @@ async def test_a_kill_at_any_moment_leaves_each_ended_running_or_unharmed(tmp_pa
     for turn in range(6):
         async with turns(tmp_path / f"{turn}") as taking:
             handed = {"brief"}
-            asyncio.get_running_loop().call_later(
-                random.uniform(0.02, 0.08), taking.replica._kill, taking.replica.pid
-            )
+            later = asyncio.get_running_loop().call_later
+            later(random.uniform(0.02, 0.08), os.kill, taking.pid, signal.SIGKILL)
             try:
                 for number in range(1000):
                     await taking.replica.has_room(ahead=True)

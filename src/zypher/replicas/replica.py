@@ -9,14 +9,14 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from zypher.errors import ModelLoadError, ZypherError
 from zypher.prediction import Claim, Outcome
+from zypher.replicas.ahead import Ahead
 from zypher.replicas.connection import Connection
-from zypher.replicas.flights import Flights, longest_wait
+from zypher.replicas.flights import Flights
 from zypher.replicas.frames import (
-    MOST_TOLD,
     Call,
     Cancel,
     Check,
@@ -32,9 +32,9 @@ from zypher.replicas.frames import (
     Told,
 )
 from zypher.replicas.hardware import environment, resident_bytes
+from zypher.replicas.news import News, Report
 from zypher.replicas.spec import ReplicaSpec
 from zypher.replicas.stderr import ErrorOutput
-from zypher.replicas.tickets import TicketOffice
 
 # How long the connection of a dead process may stay open: a process that it forked can hold it.
 _LAST_WORDS = 0.5
@@ -50,15 +50,6 @@ Departure = Literal["reload", "recycled", "unhealthy"]
 
 class ReplicaDied(ZypherError):
     """The replica's process has ended."""
-
-
-class Report(NamedTuple):
-    """What a replica has to say: first what its runs told, then what became of them."""
-
-    told: Sequence[Told]
-    outcomes: Sequence[tuple[Claim, Outcome]]
-    seconds: Sequence[float]  # that the runs of these outcomes took
-    returned: Sequence[Claim]  # which it had been handed, and which have not run
 
 
 class Replica:
@@ -90,18 +81,11 @@ class Replica:
         self._answers: asyncio.Queue[Described | Ready | LoadFailed | Checked | None]
         self._answers = asyncio.Queue()
         self._flights = Flights()
-        self._ticket = 0  # of what waits
-        self._timer: asyncio.TimerHandle | None = None
-        self._nears_end = False
         self._overdue: set[Claim] = set()
         self._unwanted: set[Claim] = set()
         self._doomed = False
         self._gone = False
-        self._told: list[Told] = []
-        self._told_bytes = 0
-        self._outcomes: list[tuple[Claim, Outcome]] = []
-        self._seconds: list[float] = []
-        self._returned: list[Claim] = []
+        self._news = News()
         self._is_free = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room_ahead = asyncio.Event()
@@ -143,13 +127,13 @@ class Replica:
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._connection, sock=ours)
-        self._tickets = TicketOffice()
+        self._ahead = Ahead(self._flights, returns=self._news.add_returned, changed=self._update)
         self._errors = ErrorOutput(self.spec.name)
         with theirs, self._errors.starting() as errors:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "zypher.replicas.child"),
-                *map(str, (theirs.fileno(), self._tickets.readable, os.getpid())),
-                pass_fds=[theirs.fileno(), self._tickets.readable],
+                *map(str, (theirs.fileno(), self._ahead.descriptor, os.getpid())),
+                pass_fds=[theirs.fileno(), self._ahead.descriptor],
                 env=environment(os.environ, device=self.device, threads=self.spec.threads),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=errors,  # what a model prints is its log
@@ -201,7 +185,7 @@ class Replica:
     @property
     def has_room_ahead(self) -> bool:
         """True if it runs something, but can be handed what is to follow: see `flights`."""
-        return self._nears_end and self._is_open and not self._flights.waiting
+        return self._is_open and self._ahead.has_room
 
     @property
     def _is_open(self) -> bool:
@@ -239,16 +223,14 @@ class Replica:
         self._require_alive()
         flights, now = self._flights, asyncio.get_running_loop().time()
         if self.described.is_serial and flights.running:
-            flights.queue(calls)
-            self._ticket = self._tickets.put()
-            self._connection.send(Run(list(calls), self._ticket))
-            self._wait(longest_wait(calls), self._end_wait)
+            self._connection.send(Run(list(calls), self._ahead.queue(calls)))
         else:
             if not flights.running:
                 self._errors.begin()
             flights.begin(calls, now, together=self.described.batching is not None)
             self._connection.send(Run(list(calls)))
-            self._expect_end()
+            if self.described.is_serial:
+                self._ahead.expect_end()
         self._update()
 
     def cancel(self, claim: Claim) -> None:
@@ -263,7 +245,7 @@ class Replica:
         what was given up. Else that alone is no reason to kill it.
         """
         if claim in self._flights.waiting:
-            self._take_back()
+            self._ahead.take_back()
         if claim not in self._flights.running and claim not in self._flights.waiting:
             return False
         (self._overdue if insists else self._unwanted).add(claim)
@@ -289,9 +271,7 @@ class Replica:
         """What it has to say, as it comes; ends when the process has ended."""
         while True:
             await self._has_news.wait()
-            report = Report(self._told, self._outcomes, self._seconds, self._returned)
-            self._told, self._outcomes, self._seconds, self._returned = [], [], [], []
-            self._told_bytes = 0
+            report = self._news.take()
             self._update()
             if any(report):
                 yield report
@@ -329,67 +309,22 @@ class Replica:
                     self._take(claim, outcome, now)
                 if not self._flights.running:
                     self._flights.follow(now)
-                    self._expect_end()
+                    self._ahead.expect_end()
                 if self.finished >= self._most_finished and not self.is_worn:
                     self.is_worn = True
                     self._note_worn()
                 self._update()
             case Told():
-                self._take_told(message)
+                self._news.add_told(message)
+                self._has_news.set()
             case Described() | Ready() | LoadFailed() | Checked():
                 self._answers.put_nowait(message)
 
     def _take(self, claim: Claim, outcome: Outcome, now: float) -> None:
-        self._seconds.append(self._flights.end(claim, now))
-        self._outcomes.append((claim, outcome))
+        self._news.add_outcome(claim, outcome, self._flights.end(claim, now))
         self._overdue.discard(claim)
         self._unwanted.discard(claim)
         self.finished += 1
-
-    # What waits there.
-
-    def _expect_end(self) -> None:
-        """Have it take the next call shortly before the one that has begun is likely to end."""
-        self._nears_end = False
-        pause = self._flights.expected() if self.described.is_serial else None
-        if pause is not None and self._flights.running:
-            self._wait(pause, self._near_end)
-        else:
-            self._stop_waiting()
-
-    def _near_end(self) -> None:
-        self._nears_end = True
-        self._update()
-
-    def _take_back(self) -> bool:
-        """Take back what waits for its turn, if anything does; False if that has begun."""
-        self._nears_end = False
-        if self._flights.waiting and not self._tickets.take(self._ticket):
-            return False
-        self._returned += self._flights.take_back()
-        return True
-
-    def _end_wait(self) -> None:
-        """It has waited for long enough."""
-        self._take_back()
-        self._update()
-
-    def _wait(self, seconds: float, then: Callable[[], object]) -> None:
-        self._stop_waiting()
-        self._timer = asyncio.get_running_loop().call_later(seconds, then)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    # What it says.
-
-    def _take_told(self, told: Told) -> None:
-        if self._told_bytes < MOST_TOLD:
-            self._told.append(told)
-            self._told_bytes += len(told.data)
-            self._has_news.set()
 
     async def _loaded(self) -> Described | Ready:
         """The next thing that the process says while it loads."""
@@ -419,18 +354,11 @@ class Replica:
         for last_word in unfinished:
             last_word.cancel()
         self._connection.close()
-        self._end_waiting()
+        self._ahead.close()
         self._gone = True
         self._is_free.set()
         self._answers.put_nowait(None)
         self._update()
-
-    def _end_waiting(self) -> None:
-        """It is dead: what waited for its turn there is unharmed, unless that has begun."""
-        self._stop_waiting()
-        if not self._take_back():
-            self._flights.follow(asyncio.get_running_loop().time())
-        self._tickets.close()
 
     def _kill(self, group: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it is gone already
@@ -442,14 +370,14 @@ class Replica:
         _set(self._has_room, has_room)
         _set(self._has_room_ahead, has_room or self.has_room_ahead)
         _set(self._is_idle, self._gone or not self._flights.running)
-        _set(self._has_news, self._gone or bool(self._outcomes or self._told or self._returned))
+        _set(self._has_news, self._gone or bool(self._news))
         if (self._overdue or self.is_retired) and not (self._gone or self._doomed):
             self._kill_if_nothing_else_runs()
 
     def _kill_if_nothing_else_runs(self) -> None:
         flights = self._flights
         if len(self._overdue) + len(self._unwanted) == len(flights.running):
-            if not self._take_back():
+            if not self._ahead.take_back():
                 return  # what is overdue has ended, as is about to be known
             assert self._process is not None
             self._doomed = True  # also if all that ran there turns out to have ended just then
