@@ -1,6 +1,8 @@
 """The next batch, which a worker hands to a replica before the last one is out."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +85,7 @@ async def test_who_waits_behind_a_crash_is_no_suspect_and_nobody_waits_behind_su
         await something_waits(replica)
         run = await asyncio.to_thread(held.started)
         assert replica.pid
-        replica._kill(replica.pid)
+        os.kill(replica.pid, signal.SIGKILL)
         run.close()
         run = await asyncio.to_thread(held.started)  # two of them, as suspects
         records = [await broker.get(p.id) for p in running + next_ones]

@@ -1,13 +1,8 @@
 """The parent's handle of one replica: start it, hand it work, take its outcomes, end it."""
 
 import asyncio
-import contextlib
 import math
-import os
 import random
-import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
@@ -31,13 +26,9 @@ from zypher.replicas.frames import (
     SetUp,
     Told,
 )
-from zypher.replicas.hardware import environment, resident_bytes
 from zypher.replicas.news import News, Report
+from zypher.replicas.process import Process
 from zypher.replicas.spec import ReplicaSpec
-from zypher.replicas.stderr import ErrorOutput
-
-# How long the connection of a dead process may stay open: a process that it forked can hold it.
-_LAST_WORDS = 0.5
 
 # A replica that holds so many bytes of input takes no more until some of it is done: however
 # many small predictions may be in flight, large ones wait in the queue, whose bytes are bounded.
@@ -76,7 +67,7 @@ class Replica:
         self.is_worn = False
         self._note_worn = worn
         self._most_finished = _limit(spec.recycle_after)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._connection = Connection(self._receive)
         self._answers: asyncio.Queue[Described | Ready | LoadFailed | Checked | None]
         self._answers = asyncio.Queue()
@@ -124,23 +115,10 @@ class Replica:
 
     async def _open(self) -> None:
         """Start the process, and connect to it."""
-        ours, theirs = socket.socketpair()
-        loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: self._connection, sock=ours)
         self._ahead = Ahead(self._flights, returns=self._news.add_returned, changed=self._update)
-        self._errors = ErrorOutput(self.spec.name)
-        with theirs, self._errors.starting() as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "zypher.replicas.child"),
-                *map(str, (theirs.fileno(), self._ahead.descriptor, os.getpid())),
-                pass_fds=[theirs.fileno(), self._ahead.descriptor],
-                env=environment(os.environ, device=self.device, threads=self.spec.threads),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=errors,  # what a model prints is its log
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is for us; a kill is for all that it started
-            )
-            self._errors.pid = self._process.pid
+        self._process = await Process.start(
+            self.spec, self.device, self._connection, self._ahead.descriptor
+        )
         self._watcher = asyncio.create_task(self._watch(self._process))
 
     async def set_up(self) -> None:
@@ -157,7 +135,7 @@ class Replica:
         """End the process and all that it started, and wait until it is gone."""
         if self._process is not None:
             if not self._watcher.done():
-                self._kill(self._process.pid)
+                self._process.kill()
             await asyncio.shield(self._watcher)
 
     @property
@@ -168,7 +146,7 @@ class Replica:
     @property
     def has_ended(self) -> bool:
         """True once there is no process, or none any more."""
-        return self._process is None or self._process.returncode is not None
+        return self._process is None or self._process.has_ended
 
     @property
     def was_stuck(self) -> bool:
@@ -211,7 +189,8 @@ class Replica:
     @property
     def last_lines(self) -> list[str]:
         """The last lines that its process wrote since what it runs has begun."""
-        return self._errors.last_lines
+        assert self._process is not None
+        return self._process.output.last_lines
 
     def run(self, calls: Sequence[Call]) -> None:
         """Hand it predictions to run: one batch of a batched model, or that many single calls.
@@ -221,12 +200,13 @@ class Replica:
         and then it has taken none of them.
         """
         self._require_alive()
+        assert self._process is not None
         flights, now = self._flights, asyncio.get_running_loop().time()
         if self.described.is_serial and flights.running:
             self._connection.send(Run(list(calls), self._ahead.queue(calls)))
         else:
             if not flights.running:
-                self._errors.begin()
+                self._process.output.begin()
             flights.begin(calls, now, together=self.described.batching is not None)
             self._connection.send(Run(list(calls)))
             if self.described.is_serial:
@@ -246,6 +226,7 @@ class Replica:
         """
         if claim in self._flights.waiting:
             self._ahead.take_back()
+            self._update()
         if claim not in self._flights.running and claim not in self._flights.waiting:
             return False
         (self._overdue if insists else self._unwanted).add(claim)
@@ -297,7 +278,7 @@ class Replica:
     def memory(self) -> int:
         """The bytes of memory that its process holds; 0 where nobody can tell."""
         assert self._process is not None
-        return resident_bytes(self._process.pid)
+        return self._process.memory
 
     # What the process says, and its end.
 
@@ -342,27 +323,14 @@ class Replica:
             raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
         return message
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """See the process end, by whatever cause, and make that known to all who wait."""
-        exited = asyncio.create_task(process.wait())
-        closed = asyncio.create_task(self._connection.closed.wait())
-        await asyncio.wait([exited, closed], return_when=asyncio.FIRST_COMPLETED)
-        self._kill(process.pid)
-        await exited
-        drained = asyncio.create_task(self._errors.ended.wait())
-        _, unfinished = await asyncio.wait([closed, drained], timeout=_LAST_WORDS)
-        for last_word in unfinished:
-            last_word.cancel()
-        self._connection.close()
+    async def _watch(self, process: Process) -> None:
+        """See the process end, and make that known to all who wait."""
+        await process.wait()
         self._ahead.close()
         self._gone = True
         self._is_free.set()
         self._answers.put_nowait(None)
         self._update()
-
-    def _kill(self, group: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it is gone already
-            os.killpg(group, signal.SIGKILL)
 
     def _update(self) -> None:
         """Wake those whose condition has come true."""
@@ -381,7 +349,7 @@ class Replica:
                 return  # what is overdue has ended, as is about to be known
             assert self._process is not None
             self._doomed = True  # also if all that ran there turns out to have ended just then
-            self._kill(self._process.pid)
+            self._process.kill()
 
     def _require_alive(self) -> None:
         # It can be dead for a moment before `_watch` has seen to it.
@@ -391,10 +359,7 @@ class Replica:
     @property
     def ending(self) -> str:
         """How the process ended, as the end of a sentence."""
-        code = self._process.returncode if self._process else None
-        if code is not None and code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+        return self._process.ending if self._process else "was never started"
 
 
 def _limit(most: int | None) -> float:
