@@ -15,6 +15,7 @@ from tests.harness import PATIENCE, HeldRun, Holder, holder
 from tests.replicas.test_hardware import MODELS
 from tests.replicas.test_pool import spec
 from zypher.prediction import Claim, Outcome
+from zypher.replicas import flights
 from zypher.replicas.flights import LONGEST_WAIT, Flights, longest_wait
 from zypher.replicas.frames import Call
 from zypher.replicas.replica import Replica, ReplicaDied
@@ -26,6 +27,12 @@ pytestmark = pytest.mark.anyio
 def held() -> Iterator[Holder]:
     with holder() as holding:
         yield holding
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes nothing back in the middle of a test."""
+    monkeypatch.setattr(flights, "LONGEST_WAIT", PATIENCE)
 
 
 class Turns:
@@ -97,6 +104,7 @@ async def turns(begun: Path) -> AsyncIterator[Turns]:
         taking = Turns(replica, begun)
         taking.hand_over("brief")
         await taking.ended("brief")
+        replica._flights.seconds = 0.01  # on a busy machine, too
         yield taking
     finally:
         await replica.stop()
@@ -165,8 +173,9 @@ async def test_a_kill_at_any_moment_leaves_each_ended_running_or_unharmed(tmp_pa
 
 
 async def test_what_waits_too_long_comes_back_and_never_begins_there(
-    held: Holder, tmp_path: Path
+    held: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(flights, "LONGEST_WAIT", LONGEST_WAIT)
     async with turns(tmp_path / "begun") as taking:
         run, _ = await taking.run_ahead(held)
         await taking.came_back("next")
@@ -222,15 +231,16 @@ async def test_who_is_given_up_while_it_waits_is_taken_back(held: Holder, tmp_pa
 
 
 def test_nothing_waits_behind_a_run_whose_like_was_not_brief() -> None:
-    flights = Flights()
-    assert flights.expected() is None  # nothing has run yet
-    for flights.seconds, pause in ((0.0001, None), (0.01, 0.006), (0.05, 0.038), (0.5, None)):
-        assert flights.expected() == (pause and pytest.approx(pause))
+    known = Flights()
+    assert known.expected() is None  # nothing has run yet
+    for known.seconds, pause in ((0.0001, None), (0.01, 0.006), (0.05, 0.038), (0.5, None)):
+        assert known.expected() == (pause and pytest.approx(pause))
 
 
 def test_who_has_a_clock_waits_for_no_more_than_half_of_what_it_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(flights, "LONGEST_WAIT", LONGEST_WAIT)
     monkeypatch.setattr("time.time", lambda: 100.0)
     waits = [longest_wait([Call(Claim("id", 1), b"", at)]) for at in (None, 200.0, 100.1, 99.0)]
     assert waits == [LONGEST_WAIT, LONGEST_WAIT, pytest.approx(0.05), 0.0]

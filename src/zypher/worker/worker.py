@@ -256,9 +256,8 @@ class Worker:
             await replica.is_free()
         held = self._claims.of(replica)
         wanted = [prediction for prediction in batch if prediction.claim in held]
-        if wanted and not (
-            replica.room or replica.has_room_ahead
-        ):  # its process is about to be ended
+        has_room = replica.room or replica.has_room_ahead
+        if wanted and not has_room:  # its process is about to be ended
             await self._claims.release(replica, _claims(batch))
         elif wanted:
             self._run(replica, wanted)
@@ -313,8 +312,7 @@ class Worker:
             batch += await self._claims.claim(replica, limit, 0, suspects=suspects)
 
     async def _until_room(self, replica: Replica, batch: list[Prediction]) -> None:
-        """Wait until the replica runs nothing, for a batch that may yet get fuller, as long as it
-        can be kept waiting: what does not begin goes back."""
+        """Wait until a batch that is not full can begin. It goes back if that takes too long."""
         if batch:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min([LONGEST_WAIT, *_spare_times(batch)])):
