@@ -282,8 +282,10 @@ class Worker:
         batching = replica.described.batching
         limit = 1 if is_trial else batching.max_size if batching else max(1, replica.room)
         clearing = self._clearings[replica.spec.name]
+        now = asyncio.get_running_loop().time
         if not replica.room:
             await self._look_ahead(replica, batch, limit)
+            claimed = now()
             if len(batch) == limit or _are_suspects(batch):
                 return
             await self._until_room(replica, batch)
@@ -292,10 +294,11 @@ class Worker:
             patience = _PATIENCE if suspects else _GLANCE
             claim = partial(self._claims.claim, replica, limit, patience, suspects=suspects)
             batch += await insist(claim)
+            claimed = now()
         if batching is None or _are_suspects(batch):
             return
-        now = asyncio.get_running_loop().time
-        full_at = now() + min([batching.max_wait, *_spare_times(batch)])
+        spare = [claimed + seconds for seconds in _spare_times(batch)]
+        full_at = min([now() + batching.max_wait, *spare])
         while len(batch) < limit and (left := full_at - now()) > 0:
             try:
                 room = limit - len(batch)
