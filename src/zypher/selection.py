@@ -10,7 +10,7 @@ from zypher.brokers import is_shared, without_password
 from zypher.errors import ConfigurationError
 from zypher.model.loading import MOCK, default_name
 from zypher.replicas.hardware import fair_threads
-from zypher.replicas.replica import ReplicaSpec
+from zypher.replicas.spec import ReplicaSpec
 from zypher.settings import CONFIG_FILE, ModelSettings, Settings, suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

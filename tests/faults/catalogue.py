@@ -26,6 +26,7 @@ Fault = Callable[[Size, Path], Coroutine[Any, Any, Report]]
 
 FAULTS: dict[str, Fault] = {
     "killed-replicas": replicas.killed_replicas,
+    "killed-between-runs": replicas.killed_between_runs,
     "killed-servers": servers.killed_servers,
     "restarts": servers.restarts,
     "power-cuts": power.power_cuts,

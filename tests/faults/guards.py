@@ -38,6 +38,13 @@ GUARDS = (
         "pass",
     ),
     Guard(
+        "what waits behind a run that is killed is no company of it",
+        "killed-between-runs",
+        "replicas/ahead.py",
+        "if self._flights.waiting and not self._tickets.take(self._ticket):",
+        "if self._flights.waiting:",
+    ),
+    Guard(
         "what ran in a killed server waits again",
         "killed-servers",
         "brokers/sqlite/broker.py",

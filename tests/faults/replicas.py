@@ -1,8 +1,12 @@
 """Replicas that die, and a replica that does not answer."""
 
 import asyncio
+import os
 import random
+import signal
+import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,6 +23,9 @@ _POISONS = {"segfault": "model_crashed", "kill": "model_crashed", "memory": "mod
 
 # How many times its p99 another model may take while replicas are killed, and beside poison.
 _UNNOTICED, _BEARABLE = 1.2, 2.0
+
+# How long the runs take behind which others wait, in seconds.
+_BRIEF = 0.05
 
 # Within so many seconds what a dead replica ran is running again: no lease has to run out.
 _SOON = 2.0
@@ -42,6 +49,47 @@ async def killed_replicas(size: Size, directory: Path) -> Report:
             *bystander.noticed(rig.history.faults, size, _UNNOTICED),
             remarks=[bystander.remark(rig.history.faults)],
         )
+
+
+async def killed_between_runs(size: Size, directory: Path) -> Report:
+    """kill -9 of replicas shortly before a run ends, when the next one waits behind it."""
+    arguments = ("--replicas", "2", "--max-crashes", "1")
+    async with Rig(directory, "work_blocking", target(MODEL), *arguments) as rig:
+        async with rig.load(seconds=_BRIEF, pause=0.1) as load:
+            for _ in range(size.of(5, 30)):
+                await load.accepts(size.of(20, 30))
+                await _kill_towards_an_end(rig)
+        rig.history.runs = rig.runs()
+        return await rig.report("kill -9 between two runs", *_wrongly_charged(rig.history))
+
+
+async def _kill_towards_an_end(rig: Rig) -> None:
+    """Kill a replica when a run of it is nearly over, and not its first: others are brief, too."""
+    while not (running := _later_runs(rig)):
+        await asyncio.sleep(0.001)
+    run = running[-1]
+    end = run.started + random.uniform(0.94, 1.02) * _BRIEF
+    await asyncio.sleep(max(0.0, end - time.monotonic()))
+    rig.history.note("a replica is killed", run.pid)
+    os.kill(run.pid, signal.SIGKILL)
+
+
+def _later_runs(rig: Rig) -> list[Run]:
+    """What runs in processes that live, and have run something before."""
+    runs, killed = rig.runs(), {fault.pid for fault in rig.history.faults}
+    warm = {run.pid for run in runs if run.ended is not None} - killed
+    return [run for run in runs if run.ended is None and run.pid in warm]
+
+
+def _wrongly_charged(history: History) -> Iterator[str]:
+    """Whoever ran when its process was killed has to fail at once here, and nobody else."""
+    failed = {history.accepted[seen.id].token for seen in history.seen if seen.code}
+    killed = {fault.pid for fault in history.faults}
+    for run in history.runs:
+        if run.ended is None and run.pid in killed and run.token not in failed:
+            yield f"{run.token} ran alone when its process was killed, and was not charged."
+    if len(failed) > len(killed):
+        yield f"{len(killed)} processes were killed, and {len(failed)} predictions charged."
 
 
 async def _kill_a_busy_one(rig: Rig) -> None:

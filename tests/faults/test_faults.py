@@ -32,6 +32,12 @@ async def test_work_of_a_killed_replica_is_taken_over_and_none_is_lost(tmp_path:
     assert await violations(replicas.killed_replicas, tmp_path) == []
 
 
+async def test_a_kill_of_a_replica_charges_what_ran_and_not_what_waits_behind_it(
+    tmp_path: Path,
+) -> None:
+    assert await violations(replicas.killed_between_runs, tmp_path) == []
+
+
 async def test_what_got_a_202_survives_a_kill_of_the_server(tmp_path: Path) -> None:
     assert await violations(servers.killed_servers, tmp_path) == []
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import zypher
 
@@ -193,3 +195,26 @@ class Failing:
 def picky(orders: list[str]) -> list[object]:
     """Refuses every item on purpose."""
     return [zypher.ItemError("not this one") for _ in orders]
+
+
+def turn(step: list[str | int]) -> str:
+    """One run after the other: notes its name in a file, and is brief, or held by a test's port."""
+    file, name, port = str(step[0]), str(step[1]), int(step[2])
+    with Path(file).open("a") as begun:
+        begun.write(f"{name}\n")
+    os.write(2, f"{name} was here\n".encode())
+    if not port:
+        time.sleep(0.005)
+        return name
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(str(os.getpid()).encode() + b"\n")
+        answer = connection.makefile().read()
+    assert not zypher.current().cancelled  # to ask is to take in what is to run next
+    return answer
+
+
+@zypher.batch(max_size=4, max_wait=30)
+def turns(steps: list[list[str | int]]) -> list[list[str]]:
+    """As `turn`, by the first of a batch; each answers with the names of all."""
+    turn(steps[0])
+    return [[str(step[1]) for step in steps]] * len(steps)

@@ -25,7 +25,7 @@ GARBAGE = {
         Finished([(Claim("unknown", 1), Outcome(b"1"))])
     ),
     "words about no run": encode(Told([Claim("unknown", 7)], "log", b'"x"')),
-    "what it said at its start": encode(Described("", {}, None, 1, None, [])),
+    "what it said at its start": encode(Described("", {}, None, 1, True, None, [])),
 }
 
 

@@ -9,7 +9,8 @@ from tests.harness import MODELS, PATIENCE
 from zypher.errors import ModelLoadError
 from zypher.replicas.place import restart_delay
 from zypher.replicas.pool import Pool
-from zypher.replicas.replica import Replica, ReplicaSpec
+from zypher.replicas.replica import Replica
+from zypher.replicas.spec import ReplicaSpec
 
 
 def spec(name: str, file: Path = MODELS, **fields: object) -> ReplicaSpec:

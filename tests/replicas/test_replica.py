@@ -1,6 +1,7 @@
 """The handle of a replica: what it takes, it answers for."""
 
 import asyncio
+import os
 import select
 import signal
 from collections.abc import AsyncIterator
@@ -36,7 +37,7 @@ async def test_a_replica_takes_nothing_more_from_the_moment_that_it_is_dead(caus
         else:
             assert replica._process is not None
             replica._process.kill()
-            await replica._process.wait()
+            await replica._process._process.wait()
         with pytest.raises(ReplicaDied):
             replica.run([Call(Claim("id", 1), b"1")])
         assert replica.in_flight == []
@@ -53,11 +54,11 @@ async def test_a_replica_that_is_being_killed_takes_nothing_more() -> None:
     """Also if the run that it is killed for has ended just then."""
     async with ready_replica() as replica:
         claim = Claim("id", 1)
-        assert replica._process is not None
-        replica._process.send_signal(signal.SIGSTOP)  # it does not answer in the turn of the loop
+        assert replica.pid is not None
+        os.kill(replica.pid, signal.SIGSTOP)  # it does not answer in the turn of the loop
         replica.run([Call(claim, b"1")])
         await asyncio.sleep(0)
-        replica._process.send_signal(signal.SIGCONT)
+        os.kill(replica.pid, signal.SIGCONT)
         socket = replica._connection._transport.get_extra_info("socket")
         assert select.select([socket], [], [], PATIENCE)[0]  # the outcome, which nobody has seen
         assert replica.give_up(claim, insists=True)

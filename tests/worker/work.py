@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from zypher.brokers.base import Broker
-from zypher.replicas.replica import ReplicaSpec
+from zypher.replicas.spec import ReplicaSpec
 from zypher.worker import Worker
 
 SomeBroker = TypeVar("SomeBroker", bound=Broker)

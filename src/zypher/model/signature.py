@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 from collections import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 from types import GenericAlias, UnionType
@@ -51,6 +51,7 @@ class Signature:
     batched: bool
     joined: bool
     _parameters: tuple[Parameter, ...]
+    _positional: tuple[Parameter, ...]
     _named: bool
     _type: InputType
 
@@ -68,6 +69,7 @@ class Signature:
             batched=reader.batched,
             joined=reader.joined,
             _parameters=reader.parameters,
+            _positional=_positional_only(reader.parameters),
             _named=reader.named,
             _type=type_,
         )
@@ -82,17 +84,17 @@ class Signature:
             return value
         if len(self._parameters) == 1 and not self._named:
             value = {self._parameters[0].name: value}
-        return _arguments(self._parameters, value)
+        return _arguments(self._positional, value) if self._positional else Arguments((), value)
 
 
-def _arguments(parameters: tuple[Parameter, ...], values: dict[str, Any]) -> Arguments:
+def _arguments(positional: Sequence[Parameter], values: dict[str, Any]) -> Arguments:
     """The values by keyword, except where a parameter takes its value by position only."""
-    args = tuple(
-        values.pop(parameter.name, parameter.default)
-        for parameter in parameters
-        if parameter.kind is Parameter.POSITIONAL_ONLY
-    )
+    args = tuple(values.pop(parameter.name, parameter.default) for parameter in positional)
     return Arguments(args, values)
+
+
+def _positional_only(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    return tuple(p for p in parameters if p.kind is Parameter.POSITIONAL_ONLY)
 
 
 class _Reader:

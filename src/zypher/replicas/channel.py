@@ -28,6 +28,7 @@ class Channel:
         self._lock = threading.RLock()
         self._is_writing = False
         self._waits_for_room = False
+        self._is_flushed = asyncio.Event()
         self._is_copy = False
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
@@ -42,6 +43,12 @@ class Channel:
     def send(self, message: Message) -> None:
         """Send a message; if that takes longer, in the background."""
         self._write(encode(message))
+
+    async def flushed(self) -> None:
+        """Wait until all is sent."""
+        if self._unsent:
+            self._is_flushed.clear()
+            await self._is_flushed.wait()
 
     def offer(self, told: Told) -> None:
         """Send what a run tells, unless too much waits already."""
@@ -103,6 +110,7 @@ class Channel:
         if not self._unsent:
             self._loop.remove_writer(self._socket)
             self._waits_for_room = False
+            self._is_flushed.set()
 
     def _know_that_it_is_a_copy(self) -> None:
         # What a process prints that the model forked must not get into this one's messages.

@@ -15,7 +15,7 @@ async def check(replica: Replica, patience: float) -> str | None:
     # Under load one that has a single run at a time would hardly ever be found idle.
     replica.hold(replica.described.concurrency == 1)
     await replica.is_idle()
-    while replica.in_flight:  # it was idle when this was woken
+    while replica.is_busy:  # it was idle when this was woken
         await replica.is_idle()
     replica.hold(True)
     complaint = await _complaint(replica, patience)

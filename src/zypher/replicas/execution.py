@@ -42,21 +42,23 @@ class Executor:
             ThreadPoolExecutor(concurrency) if concurrency > 1 and not model.is_async else None
         )
 
-    async def run(self, call: Call, run: Run) -> Outcome:
-        """The outcome of one prediction."""
+    async def run(self, call: Call, run: Run, task: "asyncio.Task[Any]") -> Outcome:
+        """The outcome of one prediction, which runs in this task."""
         try:
-            run.begin(interruptible=self.model.is_async)
+            run.begin(task if self.model.is_async else None)
             arguments = self.model.signature.decode(call.input)
             return self.completed(await self.call(arguments, run))
         except BaseException as error:  # whatever a model raises is its error, and no more
             return _CALLED_OFF if run.withdrawn else _failed(error, call)
 
-    async def run_batch(self, calls: Sequence[Call], run: BatchRun) -> list[Outcome]:
+    async def run_batch(
+        self, calls: Sequence[Call], run: BatchRun, task: "asyncio.Task[Any]"
+    ) -> list[Outcome]:
         """The outcomes of a batch, one per call. What is wrong with one stays with it."""
         outcomes: dict[Call, Outcome] = {}
         items: dict[Call, Any] = {}
         with contextlib.suppress(asyncio.CancelledError):
-            run.begin(interruptible=self.model.is_async)
+            run.begin(task if self.model.is_async else None)
         for call in calls:
             try:
                 items[call] = self.model.signature.decode(call.input)

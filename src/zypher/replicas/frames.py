@@ -46,9 +46,13 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
-    """To the replica: run these, as one batch if the model is batched, else each by itself."""
+    """To the replica: run these, as one batch if the model is batched, else each by itself.
+
+    With a `ticket`: once nothing else runs, if that can still be taken then.
+    """
 
     calls: list[Call]
+    ticket: int | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -65,12 +69,16 @@ class Batching(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, frozen=True, tag="described"):
-    """From the replica, once the model's code is imported, from these files."""
+    """From the replica, once the model's code is imported, from these files.
+
+    `is_serial`: it runs one call of predict, and nothing else until that is out.
+    """
 
     description: str
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] | None
     concurrency: int
+    is_serial: bool
     batching: Batching | None
     files: list[str]
 

@@ -13,6 +13,9 @@ _STDERR = 2
 MARK = "\x1e"
 _MARK = MARK.encode()
 
+# A line that says: what comes from here on is of another run.
+BEGINNING = _MARK + b"begin"
+
 # Of a line of text more is not passed on, in bytes.
 _LONGEST_TEXT = 4_000
 
@@ -49,6 +52,12 @@ def write(line: Line) -> None:
     """Write it into the pipe: in one call, so that it stays whole among what others write."""
     with contextlib.suppress(OSError):  # the model has closed it
         os.write(_STDERR, _MARK + _encoder.encode(line) + b"\n")
+
+
+def begin() -> None:
+    """Write that another run begins."""
+    with contextlib.suppress(OSError):
+        os.write(_STDERR, BEGINNING + b"\n")
 
 
 def parse(written: bytes) -> list[Line]:

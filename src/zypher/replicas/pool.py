@@ -10,7 +10,8 @@ from zypher.errors import ModelLoadError
 from zypher.metrics import Metrics
 from zypher.replicas.frames import Described
 from zypher.replicas.place import Place
-from zypher.replicas.replica import Replica, ReplicaSpec
+from zypher.replicas.replica import Replica
+from zypher.replicas.spec import ReplicaSpec
 from zypher.replicas.watch import Watch
 
 T = TypeVar("T")

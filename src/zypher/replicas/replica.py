@@ -1,23 +1,17 @@
 """The parent's handle of one replica: start it, hand it work, take its outcomes, end it."""
 
 import asyncio
-import contextlib
 import math
-import os
 import random
-import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, NamedTuple
-
-import msgspec
+from typing import Literal
 
 from zypher.errors import ModelLoadError, ZypherError
 from zypher.prediction import Claim, Outcome
+from zypher.replicas.ahead import Ahead
 from zypher.replicas.connection import Connection
+from zypher.replicas.flights import Flights
 from zypher.replicas.frames import (
-    MOST_TOLD,
     Call,
     Cancel,
     Check,
@@ -32,38 +26,13 @@ from zypher.replicas.frames import (
     SetUp,
     Told,
 )
-from zypher.replicas.hardware import environment, resident_bytes
-from zypher.replicas.stderr import ErrorOutput
-
-# How long the connection of a dead process may stay open: a process that it forked can hold it.
-_LAST_WORDS = 0.5
+from zypher.replicas.news import News, Report
+from zypher.replicas.process import Process
+from zypher.replicas.spec import ReplicaSpec
 
 # A replica that holds so many bytes of input takes no more until some of it is done: however
 # many small predictions may be in flight, large ones wait in the queue, whose bytes are bounded.
 _MOST_BYTES = 256_000_000
-
-
-class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model a replica loads, and how. Times are seconds, sizes bytes.
-
-    `example` is an input as JSON text, in place of the model's own.
-    """
-
-    name: str
-    target: str
-    concurrency: int | None = None
-    mock_delay: tuple[float, float] = (8.0, 15.0)
-    max_result_size: int = 64_000_000
-    setup_timeout: float = 300.0
-    swap: Literal["overlap", "replace"] = "overlap"
-    devices: Sequence[str] = ()
-    threads: int | None = None
-    example: bytes | None = None
-    healthcheck_interval: float = 30.0
-    healthcheck_timeout: float = 10.0
-    recycle_after: int | None = None
-    recycle_memory: int | None = None
-    max_failures: int | None = None
 
 
 # Why a replica is replaced.
@@ -72,25 +41,6 @@ Departure = Literal["reload", "recycled", "unhealthy"]
 
 class ReplicaDied(ZypherError):
     """The replica's process has ended."""
-
-
-class Report(NamedTuple):
-    """What a replica has to say: first what its runs told, then what became of them."""
-
-    told: Sequence[Told]
-    outcomes: Sequence[tuple[Claim, Outcome]]
-    seconds: Sequence[float]  # that the runs of these outcomes took
-
-
-class _Flight(NamedTuple):
-    """What is known of a claim in flight: those that run in one call with it, bytes of input.
-
-    `since`: the loop's time at which it was handed over.
-    """
-
-    together: set[Claim]
-    size: int
-    since: float
 
 
 class Replica:
@@ -117,23 +67,19 @@ class Replica:
         self.is_worn = False
         self._note_worn = worn
         self._most_finished = _limit(spec.recycle_after)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._connection = Connection(self._receive)
         self._answers: asyncio.Queue[Described | Ready | LoadFailed | Checked | None]
         self._answers = asyncio.Queue()
-        self._in_flight: dict[Claim, _Flight] = {}
+        self._flights = Flights()
         self._overdue: set[Claim] = set()
         self._unwanted: set[Claim] = set()
-        self._busy = 0
-        self._bytes = 0
         self._doomed = False
         self._gone = False
-        self._told: list[Told] = []
-        self._told_bytes = 0
-        self._outcomes: list[tuple[Claim, Outcome]] = []
-        self._seconds: list[float] = []
+        self._news = News()
         self._is_free = asyncio.Event()
         self._has_room = asyncio.Event()
+        self._has_room_ahead = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._has_news = asyncio.Event()
 
@@ -169,22 +115,10 @@ class Replica:
 
     async def _open(self) -> None:
         """Start the process, and connect to it."""
-        ours, theirs = socket.socketpair()
-        loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: self._connection, sock=ours)
-        self._errors = ErrorOutput(self.spec.name)
-        with theirs, self._errors.starting() as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "zypher.replicas.child"),
-                *(str(theirs.fileno()), str(os.getpid())),
-                pass_fds=[theirs.fileno()],
-                env=environment(os.environ, device=self.device, threads=self.spec.threads),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=errors,  # what a model prints is its log
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is for us; a kill is for all that it started
-            )
-            self._errors.pid = self._process.pid
+        self._ahead = Ahead(self._flights, returns=self._news.add_returned, changed=self._update)
+        self._process = await Process.start(
+            self.spec, self.device, self._connection, self._ahead.descriptor
+        )
         self._watcher = asyncio.create_task(self._watch(self._process))
 
     async def set_up(self) -> None:
@@ -201,7 +135,7 @@ class Replica:
         """End the process and all that it started, and wait until it is gone."""
         if self._process is not None:
             if not self._watcher.done():
-                self._kill(self._process.pid)
+                self._process.kill()
             await asyncio.shield(self._watcher)
 
     @property
@@ -212,7 +146,7 @@ class Replica:
     @property
     def has_ended(self) -> bool:
         """True once there is no process, or none any more."""
-        return self._process is None or self._process.returncode is not None
+        return self._process is None or self._process.has_ended
 
     @property
     def was_stuck(self) -> bool:
@@ -223,10 +157,18 @@ class Replica:
 
     @property
     def room(self) -> int:
-        """How many more calls, or batches of a batched model, it can take now."""
-        if self._overdue or self._doomed or self.is_held or self._bytes >= _MOST_BYTES:
-            return 0
-        return self.described.concurrency - self._busy
+        """How many more calls, or batches of a batched model, can begin there now."""
+        return self.described.concurrency - self._flights.units if self._is_open else 0
+
+    @property
+    def has_room_ahead(self) -> bool:
+        """True if it runs something, but can be handed what is to follow: see `flights`."""
+        return self._is_open and self._ahead.has_room
+
+    @property
+    def _is_open(self) -> bool:
+        closed = self._overdue or self._doomed or self.is_held
+        return not closed and self._flights.bytes < _MOST_BYTES
 
     @property
     def slots(self) -> int:
@@ -235,35 +177,45 @@ class Replica:
         return self.described.concurrency * (batching.max_size if batching else 1)
 
     @property
+    def is_busy(self) -> bool:
+        """True while it runs something."""
+        return bool(self._flights.running)
+
+    @property
     def in_flight(self) -> list[Claim]:
-        """What it was handed and has not finished."""
-        return list(self._in_flight)
+        """What it runs: it was handed that, and has not finished it."""
+        return list(self._flights.running)
 
     @property
     def last_lines(self) -> list[str]:
-        """The last lines that its process wrote since it was idle."""
-        return self._errors.last_lines
+        """The last lines that its process wrote since what it runs has begun."""
+        assert self._process is not None
+        return self._process.output.last_lines
 
     def run(self, calls: Sequence[Call]) -> None:
         """Hand it predictions to run: one batch of a batched model, or that many single calls.
 
-        Raises `ReplicaDied` if it is gone, and then it has taken none of them.
+        Where there is only room ahead they wait for what runs, and are not in flight until then.
+        If they wait for too long they come back, in `reports`. Raises `ReplicaDied` if it is gone,
+        and then it has taken none of them.
         """
         self._require_alive()
-        if not self._in_flight:
-            self._errors.begin()
-        batch = {call.claim for call in calls} if self.described.batching else None
-        now = asyncio.get_running_loop().time()
-        for call in calls:
-            self._in_flight[call.claim] = _Flight(batch or {call.claim}, len(call.input), now)
-            self._bytes += len(call.input)
-        self._busy += 1 if batch else len(calls)
+        assert self._process is not None
+        flights, now = self._flights, asyncio.get_running_loop().time()
+        if self.described.is_serial and flights.running:
+            self._connection.send(Run(list(calls), self._ahead.queue(calls)))
+        else:
+            if not flights.running:
+                self._process.output.begin()
+            flights.begin(calls, now, together=self.described.batching is not None)
+            self._connection.send(Run(list(calls)))
+            if self.described.is_serial:
+                self._ahead.expect_end()
         self._update()
-        self._connection.send(Run(list(calls)))
 
     def cancel(self, claim: Claim) -> None:
         """Ask the run of this claim to end, if it is in flight."""
-        if claim in self._in_flight:
+        if claim in self._flights.running or claim in self._flights.waiting:
             self._connection.send(Cancel([claim]))
 
     def give_up(self, claim: Claim, *, insists: bool) -> bool:
@@ -272,15 +224,18 @@ class Replica:
         `insists`: the process gets no more work, and is killed once it runs nothing else than
         what was given up. Else that alone is no reason to kill it.
         """
-        if claim not in self._in_flight:
+        if claim in self._flights.waiting:
+            self._ahead.take_back()
+            self._update()
+        if claim not in self._flights.running and claim not in self._flights.waiting:
             return False
         (self._overdue if insists else self._unwanted).add(claim)
         self._update()
         return True
 
-    async def has_room(self) -> None:
-        """Wait until `room` is at least one. Raises `ReplicaDied`."""
-        await self._has_room.wait()
+    async def has_room(self, *, ahead: bool = False) -> None:
+        """Wait until `room` is at least one, or `has_room_ahead`. Raises `ReplicaDied`."""
+        await (self._has_room_ahead if ahead else self._has_room).wait()
         self._require_alive()
 
     async def is_idle(self) -> None:
@@ -297,10 +252,9 @@ class Replica:
         """What it has to say, as it comes; ends when the process has ended."""
         while True:
             await self._has_news.wait()
-            report = Report(self._told, self._outcomes, self._seconds)
-            self._told, self._told_bytes, self._outcomes, self._seconds = [], 0, [], []
+            report = self._news.take()
             self._update()
-            if report.told or report.outcomes:
+            if any(report):
                 yield report
             elif self._gone:
                 return
@@ -324,7 +278,7 @@ class Replica:
     def memory(self) -> int:
         """The bytes of memory that its process holds; 0 where nobody can tell."""
         assert self._process is not None
-        return resident_bytes(self._process.pid)
+        return self._process.memory
 
     # What the process says, and its end.
 
@@ -334,32 +288,24 @@ class Replica:
                 now = asyncio.get_running_loop().time()
                 for claim, outcome in message.outcomes:
                     self._take(claim, outcome, now)
+                if not self._flights.running:
+                    self._flights.follow(now)
+                    self._ahead.expect_end()
                 if self.finished >= self._most_finished and not self.is_worn:
                     self.is_worn = True
                     self._note_worn()
                 self._update()
             case Told():
-                self._take_told(message)
+                self._news.add_told(message)
+                self._has_news.set()
             case Described() | Ready() | LoadFailed() | Checked():
                 self._answers.put_nowait(message)
 
     def _take(self, claim: Claim, outcome: Outcome, now: float) -> None:
-        flight = self._in_flight.pop(claim)
-        flight.together.remove(claim)
+        self._news.add_outcome(claim, outcome, self._flights.end(claim, now))
         self._overdue.discard(claim)
         self._unwanted.discard(claim)
-        self._bytes -= flight.size
-        if not flight.together:
-            self._busy -= 1
         self.finished += 1
-        self._outcomes.append((claim, outcome))
-        self._seconds.append(now - flight.since)
-
-    def _take_told(self, told: Told) -> None:
-        if self._told_bytes < MOST_TOLD:
-            self._told.append(told)
-            self._told_bytes += len(told.data)
-            self._has_news.set()
 
     async def _loaded(self) -> Described | Ready:
         """The next thing that the process says while it loads."""
@@ -377,40 +323,33 @@ class Replica:
             raise ReplicaDied(f"The process of {self.spec.target} {self.ending}.")
         return message
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """See the process end, by whatever cause, and make that known to all who wait."""
-        exited = asyncio.create_task(process.wait())
-        closed = asyncio.create_task(self._connection.closed.wait())
-        await asyncio.wait([exited, closed], return_when=asyncio.FIRST_COMPLETED)
-        self._kill(process.pid)
-        await exited
-        drained = asyncio.create_task(self._errors.ended.wait())
-        _, unfinished = await asyncio.wait([closed, drained], timeout=_LAST_WORDS)
-        for last_word in unfinished:
-            last_word.cancel()
-        self._connection.close()
+    async def _watch(self, process: Process) -> None:
+        """See the process end, and make that known to all who wait."""
+        await process.wait()
+        self._ahead.close()
         self._gone = True
         self._is_free.set()
         self._answers.put_nowait(None)
         self._update()
 
-    def _kill(self, group: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it is gone already
-            os.killpg(group, signal.SIGKILL)
-
     def _update(self) -> None:
         """Wake those whose condition has come true."""
-        _set(self._has_room, self._gone or self.room > 0)
-        _set(self._is_idle, self._gone or not self._in_flight)
-        _set(self._has_news, self._gone or bool(self._outcomes) or bool(self._told))
+        has_room = self._gone or self.room > 0
+        _set(self._has_room, has_room)
+        _set(self._has_room_ahead, has_room or self.has_room_ahead)
+        _set(self._is_idle, self._gone or not self._flights.running)
+        _set(self._has_news, self._gone or bool(self._news))
         if (self._overdue or self.is_retired) and not (self._gone or self._doomed):
             self._kill_if_nothing_else_runs()
 
     def _kill_if_nothing_else_runs(self) -> None:
-        if len(self._overdue) + len(self._unwanted) == len(self._in_flight):
+        flights = self._flights
+        if len(self._overdue) + len(self._unwanted) == len(flights.running):
+            if not self._ahead.take_back():
+                return  # what is overdue has ended, as is about to be known
             assert self._process is not None
             self._doomed = True  # also if all that ran there turns out to have ended just then
-            self._kill(self._process.pid)
+            self._process.kill()
 
     def _require_alive(self) -> None:
         # It can be dead for a moment before `_watch` has seen to it.
@@ -420,10 +359,7 @@ class Replica:
     @property
     def ending(self) -> str:
         """How the process ended, as the end of a sentence."""
-        code = self._process.returncode if self._process else None
-        if code is not None and code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+        return self._process.ending if self._process else "was never started"
 
 
 def _limit(most: int | None) -> float:

@@ -51,7 +51,7 @@ class Run(CurrentPrediction):
         self._deadline = deadline
         self._listener = listener
         self._traceparent = traceparent
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._unfinished: dict[TextIO, str] | None = None  # lines, by the stream they go to
 
     # For the model.
@@ -87,17 +87,21 @@ class Run(CurrentPrediction):
 
     # For the replica.
 
-    def begin(self, *, interruptible: bool) -> None:
-        """The call begins in this task. Raises CancelledError if nobody wants it any more."""
+    def begin(self, task: "asyncio.Task[Any] | None" = None) -> None:
+        """The call begins, in this task if it can be interrupted.
+
+        Raises CancelledError if nobody wants it any more.
+        """
         if self.withdrawn:
             raise asyncio.CancelledError
         running.set(self)
-        tracing.attach(self._traceparent)
-        if interruptible:
-            self._task = asyncio.current_task()
+        self._task = task
+        if self._traceparent is not None:
+            tracing.attach(self._traceparent)
 
     def end(self) -> None:
         """The call has ended."""
+        self._task = None
         if self._unfinished:
             self._write(list(self._unfinished.values()))  # a thread of the run may print still
 
@@ -107,7 +111,11 @@ class Run(CurrentPrediction):
             self.withdrawn = True
             if self._task is not None:
                 # Not at once: the run itself may have come upon this, and be about to return.
-                asyncio.get_running_loop().call_soon(self._task.cancel)
+                asyncio.get_running_loop().call_soon(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._task is not None:  # else it has ended, and that task may run another
+            self._task.cancel()
 
     def yielded(self, part: bytes) -> None:
         """The model yielded a part of its result, this JSON text."""

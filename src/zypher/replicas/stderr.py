@@ -20,7 +20,7 @@ import msgspec
 
 from zypher import logs
 from zypher.replicas.frames import LAST_LINES, last_lines, sendable
-from zypher.replicas.lines import Line, parse
+from zypher.replicas.lines import BEGINNING, Line, parse
 from zypher.stderr import Outlet
 
 log = logging.getLogger(logs.MODEL_LOGGER)
@@ -124,15 +124,18 @@ class ErrorOutput:
     def _keep(self, data: bytes) -> list[bytes]:
         *lines, unfinished = _LINE_END.split(self._unfinished + data)
         # Of a flood only the end can be among the last lines.
-        for line in lines if self._stale else lines[-2 * LAST_LINES :]:
+        first = 0 if self._stale or BEGINNING in data else -2 * LAST_LINES
+        for line in lines[first:]:
             stale = min(self._stale, len(line) + 1)
             self._stale -= stale
-            if stale <= len(line) and not _NOT_USERS.match(line):
+            if line.endswith(BEGINNING):
+                self._lines.clear()
+            elif stale <= len(line) and not _NOT_USERS.match(line):
                 self._lines.append(line[stale:])
         dropped = max(0, len(unfinished) - _LONGEST)
         self._unfinished = unfinished[:_LONGEST]
         self._stale = max(min(self._stale, _LONGEST), self._stale - dropped)
-        return lines
+        return [line.removesuffix(BEGINNING) for line in lines if line != BEGINNING]
 
 
 class _Teller:

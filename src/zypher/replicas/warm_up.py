@@ -50,7 +50,7 @@ async def warm_up(executor: Executor, example: bytes) -> None:
 
 async def _run(executor: Executor, example: bytes) -> None:
     run = Run([_CLAIM], None, Nobody())
-    run.begin(interruptible=False)
+    run.begin()
     try:
         arguments = executor.model.signature.decode(example)
         executor.completed(await executor.call(arguments, run))
@@ -60,7 +60,7 @@ async def _run(executor: Executor, example: bytes) -> None:
 
 async def _run_batch(executor: Executor, example: bytes, size: int) -> None:
     run = BatchRun([_CLAIM] * size, Nobody())
-    run.begin(interruptible=False)
+    run.begin()
     try:
         items = [executor.model.signature.decode(example) for _ in range(size)]
         for result in await executor.call(items, run):

@@ -126,7 +126,7 @@ class LoadedModel:
         return [self._read(result) for result in results]
 
     async def _call(self, arguments: Any, run: Run) -> Any:
-        run.begin(interruptible=False)
+        run.begin()
         try:
             return await self._executor.call(arguments, run)
         finally:

@@ -32,7 +32,7 @@ class Clearing:
 
     def takes_suspects(self, replica: Replica) -> bool:
         """False for one that passes them over now."""
-        if not replica.in_flight:
+        if not replica.is_busy:
             return True
         return self._clears is None and _now() >= self._rests_until.get(replica, 0.0)
 

@@ -18,9 +18,11 @@ from zypher.brokers.base import Broker, ReplicaCounts
 from zypher.errors import InvalidInput, Unavailable
 from zypher.periodic import every, insist
 from zypher.prediction import Claim, Outcome, Prediction, new_id, signature_of
+from zypher.replicas.flights import LONGEST_WAIT
 from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
-from zypher.replicas.replica import Replica, ReplicaDied, ReplicaSpec
+from zypher.replicas.replica import Replica, ReplicaDied
+from zypher.replicas.spec import ReplicaSpec
 from zypher.replicas.watch import names_of
 from zypher.worker.attempts import Attempts
 from zypher.worker.breaker import Breaker
@@ -177,7 +179,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeder = self._feeders[replica] = tasks.create_task(self._feed(replica))
-                async for told, ended, seconds in replica.reports():
+                async for told, ended, seconds, returned in replica.reports():
                     if told:
                         await self._claims.publish(replica, told)
                     if ended:
@@ -187,6 +189,9 @@ class Worker:
                         recordings = self._attempts.end(ended)
                         await self._claims.finish(replica, signed)
                         self._attempts.recorded(recordings)
+                    if returned:
+                        self._attempts.release(returned)
+                        await self._claims.release(replica, [c for c in returned if c in held])
                 feeder.cancel()
             self._attempts.crash(replica.in_flight)
             if replica.in_flight or not replica.is_retired:
@@ -212,7 +217,7 @@ class Worker:
                 if not breaker.admits(replica):
                     await replica.is_idle()  # what runs since before says nothing of a trial
                 is_trial = await breaker.admission(replica)
-                await replica.has_room()
+                await replica.has_room(ahead=True)
                 if replica in self._retiring:
                     break
                 await self._gather(replica, batch, is_trial=is_trial)
@@ -221,7 +226,7 @@ class Worker:
                     batch.clear()
                     continue
                 suspects = _are_suspects(batch)
-                if suspects and replica.in_flight:
+                if suspects and replica.is_busy:
                     # They must not take others with them. And their clocks run once claimed, so
                     # they wait for that in the queue, where an idle replica may take them.
                     await self._claims.release(replica, _claims(batch))
@@ -253,7 +258,8 @@ class Worker:
             await replica.is_free()
         held = self._claims.of(replica)
         wanted = {claim: one for one in batch if (claim := one.claim) in held}
-        if wanted and not replica.room:  # its process is about to be ended
+        has_room = replica.room or replica.has_room_ahead
+        if wanted and not has_room:  # its process is about to be ended
             await self._claims.release(replica, _claims(batch))
         elif wanted:
             self._run(replica, wanted)
@@ -279,15 +285,23 @@ class Worker:
         batching = replica.described.batching
         limit = 1 if is_trial else batching.max_size if batching else max(1, replica.room)
         clearing = self._clearings[replica.spec.name]
+        now = asyncio.get_running_loop().time
+        if not replica.room:
+            await self._look_ahead(replica, batch, limit)
+            claimed = now()
+            if len(batch) == limit or _are_suspects(batch):
+                return
+            await self._until_room(replica, batch)
         while not batch:
             suspects = clearing.takes_suspects(replica)
             patience = _PATIENCE if suspects else _GLANCE
             claim = partial(self._claims.claim, replica, limit, patience, suspects=suspects)
             batch += await insist(claim)
+            claimed = now()
         if batching is None or _are_suspects(batch):
             return
-        now = asyncio.get_running_loop().time
-        full_at = now() + min([batching.max_wait, *_spare_times(batch)])
+        spare = [claimed + seconds for seconds in _spare_times(batch)]
+        full_at = min([now() + batching.max_wait, *spare])
         while len(batch) < limit and (left := full_at - now()) > 0:
             try:
                 room = limit - len(batch)
@@ -296,6 +310,23 @@ class Worker:
                 return  # what is here need not wait for a broker that is away
             batch += more
             full_at = min([full_at, *(now() + spare for spare in _spare_times(more))])
+
+    async def _look_ahead(self, replica: Replica, batch: list[Prediction], limit: int) -> None:
+        """Claim what waits now, while the replica still runs something."""
+        suspects = self._clearings[replica.spec.name].takes_suspects(replica)
+        with contextlib.suppress(Unavailable):
+            batch += await self._claims.claim(replica, limit, 0, suspects=suspects)
+
+    async def _until_room(self, replica: Replica, batch: list[Prediction]) -> None:
+        """Wait until a batch that is not full can begin. It goes back if that takes too long."""
+        if batch:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min([LONGEST_WAIT, *_spare_times(batch)])):
+                    await replica.has_room()
+                    return
+            await self._claims.release(replica, _claims(batch))
+            batch.clear()
+        await replica.has_room()
 
     # New code.
 
