@@ -9,7 +9,6 @@ import pytest
 
 from tests.server.service import Service
 from zypher.server.uvicorn import Uvicorn
-from zypher.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -20,13 +19,13 @@ TICKS = 10  # in a round
 @pytest.fixture
 async def server(service: Service) -> AsyncIterator[Uvicorn]:
     """A server with so many connections on which nothing is asked."""
-    server = Uvicorn(service.app, Settings())
+    server = Uvicorn(service.app, service.state.settings)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         for _ in range(NUMBER):
-            ours, theirs = map(stack.enter_context, socket.socketpair())
+            ours, _ = map(stack.enter_context, socket.socketpair())
             await loop.connect_accepted_socket(server._protocol, ours)
         yield server
         for connection in list(server.server_state.connections):
