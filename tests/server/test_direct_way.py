@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.receiver import SECRET
 from tests.server.service import PATIENCE, Service
 from tests.server.site import INPUT, Site, post
 from zypher.prediction import Failure, Outcome, Status
@@ -101,9 +102,19 @@ async def answers(site: Site, request: bytes) -> list[object]:
     return found
 
 
+@pytest.mark.parametrize("service", [{"cors_origins": ["https://a.example"]}], indirect=True)
+async def test_a_page_that_may_call_is_told_so_on_each_way(site: Site) -> None:
+    client = await site.client()
+    async with working(site.service, GOOD):
+        for fields, allowed in ((), None), (("Origin: https://a.example",), "https://a.example"):
+            client.send(post(INPUT, *fields))
+            answer = await client.answer()
+            assert answer.names.get("access-control-allow-origin") == allowed
+
+
 async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site: Site) -> None:
     client = await site.client()
-    for text in (b"a", b"b", b"c"):
+    for text in (b"a", b"bb", b"c"):
         client.send(post(b'{"input":"%b"}' % text))
         claimed = await site.service.claim()
         assert claimed.input == b'"%b"' % text
@@ -113,11 +124,22 @@ async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site
     assert len(site.direct_way._known) == 1
 
 
-async def test_a_call_that_comes_in_pieces_is_answered(site: Site) -> None:
-    request = post()
+@pytest.mark.parametrize("service", [{"max_body_size": 100}], indirect=True)
+async def test_a_body_that_is_too_large_is_refused_after_a_head_that_is_known(site: Site) -> None:
     client = await site.client()
     async with working(site.service, GOOD):
-        for cut in (1, 20, len(request) - len(INPUT), len(request) - 1):
+        for size, status in ((1, 200), (99, 413)):
+            client.send(post(b'{"input":"%b"}' % (b"x" * size)))
+            assert (await client.answer()).status == status
+
+
+async def test_a_call_that_comes_in_pieces_is_answered(site: Site) -> None:
+    request = post(INPUT + b"  ")
+    client = await site.client()
+    async with working(site.service, GOOD):
+        client.send(request)
+        assert (await client.answer()).status == 200
+        for cut in (len(request) - 1, len(request) - len(INPUT) - 2, 20, 1):
             client.send(request[:cut])
             await asyncio.sleep(0.01)  # so that the pieces are read one by one
             client.send(request[cut:])
@@ -156,6 +178,14 @@ async def test_a_call_that_takes_too_long_goes_on_asynchronously(site: Site) -> 
     assert site.service.broker.metrics.upgrades["m",] == 1
 
 
+async def test_an_outcome_that_comes_as_patience_ends_is_told(site: Site) -> None:
+    client, claimed = await site.calling()
+    (caller,) = site.direct_way.patient
+    await site.service.finish(claimed.claim)
+    caller.expire()
+    assert (await client.answer()).status == 200
+
+
 @pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)
 async def test_a_call_of_a_named_model_is_found_where_all_are(site: Site) -> None:
     client = await site.client()
@@ -167,8 +197,11 @@ async def test_a_call_of_a_named_model_is_found_where_all_are(site: Site) -> Non
 async def test_one_who_waits_while_clients_are_turned_away_is_answered_and_let_go(
     site: Site,
 ) -> None:
-    client, claimed = await site.calling()
     later = await site.client()
+    async with working(site.service, GOOD):
+        later.send(post())
+        assert "connection" not in (await later.answer()).names
+    client, claimed = await site.calling()
     site.server.turn_away()
     await site.service.finish(claimed.claim)
     assert (await client.answer()).names["connection"] == "close"
@@ -190,6 +223,30 @@ async def test_a_server_that_ends_answers_those_who_wait(service: Service) -> No
         await service.finish(claimed.claim)
         assert (await client.answer()).names["connection"] == "close"
         await answered
+
+
+@pytest.mark.parametrize("service", [{"webhook_secret": SECRET}], indirect=True)
+async def test_a_call_with_a_webhook_is_kept_although_somebody_waits_for_it(site: Site) -> None:
+    client = await site.client()
+    client.send(post(b'{"input":"x","webhook":"https://93.184.215.14/"}'))
+    claimed = await site.service.claim()
+    await site.service.finish(claimed.claim)
+    assert (await client.answer()).status == 200
+    assert (await site.service.record(claimed.id)).status is Status.COMPLETED
+
+
+async def test_a_call_that_cannot_be_done_in_time_is_refused(site: Site) -> None:
+    client = await site.client()
+    for seconds in (30.0, 0.0):  # so that it is known how long one takes, while another waits
+        client.send(post())
+        claimed = await site.service.claim()
+        if seconds:
+            site.service.clock.advance(seconds)
+            await site.service.finish(claimed.claim)
+            assert (await client.answer()).status == 200
+    hasty = await site.client()
+    hasty.send(post(b'{"input":"x","deadline":5}'))
+    assert (await hasty.answer()).status == 429
 
 
 async def test_who_waits_for_a_broker_that_closes_is_told(site: Site) -> None:

@@ -67,6 +67,8 @@ class Exchange:
     def expire(self) -> None:
         """Its caller has been patient for long enough: it goes on by itself, and they learn so."""
         assert self._call is not None
+        if self.outcome.done():
+            return  # it came in this very turn, and is about to be told
         self._let_go()
         self._spawn(self._answer_late(self._id, self._call))
 
