@@ -117,7 +117,8 @@ class Door:
 
     def _require_fit(self, input: bytes, value: Any, model: ModelInfo) -> None:
         """Refuse an input with this value if this model cannot take it. Raises `InvalidInput`."""
-        if opens_more(input, MAX_DEPTH) and is_deeper(value, MAX_DEPTH):
+        may_be = len(input) > MAX_DEPTH and opens_more(input, MAX_DEPTH)
+        if may_be and is_deeper(value, MAX_DEPTH):
             raise _too_deep()
         validator = self._validator(model)
         if not validator.takes(value):
