@@ -92,6 +92,7 @@ def test_round_trip(value: Any) -> None:
         (np.longdouble(0.25), 0.25),
         (np.array(2.0), 2.0),
         (2**70, 2**70),
+        ([1e308] * 3, [1e308] * 3),  # whose sum no float can hold
     ],
 )
 def test_python_values(value: Any, expected: Any) -> None:
@@ -111,6 +112,7 @@ def test_bytes_are_a_data_url() -> None:
     [
         (math.nan, "a float NaN at result,"),
         ([1.0, -math.inf], "a float -Infinity at result[1],"),
+        ([math.inf, -math.inf], "a float Infinity at result[0],"),
         (Score("a", [1, 2, 3, math.nan]), "a float NaN at result.scores[3],"),
         ({"a b": {"c": (math.inf,)}}, "a float Infinity at result['a b'].c[0],"),
         (Box(scores=[math.nan]), "a float NaN at result.scores[0],"),

@@ -92,7 +92,7 @@ def _items(values: Collection[Any], place: _Place, depth: int) -> list[Any]:
     kinds = set(map(type, values))
     if (
         kinds <= _CONSTANTS
-        or (kinds == {float} and all(map(math.isfinite, values)))
+        or (kinds == {float} and math.isfinite(sum(values)))  # else one of them may not be
         or (kinds == {str} and all(map(str.isascii, values)))
     ):
         return list(values)

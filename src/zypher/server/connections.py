@@ -7,6 +7,7 @@ that, and nothing that a request would pay for: all connections are looked at no
 import asyncio
 import heapq
 import logging
+import math
 import resource
 from collections.abc import MutableSet
 
@@ -33,8 +34,9 @@ _LAST_ANSWER = 2.0
 # Where all ask something, they are looked through again after so long, in seconds.
 _CLEARANCE = 0.1
 
-# So many are looked at in one turn of the loop.
-_AT_ONCE = 500
+# So many are looked at in one turn of the loop, and so often some of them, in seconds.
+_AT_ONCE = 100
+_TICK = 0.1
 
 PROBES = ("/livez", "/readyz")
 
@@ -48,7 +50,9 @@ class Connections:
         self._slack = min(RESERVE, most // 10 + 1)  # so that not each newcomer makes room by itself
         self._timeout = client_timeout
         self._interval = min(1.0, client_timeout / 4)
-        self._next_look = 0.0
+        self._next_round = 0.0
+        self._unseen: list[Protocol] = []  # in this round
+        self._share = 0
         self._next_clearance = 0.0
         self._marks: dict[Protocol, tuple[int, int]] = {}
 
@@ -84,17 +88,27 @@ class Connections:
         return asyncio.get_running_loop().time()
 
     async def look(self) -> None:
-        """Disconnect those whose client has kept the server waiting for too long."""
+        """Disconnect those whose client has kept the server waiting for too long.
+
+        To be called at every tick. It looks at all in turn, at a share of them each time: if it
+        looked at ten thousand at once, all requests would wait for that.
+        """
         now = self._now()
-        if now < self._next_look:
-            return
-        self._next_look = now + self._interval
-        connections = list(self._open)
-        for begin in range(0, len(connections), _AT_ONCE):
-            for connection in connections[begin : begin + _AT_ONCE]:
+        if not self._unseen:
+            if now < self._next_round:
+                return
+            self._begin_round(now)
+        share, self._unseen = self._unseen[: self._share], self._unseen[self._share :]
+        for begin in range(0, len(share), _AT_ONCE):
+            for connection in share[begin : begin + _AT_ONCE]:
                 if not connection.transport.is_closing() or connection.unsent:
                     self._look_at(connection, now)
             await asyncio.sleep(0)
+
+    def _begin_round(self, now: float) -> None:
+        self._next_round = now + self._interval
+        self._unseen = list(self._open)
+        self._share = math.ceil(len(self._unseen) * _TICK / self._interval)
         self._marks = {c: mark for c, mark in self._marks.items() if c in self._open}
 
     def _look_at(self, connection: Protocol, now: float) -> None:

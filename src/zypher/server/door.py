@@ -4,7 +4,8 @@ Nothing behind the door meets malformed input: one decoder, one JSON Schema vali
 (of the model's own signature), and bounds on size and depth.
 """
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import msgspec
 from fastapi import Request
@@ -19,11 +20,16 @@ from zypher.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from zypher.server.nesting import is_deeper, opens_more
 from zypher.server.options import Body
 from zypher.server.validation import Validator, fault
 
 MAX_DEPTH = 100
 
+# A body of more bytes is looked at for whether an input is all that it has.
+_LARGE = 16_384
+_SPACE = b" \t\n\r"  # of JSON (RFC 8259 §2)
+_BEGIN = re.compile(rb'[ \t\n\r]*\{[ \t\n\r]*"input"[ \t\n\r]*:[ \t\n\r]*(?=[\[{])')
 
 _decoder = msgspec.json.Decoder(Body)
 
@@ -78,6 +84,9 @@ class Door:
 
         Raises `MalformedJSON` or `InvalidInput`.
         """
+        if len(body) > _LARGE and (alone := _alone(body)) is not None:
+            self._require_fit(*alone, model)
+            return Body(msgspec.Raw(alone.text)), alone.text
         try:
             request = _request(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -104,7 +113,12 @@ class Door:
             raise MalformedJSON(f"The body is not JSON: {error}.") from None
         except RecursionError:
             raise _too_deep() from None
-        if input.count(b"[") + input.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        self._require_fit(input, value, model)
+
+    def _require_fit(self, input: bytes, value: Any, model: ModelInfo) -> None:
+        """Refuse an input with this value if this model cannot take it. Raises `InvalidInput`."""
+        may_be = len(input) > MAX_DEPTH and opens_more(input, MAX_DEPTH)
+        if may_be and is_deeper(value, MAX_DEPTH):
             raise _too_deep()
         validator = self._validator(model)
         if not validator.takes(value):
@@ -136,6 +150,31 @@ class Door:
         )
 
 
+class _Input(NamedTuple):
+    """An input: its JSON text, and its value."""
+
+    text: bytes
+    value: Any
+
+
+def _alone(body: bytes) -> _Input | None:
+    """The input of a body in which nothing is beside it; None if that cannot be told by this.
+
+    What is between the beginning and the end of such a body is the input if it is one value of
+    JSON. So nobody has to look for the input's end before it is decoded.
+    """
+    begin, whole = _BEGIN.match(body), body.rstrip(_SPACE)
+    if begin is None or not whole.endswith(b"}"):
+        return None
+    text = whole[begin.end() : -1].rstrip(_SPACE)
+    if not text.endswith((b"]", b"}")):  # rather an option than a list or an object
+        return None
+    try:
+        return _Input(text, msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def _request(body: bytes) -> Body:
     """The members of a body."""
     try:
@@ -158,20 +197,6 @@ def _misfit(error: msgspec.ValidationError) -> InvalidInput:
         f'The body must be {{"input": ...}}, with nothing beside it but {options}: {error}.',
         errors=[fault(["body"], error, "body")],
     )
-
-
-def is_deeper(value: Any, depth: int) -> bool:
-    """True if lists and objects are nested in `value` more than `depth` deep."""
-    level = [value]
-    for _ in range(depth):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, list | dict)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, list | dict)
-        ]
-    return bool(level)
 
 
 def _too_deep() -> InvalidInput:

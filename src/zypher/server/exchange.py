@@ -24,6 +24,8 @@ class Exchange:
     answer that was written.
     """
 
+    message_event = asyncio.Event()  # which connections set: nobody waits for it
+
     def __init__(
         self,
         way: DirectWay,
@@ -43,7 +45,6 @@ class Exchange:
         self.response_complete = True
         self.keep_alive = True
         self.disconnected = False
-        self.message_event = asyncio.Event()
 
     @property
     def outcome(self) -> asyncio.Future[Prediction]:

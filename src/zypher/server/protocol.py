@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -39,6 +41,14 @@ class Protocol(HttpToolsProtocol):
     `choose` says once, at its beginning, which application answers, and by which direct way it can
     be called.
     """
+
+    # Ten thousand may wait at once. Python keeps the attributes of an object at little cost if they
+    # are no more than thirty, and uvicorn has nearly so many.
+    __slots__ = (
+        *("_body", "_call", "_choose", "_direct_way", "_exchange", "_goes_usual_way", "_let_in"),
+        *("_field", "_has_come_on", "_head", "_is_deaf", "_is_in_head", "_is_whole", "_running"),
+        *("_taken", "_writer", "deadline", "is_over", "made", "received"),
+    )
 
     cycle: Any  # of uvicorn's, or the exchange
 
@@ -108,6 +118,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._writer = OneWrite(transport, self.loop)
         super().connection_made(cast("asyncio.Transport", self._writer))
+        self.flow = Flow(self.transport)
         self.app, self._direct_way = self._choose()
         if self._direct_way is not None:
             answered = self.on_response_complete
@@ -314,6 +325,22 @@ class Protocol(HttpToolsProtocol):
     def _throw_away(self) -> None:
         if self.is_over and self.received > _MOST_DISCARDED:
             self.transport.abort()
+
+
+class Flow(FlowControl):
+    """When to write and to read on. Few ever have to wait: the event for that is made then."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.read_paused = False
+        self.write_paused = False
+
+    @cached_property
+    def _is_writable_event(self) -> asyncio.Event:  # type: ignore[override]
+        event = asyncio.Event()
+        if not self.write_paused:
+            event.set()
+        return event
 
 
 def _reason(error: httptools.HttpParserError) -> PredictionError:
