@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.fuzz.generators import KINDS, MODELS, Generator, cut_off
+from tests.fuzz.generators import KINDS, MODELS, Generator, cut_off, endless
 from tests.fuzz.served import SOURCE
 from tests.harness import Server, target
 
@@ -165,6 +165,8 @@ class Campaign:
         for outcome, number in outcomes.items():
             if outcome.status >= 500 and outcome.code not in EXPECTED:
                 self._violations.append(f"{kind}: {number} times {outcome}")
+        if silent and KINDS[kind] is endless:
+            self._violations.append(f"{kind}: {silent} were not refused")
         if unsafe := {name: number for name, number in events.items() if name not in _IMPORTS}:
             self._violations.append(f"{kind}: the interpreter was asked to {unsafe}")
         return Row(kind, inputs, outcomes, silent, lines, usage.memory)

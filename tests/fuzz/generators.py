@@ -278,6 +278,26 @@ def pipelines(rng: random.Random) -> bytes:
     return b"".join(some)
 
 
+def endless(rng: random.Random) -> bytes:
+    """A request of which one part is longer than any bound, and than what is read at once."""
+    much = b"a" * 400_000
+    chunked = request("POST", "/predict", [JSON, ("Transfer-Encoding", "chunked")])
+    last = chunked + b'b\r\n{"input":1}\r\n0\r\n'
+    field = b"%b: %b\r\n"
+    parts: tuple[Callable[[], bytes], ...] = (
+        lambda: b"GET /" + much,
+        lambda: b"GET /livez?" + much,
+        lambda: b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + much,
+        lambda: b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + much,
+        lambda: b"GET /livez HTTP/1.1\r\n" + field % (b"X", b"a") * rng.choice((110, 9_000)),
+        lambda: chunked + b"b;" + much,
+        lambda: last + b"X: " + much,
+        lambda: last + much,
+        lambda: last + field % (b"X", much[: rng.choice((1, 1_000, 30_000))]) * 40_000,
+    )
+    return rng.choice(parts)()
+
+
 def cut_off(rng: random.Random) -> bytes:
     """A request that ends too early."""
     data = _valid(rng)
@@ -295,6 +315,7 @@ KINDS: dict[str, Generator] = {
     "inputs": inputs,
     "records": records,
     "pipelines": pipelines,
+    "endless": endless,
     "cut off": cut_off,
 }
 

@@ -97,6 +97,15 @@ def test_chunk_extensions_and_trailers_are_passed_over(server: Server) -> None:
         assert client.answer().status == 200
 
 
+def test_trailers_without_end_are_refused(server: Server) -> None:
+    chunks = f"{len(INPUT):x}\r\n{INPUT}\r\n0\r\n" + "X: a\r\n" * 20_000
+    with wire(server.url) as client:
+        client.send(request(HOST, JSON, CHUNKED, body=chunks))
+        answer = client.answer()
+        assert (answer.status, answer.code) == (431, "header_too_large")
+        assert client.is_closed()
+
+
 def test_what_is_refused_behind_others_leaves_their_answers_in_order(server: Server) -> None:
     with wire(server.url) as client:
         client.post(0.2, "/models/nap/predict")

@@ -13,6 +13,7 @@ from tests.server.raw import Wire, wire
 TIMEOUT = 0.4
 AT_ONCE = 2.0  # far more than a neighbour's answer takes, and far less than what they wait for
 LARGE = 12_000_000
+GREEDY = 5
 
 MODELS = ("echo", "nap", "long_text", "hold", "counts")
 
@@ -108,9 +109,9 @@ def test_an_answer_that_nobody_reads_is_held_no_longer_than_a_client_may_take(
 ) -> None:
     process = psutil.Process(server.process.pid)
     sizes = []
-    for _ in range(3):
+    for _ in range(4):
         with ExitStack() as stack:
-            greedy = [stack.enter_context(wire(server.url)) for _ in range(5)]
+            greedy = [stack.enter_context(wire(server.url)) for _ in range(GREEDY)]
             for client in greedy:
                 client.post(LARGE, "/models/long_text/predict")
             neighbour_is_answered_at_once(server)
@@ -119,7 +120,8 @@ def test_an_answer_that_nobody_reads_is_held_no_longer_than_a_client_may_take(
                 assert time.monotonic() < deadline, "what nobody reads is still held"
                 time.sleep(0.05)
         sizes.append(process.memory_info().rss)
-    assert sizes[-1] - sizes[1] < 2 * LARGE  # of 5, had it been kept
+    # Of three times as much, had it been kept: an allocator may keep what one round took.
+    assert sizes[-1] - sizes[0] < 2 * GREEDY * LARGE
 
 
 def held(server: Server, clients: list[Wire]) -> int:

@@ -179,15 +179,14 @@ class Protocol(HttpToolsProtocol):
             raise URITooLong(f"The request's path is longer than {MOST_HEAD} bytes.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_in_head:
-            self._has_come_on = True
-            self._field = 0
-            return  # trailers, which nobody asks for
-        self.headers.append((name.lower(), value))
         self._field = 0
         self._head += len(name) + len(value)
         if self._head > MOST_HEAD:
             raise _too_large()
+        if not self._is_in_head:
+            self._has_come_on = True
+            return  # a trailer, which nobody asks for
+        self.headers.append((name.lower(), value))
         if len(self.headers) > MOST_FIELDS:
             raise HeaderTooLarge(f"The request has more than {MOST_FIELDS} header fields.")
 
