@@ -432,6 +432,10 @@ class Broker(ABC):
         """What `stats` and `workers` say. Where asking takes a while it may be a moment old."""
         return Overview(await self.stats(), await self.workers())
 
+    def glance(self) -> Overview | None:
+        """What `overview` says, where that is at hand; it may be as old as this turn of the loop."""
+        return None
+
     @abstractmethod
     def guarantee(self) -> str:
         """One sentence: what survives what, with this broker as it is set up now."""

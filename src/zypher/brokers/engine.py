@@ -143,7 +143,7 @@ class Engine(Deliveries):
 
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()
-        if timeout <= 0:
+        if timeout <= 0 or self._has_ended(id):
             return await self.get(id)
         with self._waiters.one(id, timeout) as waiter:
             entry = self._entries.get(id) or await self._find(id)
@@ -326,6 +326,9 @@ class Engine(Deliveries):
         self._withdrawals.forget(id)
 
     async def stats(self) -> dict[str, ModelStats]:
+        return self._stats()
+
+    def _stats(self) -> dict[str, ModelStats]:
         names = dict.fromkeys([*(name for name, _ in self._models), *self._queues])
         now = self._clock.steady()
         paused: dict[str, list[Entry]] = {name: [] for name in names}
@@ -487,6 +490,11 @@ class Engine(Deliveries):
     def _released(self, claims: Sequence[Claim]) -> list[Move]:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
         return [self._decisions.release(entry) for entry in entries]
+
+    def _has_ended(self, id: str) -> bool:
+        """True if its end is in memory, and may be seen."""
+        entry = self._entries.get(id)
+        return entry is not None and entry.shown.status.terminal
 
     def _expire(self, entry: Entry) -> None:
         """Have `purge` forget an entry in memory when its time has come."""

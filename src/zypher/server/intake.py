@@ -10,7 +10,7 @@ from zypher.errors import PredictionError, QueueFull
 from zypher.logs import about
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
-from zypher.server.estimates import require_in_time, retry_after, room_after
+from zypher.server.estimates import Arrivals, require_in_time, retry_after, room_after
 from zypher.server.gate import caller_of
 from zypher.server.headers import cancel_after, idempotency_key, traceparent
 from zypher.server.options import Allowance, Body, fingerprint
@@ -27,6 +27,7 @@ class Intake:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._allowance = Allowance(state.settings)
+        self._arrivals = Arrivals(state.broker)
 
     @property
     def _broker(self) -> Broker:
@@ -94,9 +95,10 @@ class Intake:
         is_newest: bool = False,
     ) -> Response:
         """The 202 for a prediction that goes on by itself."""
-        seconds = await retry_after(
-            self._broker, self._state.clock, prediction, is_newest=is_newest
-        )
+        if is_newest:
+            seconds = await self._arrivals.retry_after(prediction)
+        else:
+            seconds = await retry_after(self._broker, self._state.clock, prediction)
         return JSONText(
             accepted(prediction, message),
             status_code=202,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from zypher.brokers.base import Limits, ModelStats, Page
+from zypher.brokers.base import Limits, ModelStats, Overview, Page
 from zypher.brokers.engine import Engine, Key
 from zypher.brokers.lanes import Lanes
 from zypher.brokers.outbox import Undelivered
@@ -25,6 +25,7 @@ from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, create, require_place
 from zypher.brokers.sqlite.journal import Journal, KnownId
 from zypher.brokers.sqlite.opening import is_damage
+from zypher.brokers.sqlite.recent import Recent
 from zypher.brokers.sqlite.records import START, DuePlace, Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import LaneCount, Store
@@ -62,6 +63,8 @@ class SqliteBroker(Engine):
         self._journal = Journal(path, self._open, self)
         self._backups = BackupService(path, self._journal.backup)
         self._backlogs: dict[str, Backlogs] = {}
+        self._recent = Recent()
+        self._glance: Overview | None = None
         self._disk_due = inf  # wall time: of what waits on the disk alone, a clock runs out then
         self._salvaged: str | None = None
         self._missing = 0  # queued predictions that were counted in the file and not found
@@ -137,6 +140,16 @@ class SqliteBroker(Engine):
                 stats[entry.record.model] = replace(model, oldest_queued_age=age)
         return stats
 
+    def glance(self) -> Overview | None:
+        if self._glance is None and self._journal.trouble is None:
+            # What one commit has taken in asks in one turn of the loop.
+            self._glance = Overview(self._stats(), self._workers)
+            asyncio.get_running_loop().call_soon(self._look_away)
+        return self._glance
+
+    def _look_away(self) -> None:
+        self._glance = None
+
     async def enforce_clocks(self) -> int:
         count = await super().enforce_clocks()
         now = self._clock.wall()
@@ -152,6 +165,8 @@ class SqliteBroker(Engine):
     async def purge(self) -> int:
         now = self._clock.wall()
         count = await super().purge()
+        for entry in self._recent.expired(now):
+            self._leave_to_disk(entry)
         with suppress(Unavailable):  # later, then; the journal has told why
             # In steps, between which others are served.
             while some := await self._journal.ask(lambda store: store.purge(now), follows=True):
@@ -227,8 +242,15 @@ class SqliteBroker(Engine):
             self._backlogs_of(entry.record).take(entry.record)
 
     def _retain(self, entry: Entry) -> None:
-        # The disk has it; but who has just read there how it was before finds it here in this turn.
-        asyncio.get_running_loop().call_soon(self._leave_to_disk, entry)
+        was_full = self._recent.is_full
+        self._recent.add(entry)
+        if self._recent.is_full and not was_full:
+            # Who has just read on the disk how it was before finds it here in this turn.
+            asyncio.get_running_loop().call_soon(self._make_room)
+
+    def _make_room(self) -> None:
+        for entry in self._recent.superfluous():
+            self._leave_to_disk(entry)
 
     def _leave_to_disk(self, entry: Entry) -> None:
         if self._entries.get(entry.record.id) is entry:
