@@ -433,7 +433,7 @@ class Broker(ABC):
         return Overview(await self.stats(), await self.workers())
 
     def glance(self) -> Overview | None:
-        """What `overview` says, where that is at hand; it may be as old as this turn of the loop."""
+        """What `overview` says, if nobody has to be asked: as it was in this turn of the loop."""
         return None
 
     @abstractmethod

@@ -104,9 +104,11 @@ class Engine(Deliveries):
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
 
-    async def _arrival(self, queue: ModelQueue, deadline: float, *, suspects: bool) -> bool:
+    async def _arrival(
+        self, queue: ModelQueue, deadline: float, *, limit: int, suspects: bool
+    ) -> bool:
         """Wait until something may be there to claim; False if `deadline` comes."""
-        return await queue.arrival(deadline, suspects=suspects)
+        return await queue.arrival(deadline, limit=limit, suspects=suspects)
 
     # The life of a prediction.
 
@@ -225,7 +227,7 @@ class Engine(Deliveries):
         queue = self._queues[model]
         deadline = asyncio.get_running_loop().time() + timeout
         while not (group := queue.next_group(limit, suspects=suspects)):
-            if not await self._arrival(queue, deadline, suspects=suspects):
+            if not await self._arrival(queue, deadline, limit=limit, suspects=suspects):
                 break
         moves = [self._decisions.claim(entry, worker) for entry in group]
         if queue.lanes.peek(suspects=True) is not None:

@@ -43,6 +43,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     worker: str = ""
     leased_until: float = 0.0
     withdrawal: bool | None = None  # set while it runs and is ended by others: do they insist?
+    foreseen: Prediction | None = None  # its claim, if that was written before it was made
 
     @property
     def slot(self) -> Slot | None:
@@ -59,6 +60,13 @@ class Move(NamedTuple):
     entry: Entry
     before: Prediction | None
     after: Prediction
+
+
+class Claimer(NamedTuple):
+    """Somebody who waits to claim up to `limit`."""
+
+    bell: asyncio.Future[bool]
+    limit: int
 
 
 class ModelQueue:
@@ -78,7 +86,7 @@ class ModelQueue:
         self.crashes = 0
         self.rate = Rate()
         # Those who wait to claim, by whether they take suspects.
-        self.claimers: dict[bool, deque[asyncio.Future[bool]]] = {True: deque(), False: deque()}
+        self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
 
     def enter(self, record: Prediction) -> None:
         """A record is queued, for the first time or again; it counts from now on."""
@@ -102,20 +110,26 @@ class ModelQueue:
     def ring(self) -> None:
         """Wake one who waits for anything to claim, and one who waits for what is no suspect."""
         for claimers in self.claimers.values():
-            while claimers and not resolve(claimers.popleft(), True):
+            while claimers and not resolve(claimers.popleft().bell, True):
                 pass
 
-    async def arrival(self, deadline: float, *, suspects: bool) -> bool:
+    @property
+    def appetite(self) -> int:
+        """How many would be claimed at once if they came now."""
+        return sum([claimer.limit for claimer in chain(*self.claimers.values())])
+
+    async def arrival(self, deadline: float, *, limit: int, suspects: bool) -> bool:
         """Wait until something may be there to claim; False if the loop's time `deadline` comes."""
         loop = asyncio.get_running_loop()
-        claimer: asyncio.Future[bool] = loop.create_future()
+        bell: asyncio.Future[bool] = loop.create_future()
+        claimer = Claimer(bell, limit)
         claimers = self.claimers[suspects]
         claimers.append(claimer)
-        alarm = loop.call_at(deadline, resolve, claimer, False)
+        alarm = loop.call_at(deadline, resolve, bell, False)
         try:
-            return await claimer
+            return await bell
         except asyncio.CancelledError:
-            if claimer.done() and not claimer.cancelled():
+            if bell.done() and not bell.cancelled():
                 self.ring()  # somebody else has to answer the bell that this one heard
             raise
         finally:
@@ -125,9 +139,9 @@ class ModelQueue:
 
     def close(self) -> None:
         """Nothing will arrive any more: tell those who wait for it."""
-        for claimer in chain(*self.claimers.values()):
-            if not claimer.done():
-                claimer.set_exception(shutting_down())
+        for bell, _ in chain(*self.claimers.values()):
+            if not bell.done():
+                bell.set_exception(shutting_down())
 
     def measured(self, seconds: float) -> None:
         """A run was finished after so many seconds."""

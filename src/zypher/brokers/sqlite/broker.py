@@ -23,6 +23,7 @@ from zypher.brokers.queue import Entry, ModelQueue, Move
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, create, require_place
+from zypher.brokers.sqlite.foresight import following, foreseeing, missed, shown, was_foreseen
 from zypher.brokers.sqlite.journal import Journal, KnownId
 from zypher.brokers.sqlite.opening import is_damage
 from zypher.brokers.sqlite.recent import Recent
@@ -202,15 +203,20 @@ class SqliteBroker(Engine):
     # What the engine leaves open.
 
     def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
+        to_write = []
         for move in moves:
-            if not move.entry.kept:
+            if not move.entry.kept or was_foreseen(move):
                 self._show(move)
-        kept = [move for move in moves if move.entry.kept]
-        if not kept:
+            else:
+                to_write.append(following(move))
+        if not to_write:
             return None
-        is_new = kept[0].before is None and self._entries.get(kept[0].after.id) is not kept[0].entry
-        written = self._journal.write(kept, refusable=is_new)
-        self._fill_up(kept[0].after.model)
+        first, model = to_write[0], to_write[0].after.model
+        is_new = first.before is None and self._entries.get(first.after.id) is not first.entry
+        if is_new:
+            to_write = [foreseeing(first, self._queues[model], self._clock.wall())]
+        written = self._journal.write(to_write, refusable=is_new)
+        self._fill_up(model)
         return written
 
     async def _find(self, id: str) -> Entry | None:
@@ -280,7 +286,7 @@ class SqliteBroker(Engine):
     def _line_up(self, entry: Entry) -> None:
         if entry.kept and not entry.recorded:
             return  # it lines up once it is on the disk
-        outside = entry.kept and not entry.waits
+        outside = entry.kept and not entry.waits and entry.foreseen is None
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queues[entry.record.model].lanes.left(entry)
             del self._entries[entry.record.id]
@@ -290,11 +296,13 @@ class SqliteBroker(Engine):
         else:
             super()._line_up(entry)
 
-    async def _arrival(self, queue: ModelQueue, deadline: float, *, suspects: bool) -> bool:
+    async def _arrival(
+        self, queue: ModelQueue, deadline: float, *, limit: int, suspects: bool
+    ) -> bool:
         self._fill_up(queue.model)
         if queue.model in self._backlogs and self._backlogs[queue.model].are_loading:
             deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
-        return await super()._arrival(queue, deadline, suspects=suspects)
+        return await super()._arrival(queue, deadline, limit=limit, suspects=suspects)
 
     async def _enforce_on_disk(self, now: float) -> int:
         """End all that waits on the disk alone and is past one of its clocks; how many."""
@@ -367,9 +375,16 @@ class SqliteBroker(Engine):
         self._queues.owned.update(found.owned)
 
     def written(self, moves: Sequence[Move]) -> None:
+        foreseen = [move.entry for move in moves if move.after is move.entry.foreseen]
         for move in moves:
             move.entry.recorded = True
-            self._show(move)
+            self._show(shown(move))
+        if foreseen:  # those who wait for them claim them first
+            asyncio.get_running_loop().call_soon(self._write_missed, foreseen)
+
+    def _write_missed(self, foreseen: Sequence[Entry]) -> None:
+        if moves := missed(foreseen):
+            self._journal.write(moves)
 
     def refused(self, moves: Sequence[Move]) -> None:
         for move in moves:

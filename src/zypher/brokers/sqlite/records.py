@@ -228,9 +228,7 @@ def _unwritten(connection: sqlite3.Connection, moves: Iterable[Move]) -> set[int
     }
 
 
-def _execute(
-    connection: sqlite3.Connection, template: str, rows: Sequence[tuple[Any, ...]]
-) -> int:
+def _execute(connection: sqlite3.Connection, template: str, rows: Sequence[tuple[Any, ...]]) -> int:
     """Execute a statement with all these rows; how many of them it has written."""
     written = 0
     for start in range(0, len(rows), _MOST):
