@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from zypher.server.protocol import OneWrite
+from zypher.server.writing import OneWrite
 
 pytestmark = pytest.mark.anyio
 

@@ -23,6 +23,7 @@ has one line when it goes, by the broker itself, and one when it is back. Time c
 purged yet or not.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -211,6 +212,15 @@ class Broker(ABC):
         a new one, and it has no key. Raises `QueueFull` when it would exceed the limits,
         `Unavailable` when the broker cannot take anything now.
         """
+
+    def call(self, prediction: Prediction) -> asyncio.Future[Prediction] | None:
+        """Submit with `keep=False`, and wait, without a task: the future has the final record.
+
+        Whoever has waited long enough cancels it, and then keeps the prediction or abandons it.
+        Raises what `submit` does; the future raises `Unavailable` when the broker closes. None,
+        and nothing has happened, where a broker has to ask elsewhere: `submit` and `wait` do it.
+        """
+        return None
 
     @abstractmethod
     async def keep(self, id: str) -> Prediction | None:

@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from msgspec.structs import replace
 
@@ -21,7 +21,7 @@ from zypher.brokers.deliveries import Deliveries
 from zypher.brokers.events import EventLogs
 from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import is_to_be_delivered
-from zypher.brokers.queue import Entry, ModelQueue, Move, Queues
+from zypher.brokers.queue import Entry, ModelQueue, Move, Queues, resolve
 from zypher.brokers.refusals import (
     another_request,
     ended_already,
@@ -96,6 +96,10 @@ class Engine(Deliveries):
     async def _free_key(self, entry: Entry) -> None:
         """Take its key from one that has expired; its delivery may have to be made yet."""
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
         """How many wait in each lane."""
         high, normal, low = map(queue.lanes.waiting, Priority)
@@ -122,6 +126,13 @@ class Engine(Deliveries):
         if prediction.idempotency_key is None:
             return await self._accept(prediction, keep, waits or not keep)
         return await self._accept_once(key_of(prediction), prediction, waits)
+
+    def call(self, prediction: Prediction) -> asyncio.Future[Prediction]:
+        self._require_open()
+        entry = self._enter(prediction, keep=False, waits=True)
+        entry.caller = self._loop.create_future()
+        self._record([Move(entry, None, prediction)])  # at once, since it is not kept
+        return entry.caller
 
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
@@ -186,7 +197,7 @@ class Engine(Deliveries):
         entry = self._entries.get(id)
         if entry is None or entry.kept or entry.record.status.terminal:
             return
-        if id in self._waiters or id in self._watchers:
+        if entry.is_called or id in self._waiters or id in self._watchers:
             return
         await self._recorded([self._decisions.cancel(entry, insists=False)])
 
@@ -346,6 +357,9 @@ class Engine(Deliveries):
         self._closed = True
         self._waiters.close()
         self._watchers.close()
+        for entry in self._entries.values():
+            if entry.caller is not None and not entry.caller.done():
+                entry.caller.set_exception(shutting_down())
         self._withdrawals.close()
         for queue in self._queues.values():
             queue.close()
@@ -399,6 +413,8 @@ class Engine(Deliveries):
     def _deliver(self, entry: Entry) -> None:
         """Hand a final record to all who wait for it."""
         delivered = self._waiters.tell(entry.record.id, entry.record)
+        if entry.caller is not None and resolve(entry.caller, entry.record):
+            delivered += 1
         if entry.kept:
             self._retain(entry)
             if is_to_be_delivered(entry.record):
@@ -434,6 +450,13 @@ class Engine(Deliveries):
             self._submitting.pop(key).set_result(None)
 
     async def _accept(self, prediction: Prediction, keep: bool, waits: bool) -> Prediction:
+        entry = self._enter(prediction, keep=keep, waits=waits)
+        if not await self._recorded([Move(entry, None, prediction)]):
+            raise Unavailable("The prediction cannot be recorded now.")
+        return prediction
+
+    def _enter(self, prediction: Prediction, *, keep: bool, waits: bool) -> Entry:
+        """A new entry, which counts as queued from now on. Raises `QueueFull`."""
         queue = self._queues[prediction.model]
         self._admit(queue, prediction, waits)
         self._places += 1
@@ -441,9 +464,7 @@ class Engine(Deliveries):
         entry = Entry(prediction, prediction, place=self._places, kept=keep, waits=waits, since=now)
         queue.enter(prediction)
         queue.newest_places[Priority.HIGH if waits else prediction.priority] = entry.place
-        if not await self._recorded([Move(entry, None, prediction)]):
-            raise Unavailable("The prediction cannot be recorded now.")
-        return prediction
+        return entry
 
     async def _forget(self, entry: Entry) -> None:
         """Nothing is left of an entry that has ended."""

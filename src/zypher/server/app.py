@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache, partial
 
@@ -14,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zypher.server import page
+from zypher.server.direct_way import DirectWay
 from zypher.server.information import Information
 from zypher.server.intake import Intake
 from zypher.server.live import Live
@@ -23,6 +24,7 @@ from zypher.server.resource import Resource
 from zypher.server.routes import routes_behind
 from zypher.server.short_way import ShortWay
 from zypher.server.state import ServerState
+from zypher.server.writing import Field
 from zypher.settings import Settings
 
 _HOST = re.compile(r"([^\s:@\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d*)?")
@@ -71,13 +73,15 @@ class Application(FastAPI):
         self.include_router(router)
         self._allowed = allowed_hosts(state.settings)
         self._short_way = ShortWay(router.routes, state)
+        intake = Intake(state)
+        self.direct_way = DirectWay(state, Predictions(state, intake), intake, self._serves)
         origins = state.settings.cors_origins
         self._cors = cors(self._answer, origins) if origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if self._allowed is not None and (host := _host(scope)) not in self._allowed:
-                await _refusal(host)(scope, receive, send)
+            if not self._serves(scope["headers"]):
+                await _refusal(_host(scope["headers"]))(scope, receive, send)
                 return
             if self._cors is not None:
                 await self._cors(scope, receive, send)
@@ -85,6 +89,10 @@ class Application(FastAPI):
             if await self._short_way.answers(scope, receive, send):
                 return
         await super().__call__(scope, receive, send)
+
+    def _serves(self, fields: Iterable[Field]) -> bool:
+        """True if these header fields name a host that is this server."""
+        return self._allowed is None or _host(fields) in self._allowed
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not await self._short_way.answers(scope, receive, send):
@@ -147,10 +155,12 @@ def hostname(host: str) -> str:
     return host if match is None else match[1].lower().removesuffix(".")
 
 
-def _host(scope: Scope) -> str:
-    """The name that a request is for."""
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    return hostname(host.decode("latin-1"))
+def _host(fields: Iterable[Field]) -> str:
+    """The name that a request with these header fields is for."""
+    for name, value in fields:
+        if name == b"host":
+            return hostname(value.decode("latin-1"))
+    return ""
 
 
 def _refusal(host: str) -> Response:

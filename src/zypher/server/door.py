@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from zypher.brokers.base import ModelInfo
@@ -34,14 +35,13 @@ class Door:
         self._max_body_size = max_body_size
         self._validators: dict[str, Validator] = {}
 
-    async def read(self, request: Request) -> bytes:
-        """The body of a request that declares itself as JSON.
+    def require_json(self, headers: Headers) -> None:
+        """Refuse a body by what is declared of it.
 
         Raises `UnsupportedMediaType`, `InvalidHeader` or `PayloadTooLarge`. To insist on the
         content type is what keeps other sites' pages from posting here: a browser asks first
         before it sends JSON across origins.
         """
-        headers = request.headers
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise UnsupportedMediaType(
@@ -57,6 +57,10 @@ class Door:
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_body_size:
             raise self._too_large()
+
+    async def read(self, request: Request) -> bytes:
+        """The body of a request that declares itself as JSON. Raises what `require_json` does."""
+        self.require_json(request.headers)
         chunks, size, more = [], 0, True
         while more:
             message = await request.receive()

@@ -103,14 +103,20 @@ async def expected_wait(broker: Broker, model: str, position: int) -> float | No
     return _wait(position, stats, stats.service_time, slots)
 
 
+def may_be_too_late(prediction: Prediction) -> bool:
+    """True if it has a clock that could run out before it has a result."""
+    options = prediction.options
+    return options.queue_timeout is not None or options.deadline is not None
+
+
 async def require_in_time(broker: Broker, prediction: Prediction, *, waits: bool) -> None:
     """Refuse what its `queue_timeout` or `deadline` would end before it had a result.
 
     Raises `QueueFull`. What nobody can know yet, before a service time was measured, is taken in.
     """
-    queue_timeout, deadline = prediction.options.queue_timeout, prediction.options.deadline
-    if queue_timeout is None and deadline is None:
+    if not may_be_too_late(prediction):
         return
+    queue_timeout, deadline = prediction.options.queue_timeout, prediction.options.deadline
     stats, slots = _situation(await broker.overview(), prediction.model)
     if stats.service_time is None:
         return

@@ -1,6 +1,6 @@
 """The header fields of a request, by their names."""
 
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -17,6 +17,11 @@ class Fields(Headers):
         self._by_name: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             self._by_name.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+
+    @property
+    def names(self) -> KeysView[str]:
+        """Those that are there."""
+        return self._by_name.keys()
 
     def __getitem__(self, key: str) -> str:
         return self._by_name[key][0]

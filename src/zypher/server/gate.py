@@ -24,7 +24,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 # it answers with such a file. All else needs one.
 OPEN = frozenset({"/livez", "/readyz", "/favicon.ico", "/", "/ui", "/ui/", "/ui/{name}", "/docs"})
 
-_CALLER = "zypher.caller"  # in the scope of a request that was let in
+CALLER = "zypher.caller"  # in the scope of a request that was let in
 
 
 class Caller:
@@ -56,7 +56,7 @@ _ANYBODY = Caller(None, sees_all=True)
 
 def caller_of(request: Request) -> Caller:
     """Who makes this request."""
-    caller: Caller = request.scope.get(_CALLER, _ANYBODY)
+    caller: Caller = request.scope.get(CALLER, _ANYBODY)
     return caller
 
 
@@ -91,23 +91,26 @@ class Gate:
 
     def admit(self, request: Request) -> None:
         """Find out who makes a request. Raises `Unauthorized` or `RateLimited`."""
+        if CALLER in request.scope:
+            return  # on the direct way, which it could not go to its end
         try:
-            caller = self._caller(request.headers)
+            caller = self.caller(request.headers)
             caller.count()
         except PredictionError as error:
             self._note_refusal(error.code)
             raise
-        request.scope[_CALLER] = caller
+        request.scope[CALLER] = caller
 
     def knows(self, headers: Headers) -> bool:
         """True if these have a key, where none is needed."""
         try:
-            self._caller(headers)
+            self.caller(headers)
         except Unauthorized:
             return False
         return True
 
-    def _caller(self, headers: Headers) -> Caller:
+    def caller(self, headers: Headers) -> Caller:
+        """Who has the key in these. Raises `Unauthorized`."""
         caller = self._callers.get(digest_of(_key_in(headers)))
         if caller is None:
             raise Unauthorized("The API key is none that this server knows.")

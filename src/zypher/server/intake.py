@@ -1,17 +1,27 @@
 """The way into the queue: from an admitted request to a prediction that was taken in."""
 
+import asyncio
 import logging
+from time import perf_counter
+from typing import NamedTuple, Self
 
 from fastapi import Request, Response
 from msgspec.structs import replace
+from starlette.datastructures import Headers
 
 from zypher.brokers.base import Broker, ModelInfo
 from zypher.errors import PredictionError, QueueFull
 from zypher.logs import about
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
-from zypher.server.estimates import Arrivals, require_in_time, retry_after, room_after
-from zypher.server.gate import caller_of
+from zypher.server.estimates import (
+    Arrivals,
+    may_be_too_late,
+    require_in_time,
+    retry_after,
+    room_after,
+)
+from zypher.server.gate import Caller
 from zypher.server.headers import cancel_after, idempotency_key, traceparent
 from zypher.server.options import Allowance, Body, fingerprint
 from zypher.server.rendering import ACCEPTED, accepted
@@ -19,6 +29,25 @@ from zypher.server.state import ServerState
 from zypher.tracing import traceparent_of
 
 log = logging.getLogger("zypher.server")
+
+
+class Origin(NamedTuple):
+    """What the head of a request says of the prediction that it asks for."""
+
+    owner: str | None = None
+    traceparent: str | None = None
+    idempotency_key: str | None = None
+    cancel_after: float | None = None  # seconds
+
+    @classmethod
+    def of(cls, headers: Headers, caller: Caller | None) -> Self:
+        """Of these headers, from this caller. Raises `InvalidHeader`."""
+        return cls(
+            owner=None if caller is None else caller.name,
+            traceparent=traceparent(headers) if "traceparent" in headers else None,
+            idempotency_key=idempotency_key(headers),
+            cancel_after=cancel_after(headers),
+        )
 
 
 class Intake:
@@ -33,24 +62,21 @@ class Intake:
     def _broker(self) -> Broker:
         return self._state.broker
 
-    def prediction(
-        self, body: Body, input: bytes, model: ModelInfo, request: Request
-    ) -> Prediction:
-        """What this request asks for. Raises `InvalidInput` or `InvalidHeader`."""
+    def prediction(self, body: Body, input: bytes, model: ModelInfo, origin: Origin) -> Prediction:
+        """What a request asks for. Raises `InvalidInput`."""
         if body.webhook is not None:
             self._state.webhooks.require(body.webhook)
-        headers = request.headers
-        key = idempotency_key(headers)
+        key = origin.idempotency_key
         return Prediction(
             id=new_id(),
             model=model.name,
             input=input,
             created=self._state.clock.wall(),
             signature=model.signature,
-            owner=None if self._state.gate is None else caller_of(request).name,
-            options=self._allowance.options(body, cancel_after(headers)),
+            owner=origin.owner,
+            options=self._allowance.options(body, origin.cancel_after),
             priority=body.lane,
-            traceparent=traceparent(headers) if "traceparent" in headers else None,
+            traceparent=origin.traceparent,
             idempotency_key=key,
             fingerprint=None if key is None else fingerprint(model.name, body),
         )
@@ -66,9 +92,24 @@ class Intake:
             with self._state.tracing.submit(prediction) as span:
                 prediction = replace(prediction, traceparent=traceparent_of(span))
                 record = await self._submitted(prediction, waits=waits)
-        if log.isEnabledFor(logging.DEBUG) and record.id == prediction.id:
-            log.debug("prediction %s is taken in", record.id, extra=about(record))
+        if record.id == prediction.id:
+            _note(record)
         return record
+
+    def call(self, prediction: Prediction) -> asyncio.Future[Prediction] | None:
+        """Have the broker take in what nobody keeps, and wait for its end.
+
+        None, and nothing has happened, if that takes more than a moment. Raises `QueueFull`.
+        """
+        if is_kept(prediction, waits=True) or may_be_too_late(prediction):
+            return None
+        broker = self._broker
+        begun = perf_counter()
+        outcome = broker.call(prediction)
+        if outcome is not None:
+            broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
+            _note(prediction)
+        return outcome
 
     async def _submitted(self, prediction: Prediction, *, waits: bool) -> Prediction:
         broker = self._broker
@@ -114,6 +155,11 @@ def is_kept(prediction: Prediction, *, waits: bool) -> bool:
     """True if it is kept from the start and after its end, whether its caller `waits` or not."""
     has_key = prediction.idempotency_key is not None
     return not waits or has_key or prediction.options.webhook is not None
+
+
+def _note(record: Prediction) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("prediction %s is taken in", record.id, extra=about(record))
 
 
 def _location(request: Request, id: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from math import inf
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,7 +20,7 @@ _Retries = Annotated[int, msgspec.Meta(ge=0, le=100)]
 _LANES = {priority.name.lower(): priority for priority in Priority} | {None: Priority.NORMAL}
 
 
-class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The body of a prediction request. An unknown member is an error, never ignored.
 
     A member that is named as one in `Options` becomes that option; None is as if it were not there.
@@ -42,10 +43,14 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     @property
     def asked(self) -> dict[str, Any]:
         """The options that it asks for."""
+        if _GIVEN(self) == _NONE:  # as most do
+            return {}
         return {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
 
 
 _OPTIONS = [name for name in Options.__struct_fields__ if name in Body.__struct_fields__]
+_GIVEN = attrgetter(*_OPTIONS)
+_NONE = (None,) * len(_OPTIONS)
 
 # Of these, a client may ask for less than the setting of the same name, and not for more.
 _BOUNDED = ("queue_timeout", "run_timeout", "ttl")

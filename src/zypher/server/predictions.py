@@ -11,18 +11,18 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
-from zypher.brokers.base import Broker, Seen
+from zypher.brokers.base import Broker, ModelInfo, Seen
 from zypher.errors import Conflict, NotFound, PredictionError, Unavailable
-from zypher.prediction import Prediction, Status
+from zypher.prediction import Prediction
 from zypher.server import operations
 from zypher.server.answers import JSONText
 from zypher.server.connection import while_connected
 from zypher.server.estimates import retry_after
 from zypher.server.gate import caller_of, require_visible
 from zypher.server.headers import prefers_events
-from zypher.server.intake import Intake, is_kept
+from zypher.server.intake import Intake, Origin, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
-from zypher.server.problems import problem, problem_of
+from zypher.server.problems import problem, problem_with_id
 from zypher.server.rendering import UNKNOWN, answered, polled
 from zypher.server.state import Phase, ServerState
 from zypher.server.streams import EventStream, follow
@@ -72,13 +72,12 @@ class Predictions:
             raise self._state.out_of_service(model.name)
         body = await self._state.door.read(request)
         self._state.require_open()  # it may have taken a while
-        asked, input = self._state.door.admit(body, model)
-        prediction = self._intake.prediction(asked, input, model, request)
+        prediction = self.admitted(body, model, Origin.of(headers, caller_of(request)))
         try:
             record = await self._intake.submit(prediction, waits=patience.seconds > 0)
         except Unavailable as error:  # whether it was taken in before is not known
             self._intake.refused(error)
-            return _problem_with_id(error, prediction.id)
+            return problem_with_id(error, prediction.id)
         if not patience.seconds:
             is_newest = record.id == prediction.id
             response = await self._intake.accepted(record, request, is_newest=is_newest)
@@ -89,6 +88,11 @@ class Predictions:
         if patience.applied:
             response.headers.update(patience.headers)
         return response
+
+    def admitted(self, body: bytes, model: ModelInfo, origin: Origin) -> Prediction:
+        """What a whole request asks for. Raises `MalformedJSON` or `InvalidInput`."""
+        asked, input = self._state.door.admit(body, model)
+        return self._intake.prediction(asked, input, model, origin)
 
     async def poll(self, request: Request) -> Response:
         """Tell how a prediction stands; `Prefer: wait=N` waits for its end."""
@@ -114,7 +118,6 @@ class Predictions:
         self, prediction: Prediction, patience: Patience, request: Request
     ) -> Response:
         """The outcome, or a 202 if that takes longer than the caller is patient."""
-        id = {"X-Prediction-Id": prediction.id}
         try:
             if self._state.tracing is None:
                 record = await self._outcome(prediction.id, patience, request)
@@ -122,12 +125,29 @@ class Predictions:
                 with self._state.tracing.wait():
                     record = await self._outcome(prediction.id, patience, request)
         except PredictionError as error:  # it was taken in, and may go on
-            return _problem_with_id(error, prediction.id)
+            return problem_with_id(error, prediction.id)
+        return await self._told(record, patience, request)
+
+    def concluded(self, record: Prediction) -> Response:
+        """The answer for a final record."""
+        id = {"X-Prediction-Id": record.id}
         if record.failure is not None:
             failure = record.failure
             return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
-        if record.status is Status.COMPLETED:
-            return JSONText(answered(record), headers=id)
+        return JSONText(answered(record), headers=id)
+
+    async def late(self, id: str, patience: Patience, request: Request) -> Response:
+        """The answer for a caller whose patience is over."""
+        try:
+            record = await self._kept(id)
+        except PredictionError as error:  # it was taken in, and may go on
+            return problem_with_id(error, id)
+        return await self._told(record, patience, request)
+
+    async def _told(self, record: Prediction, patience: Patience, request: Request) -> Response:
+        """The outcome, or a 202 for what is not finished yet."""
+        if record.status.terminal:
+            return self.concluded(record)
         self._broker.metrics.upgrades.count(record.model)
         why = f"Not finished within {patience.seconds:g} s."
         if self._state.phase is Phase.CLOSED:  # others go on with it
@@ -144,7 +164,12 @@ class Predictions:
             await self._broker.abandon(id)
             raise
         if record is None or not record.status.terminal:
-            record = await self._broker.metrics.timed("keep", self._broker.keep(id))
+            return await self._kept(id)
+        return record
+
+    async def _kept(self, id: str) -> Prediction:
+        """The record of what nobody waits for any more."""
+        record = await self._broker.metrics.timed("keep", self._broker.keep(id))
         if record is None:
             raise NotFound(_FORGOTTEN)
         return record
@@ -167,10 +192,3 @@ class Predictions:
         if not is_kept(prediction, waits=True):
             with suppress(Conflict, Unavailable):  # the stream ended with the server
                 await self._broker.delete(prediction.id)
-
-
-def _problem_with_id(error: PredictionError, id: str) -> Response:
-    """The answer for an error of what may run: a refusal has no id."""
-    response = problem_of(error)
-    response.headers["X-Prediction-Id"] = id
-    return response

@@ -80,3 +80,10 @@ def problem_of(error: PredictionError) -> Response:
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 §11.6.1 wants one
     return problem(error.code, str(error), errors=error.errors, headers=headers)
+
+
+def problem_with_id(error: PredictionError, id: str) -> Response:
+    """The answer for an error of what may run: a refusal has no id."""
+    response = problem_of(error)
+    response.headers["X-Prediction-Id"] = id
+    return response

@@ -6,15 +6,16 @@ from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from zypher.errors import HeaderTooLarge, MalformedRequest, PredictionError, URITooLong
+from zypher.server.direct_way import DirectWay, PlainCall
+from zypher.server.exchange import Exchange
+from zypher.server.framing import require_one_meaning
+from zypher.server.gate import CALLER, Caller
 from zypher.server.problems import problem_of
+from zypher.server.writing import OneWrite, head_of, lines
 
 # What is read of one request before its body, in bytes and in fields.
 MOST_HEAD = 32_768
@@ -26,33 +27,43 @@ MOST_PIPELINED = 16
 # How much of what a client still sends is thrown away, so that it gets to read why.
 _MOST_DISCARDED = 4_000_000
 
+_CONTINUE = (b"expect", b"100-continue")
+
 # How long one who has just come may take, once the server ends, to ask for something. In seconds.
 _FIRST_BYTES = 0.5
-
-# What is larger, in bytes, is sent by itself: to copy it would cost more than a system call.
-_SMALL = 65_536
 
 
 class Protocol(HttpToolsProtocol):
     """One connection. What is malformed, ambiguous or too much is refused, and the last of it.
 
-    `choose_app` says once, at its beginning, which application answers.
+    `choose` says once, at its beginning, which application answers, and by which direct way it can
+    be called.
     """
+
+    cycle: Any  # of uvicorn's, or the exchange
 
     def __init__(
         self,
         config: Config,
         state: ServerState,
         app_state: dict[str, Any],
-        choose_app: Callable[[], Any],
+        choose: Callable[[], tuple[Any, DirectWay | None]],
     ) -> None:
         super().__init__(config, state, app_state)
-        self._choose_app = choose_app
+        self._choose = choose
         self.made = self.loop.time()
         self.received = 0  # bytes
         self.is_over = False  # its last answer is sent, and what still comes is thrown away
         self.deadline: float | None = None  # of its client, which `Connections` keeps
         self._running: RequestResponseCycle | None = None
+        self._direct_way: DirectWay | None = None
+        self._exchange: Exchange | None = None
+        # Of the request that is under way, as long as it may be a plain call.
+        self._call: PlainCall | None = None
+        self._body = b""
+        self._taken: PlainCall | None = None  # the one that was taken in directly just now
+        self._goes_usual_way = False
+        self._let_in: Caller | None = None  # whose request was, before it turned to that way
         self._is_deaf = False  # what comes is no request any more
         self._is_in_head = False
         self._is_whole = True  # no request is under way
@@ -97,7 +108,10 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._writer = OneWrite(transport, self.loop)
         super().connection_made(cast("asyncio.Transport", self._writer))
-        self.app = self._choose_app()
+        self.app, self._direct_way = self._choose()
+        if self._direct_way is not None:
+            answered = self.on_response_complete
+            self._exchange = Exchange(self._direct_way, self._writer, self.server_state, answered)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -106,14 +120,22 @@ class Protocol(HttpToolsProtocol):
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
+        if self._exchange is not None:
+            self._exchange.hang_up()
+            if self.cycle is self._exchange:
+                self.cycle = None
+            self._exchange = None  # it holds on to this connection, and what is unsent there
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
         if self._is_deaf:
             self._throw_away()
             return
-        self._unset_keepalive_if_required()
+        is_beginning = self._is_whole
+        if is_beginning and self._is_known(data):
+            return
         self._has_come_on = False
+        self._taken = None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # what follows is of another protocol
@@ -122,10 +144,7 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self.refuse(_reason(error))
         else:
-            if not self._is_whole and not self._has_come_on:  # a field, or trailer, can be endless
-                self._field += len(data)
-                if self._field > MOST_HEAD:
-                    self.refuse(_too_large())
+            self._note_progress(data, is_beginning=is_beginning)
 
     def shutdown(self) -> None:
         if not self.cycle:  # a new connection: what it was made for is on its way
@@ -136,7 +155,8 @@ class Protocol(HttpToolsProtocol):
     # From the parser. It stops at what is raised.
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
         self.deadline = None
         self._is_whole = False
         self._is_in_head = True
@@ -152,7 +172,7 @@ class Protocol(HttpToolsProtocol):
             self._has_come_on = True
             self._field = 0
             return  # trailers, which nobody asks for
-        super().on_header(name, value)
+        self.headers.append((name.lower(), value))
         self._field = 0
         self._head += len(name) + len(value)
         if self._head > MOST_HEAD:
@@ -163,14 +183,20 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._has_come_on = True
         self._field = 0
-        super().on_body(body)
+        if self._call is None:
+            super().on_body(body)
+        else:
+            self._body += body
 
     def on_headers_complete(self) -> None:
         self._has_come_on = True
         if len(self.pipeline) >= MOST_PIPELINED:
             raise MalformedRequest("Too many requests were sent before an answer was there.")
-        self._require_one_meaning()
-        super().on_headers_complete()
+        version = self.parser.get_http_version()
+        self.url = require_one_meaning(version, self.url, self.headers)
+        self._call = self._plain_call()
+        if self._call is None:
+            self._begin_cycle()
         self._is_in_head = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -180,7 +206,21 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_whole = True
         self.deadline = None
+        if self._call is not None:
+            if self._is_taken_in(self._call, self._body):
+                self._taken, self._call, self._body = self._call, None, b""
+                return
+            self._turn_to_usual_way()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request. No timer is set: `Connections` ends those that are idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def refuse(self, error: PredictionError) -> None:
         """Take nothing more in, and say why, if it is this request's turn to be answered.
@@ -196,36 +236,67 @@ class Protocol(HttpToolsProtocol):
         else:
             self.cycle.keep_alive = False
 
+    # The direct way, and the usual one.
+
+    def _is_known(self, data: bytes) -> bool:
+        """True if this is a call whose head is known, and it was taken in."""
+        if self._direct_way is None or self.is_answering or self.flow.write_paused:
+            return False
+        known = self._direct_way.known(data)
+        return known is not None and self._is_taken_in(*known)
+
+    def _plain_call(self) -> PlainCall | None:
+        """The call that this may be, once its body is there."""
+        way, parser = self._direct_way, self.parser
+        if way is None or self._goes_usual_way or self.is_answering or self.flow.write_paused:
+            return None
+        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return None
+        return way.plain_call(self.url, self.headers) if parser.should_keep_alive() else None
+
+    def _is_taken_in(self, call: PlainCall, body: bytes) -> bool:
+        """True if a call was taken in directly."""
+        assert self._direct_way is not None
+        assert self._exchange is not None
+        if self._direct_way.lets_in(call):
+            if self._exchange.begin(call, body):
+                self.cycle = self._exchange
+                self.deadline = None
+                return True
+            self._let_in = call.caller
+        self._goes_usual_way = True
+        return False
+
+    def _turn_to_usual_way(self) -> None:
+        """Begin to answer what was thought to be a plain call."""
+        body, self._call, self._body = self._body, None, b""
+        self._begin_cycle()
+        super().on_body(body)
+
+    def _begin_cycle(self) -> None:
+        """Have the application answer."""
+        target, fields = self.url, self.headers
+        super().on_message_begin()  # makes the scope
+        self.url = target
+        self.headers += fields
+        self.expect_100_continue = _CONTINUE in [(name, value.lower()) for name, value in fields]
+        if self._let_in is not None:
+            cast("dict[str, Any]", self.scope)[CALLER] = self._let_in
+        self._goes_usual_way, self._let_in = False, None
+        super().on_headers_complete()
+
     # Inside.
 
-    def _require_one_meaning(self) -> None:
-        """Refuse what another reader of the same bytes could understand in another way.
-
-        The parser itself refuses what is wrong in the framing of a message (RFC 9112 §11.2).
-        """
-        version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise MalformedRequest("This server speaks HTTP/1.1 alone.")
-        hosts = 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
-                raise MalformedRequest("Transfer-Encoding can be chunked alone, in HTTP/1.1.")
-        if hosts > 1 or (not hosts and version == "1.1"):
-            raise MalformedRequest("A request names one Host.")  # RFC 9112 §3.2
-        if not self.url.startswith(b"/") and self.url != b"*":
-            self._take_host_from_target()
-
-    def _take_host_from_target(self) -> None:
-        """`GET http://HOST/PATH` is for that host, whatever `Host` says (RFC 9112 §3.2.2)."""
-        target = httptools.parse_url(self.url)
-        if not target.host or target.userinfo:
-            raise MalformedRequest("The request's target is no path.")
-        host = b"[%b]" % target.host if b":" in target.host else target.host
-        named = [(b"host", b"%b:%d" % (host, target.port) if target.port else host)]
-        self.headers[:] = named + [field for field in self.headers if field[0] != b"host"]
-        self.url = (target.path or b"/") + (b"?" + target.query if target.query else b"")
+    def _note_progress(self, data: bytes, *, is_beginning: bool) -> None:
+        """This was read, at the beginning of a request or further on in it."""
+        if self._call is not None:
+            self._turn_to_usual_way()  # the rest of its body has yet to come
+        elif self._taken is not None and self._direct_way is not None and is_beginning:
+            self._direct_way.learn(data, self._taken)
+        if not self._is_whole and not self._has_come_on:  # a field, or trailer, can be endless
+            self._field += len(data)
+            if self._field > MOST_HEAD:
+                self.refuse(_too_large())
 
     def _end_with(self, error: PredictionError) -> None:
         """Answer, and close once the client has read that, or had the time to."""
@@ -233,10 +304,8 @@ class Protocol(HttpToolsProtocol):
             self.cycle.disconnected = True  # its endpoint waits for the rest of the body
             self.cycle.message_event.set()
         response = problem_of(error)
-        fields = [*self.server_state.default_headers, *response.raw_headers]
-        fields.append((b"connection", b"close"))
-        head = b"".join(b"%b: %b\r\n" % field for field in fields)
-        self.transport.write(STATUS_LINE[response.status_code] + head + b"\r\n" + response.body)
+        common = lines(self.server_state.default_headers)
+        self._writer.write_answer(head_of(response, common, closes=True), bytes(response.body))
         self.transport.write_eof()  # to close now could destroy the answer on its way
         self.is_over = True
         self.deadline = None
@@ -245,47 +314,6 @@ class Protocol(HttpToolsProtocol):
     def _throw_away(self) -> None:
         if self.is_over and self.received > _MOST_DISCARDED:
             self.transport.abort()
-
-
-class OneWrite:
-    """A transport that gathers what is written in one turn of the loop.
-
-    A small answer is written in two pieces, head and body: to send both at once saves a system
-    call here, and often the client one.
-    """
-
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self.written = 0  # bytes
-        self._transport = transport
-        self._loop = loop
-        self._pieces: list[bytes] = []
-
-    def write(self, piece: bytes) -> None:
-        self.written += len(piece)
-        if len(piece) > _SMALL:
-            self._send()
-            self._transport.write(piece)
-            return
-        if not self._pieces:
-            self._loop.call_soon(self._send)
-        self._pieces.append(piece)
-
-    def write_eof(self) -> None:
-        self._send()
-        if not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        pieces, self._pieces = self._pieces, []
-        if pieces and not self._transport.is_closing():
-            self._transport.write(b"".join(pieces))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 def _reason(error: httptools.HttpParserError) -> PredictionError:

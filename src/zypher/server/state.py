@@ -101,6 +101,12 @@ class ServerState:
             raise NotFound(f"There is no model {name!r} here. There is: {known}.")
         return models[name]
 
+    def in_service(self, name: str | None) -> ModelInfo | None:
+        """The model of that name, or the default one, if it is known and takes calls in."""
+        models = self.catalog.models
+        model = models.get(name or next(iter(models), ""))
+        return None if model is None or model.name in self.paused else model
+
     def out_of_service(self, name: str) -> Unavailable:
         """The refusal of what is new for a model that is `paused`."""
         counts = self.paused[name]

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from zypher.server.acceptor import Acceptor
 from zypher.server.connections import Connections, Overflow, most_connections
+from zypher.server.direct_way import DirectWay
 from zypher.server.protocol import Protocol
 from zypher.settings import Settings
 
@@ -38,7 +39,6 @@ class Uvicorn(uvicorn.Server):
                 proxy_headers=False,  # nothing here depends on where a request came from
                 server_header=False,
                 root_path=settings.root_path,
-                timeout_keep_alive=cast("int", settings.client_timeout),
                 timeout_graceful_shutdown=_LAST_BYTES,
             )
         )
@@ -48,6 +48,7 @@ class Uvicorn(uvicorn.Server):
             settings.client_timeout,
         )
         self._app = app
+        self._direct_way: DirectWay | None = getattr(app, "direct_way", None)
         self._overflow = Overflow(app, self._connections, settings.root_path)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -82,14 +83,18 @@ class Uvicorn(uvicorn.Server):
 
     async def answered(self) -> None:
         """Wait until all that is asked at this moment has been answered."""
+        if self._direct_way and (outcomes := self._direct_way.outcomes()):
+            await asyncio.wait(outcomes)
         if tasks := [*self.server_state.tasks]:
             await asyncio.wait(tasks)
 
     def _protocol(self) -> asyncio.Protocol:
-        return Protocol(self.config, self.server_state, self.lifespan.state, self._chosen_app)
+        return Protocol(self.config, self.server_state, self.lifespan.state, self._chosen)
 
-    def _chosen_app(self) -> ASGIApp:
-        return self._overflow if self._connections.are_too_many else self._app
+    def _chosen(self) -> tuple[ASGIApp, DirectWay | None]:
+        if self._connections.are_too_many:
+            return self._overflow, None
+        return self._app, self._direct_way
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

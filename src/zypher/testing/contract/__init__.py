@@ -7,6 +7,7 @@ A broker's test file is one subclass that says how to open it:
             return MemoryBroker(limits, clock)
 """
 
+from zypher.testing.contract.calling import Calling
 from zypher.testing.contract.claiming import Claiming
 from zypher.testing.contract.clocks import Clocks
 from zypher.testing.contract.counting import Counting
@@ -24,7 +25,7 @@ from zypher.testing.contract.withdrawing import Withdrawing
 
 
 class BrokerContract(
-    Submitting, Keys, Owners, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching, Ending,
-    Looking, Webhooks, Updating, Counting,
+    Submitting, Calling, Keys, Owners, Claiming, Finishing, Crashes, Clocks, Withdrawing, Watching,
+    Ending, Looking, Webhooks, Updating, Counting,
 ):  # fmt: skip
     """All of it. Subclass it and say how to `open` the broker."""

@@ -1,0 +1,188 @@
+"""The direct way of a plain call to its prediction and back: without ASGI, tasks and timers.
+
+What a call means is said once, by `Predictions` and `Intake`. This way is for the calls that can be
+taken in at once. Whatever stands in the way of one, a fault of its own or of the server, is told on
+the usual way, which comes upon it as well.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from typing import NamedTuple
+
+from fastapi import Request, Response
+
+from zypher.brokers import is_shared
+from zypher.errors import PredictionError, Unavailable
+from zypher.prediction import Prediction
+from zypher.server.fields import Fields
+from zypher.server.gate import Caller
+from zypher.server.headers import prefers_events
+from zypher.server.intake import Intake, Origin
+from zypher.server.patient import Patient
+from zypher.server.predictions import Predictions
+from zypher.server.preferences import Patience, patience_to_predict
+from zypher.server.problems import fault
+from zypher.server.state import Phase, ServerState
+from zypher.server.writing import CommonLines, Field
+
+# Where calls go; an escaped name takes the usual way.
+_TARGET = re.compile(rb"(?:/predict|/predictions/predict|/models/([\w.~-]+)/predict)")
+
+# What a plain call does not have.
+_MORE = frozenset(
+    {
+        "expect",
+        "idempotency-key",
+        "cancel-after",
+        "transfer-encoding",
+        "upgrade",
+        "content-encoding",
+    }
+)
+
+# So many heads are known, of so many bytes at most each.
+_MOST_HEADS = 1024
+_LONGEST_HEAD = 2048
+
+
+class PlainCall(NamedTuple):
+    """What the head of a call says that wants its outcome and nothing else."""
+
+    path: str
+    model: str | None  # as its path names it
+    caller: Caller | None  # by their key, where keys are needed
+    origin: Origin
+    length: int  # bytes of its body
+
+
+class DirectWay:
+    """For the calls to one server; `serves` says if fields name a host that is this one."""
+
+    def __init__(
+        self,
+        state: ServerState,
+        predictions: Predictions,
+        intake: Intake,
+        serves: Callable[[list[Field]], bool],
+    ) -> None:
+        self._state = state
+        self._predictions = predictions
+        self._intake = intake
+        self._serves = serves
+        self._is_open = not is_shared(state.settings.broker)  # else to take in takes a while
+        self._patience = Patience(state.settings.sync_timeout)
+        self._more = _MORE | {"origin"} if state.settings.cors_origins else _MORE
+        self._known: dict[bytes, PlainCall] = {}
+        self.patient = Patient(state.settings.sync_timeout)
+        self.common_lines = CommonLines()
+
+    # What a head says.
+
+    def plain_call(self, target: bytes, fields: list[Field]) -> PlainCall | None:
+        """The call of a POST with this head; None if it has to go the usual way."""
+        place = _TARGET.fullmatch(target)
+        if place is None or not self._is_open or not self._serves(fields):
+            return None
+        headers = Fields({"headers": fields})
+        if not self._more.isdisjoint(headers.names) or "content-length" not in headers:
+            return None
+        try:
+            self._state.door.require_json(headers)
+            is_plain = self._patience == patience_to_predict(headers, self._patience.seconds)
+            if not is_plain or not self._patience.seconds or prefers_events(headers):
+                return None
+            gate = self._state.gate
+            caller = None if gate is None else gate.caller(headers)
+            origin = Origin.of(headers, caller)
+        except PredictionError:
+            return None
+        path = self._state.settings.root_path + target.decode()
+        model = None if place[1] is None else place[1].decode()
+        return PlainCall(path, model, caller, origin, int(headers["content-length"]))
+
+    def known(self, data: bytes) -> tuple[PlainCall, bytes] | None:
+        """The call, and its body, of a request whose head is known: what it says is the same."""
+        end = data.find(b"\r\n\r\n") + 4
+        call = self._known.get(self._digest(data[:end]))
+        if call is None or len(data) - end != call.length:
+            return None
+        return call, data[end:]
+
+    def learn(self, data: bytes, call: PlainCall) -> None:
+        """Know the head of a request, all of which this is, from now on."""
+        end = data.find(b"\r\n\r\n") + 4
+        if (
+            not data.startswith(b"POST ")
+            or end > _LONGEST_HEAD
+            or len(data) - end != call.length
+            or call.origin.traceparent
+        ):
+            return
+        if len(self._known) >= _MOST_HEADS:
+            self._known.clear()
+        self._known[self._digest(data[:end])] = call
+
+    def _digest(self, head: bytes) -> bytes:
+        """What a head is known by: where there may be a key in it, nothing that has the key."""
+        return head if self._state.gate is None else sha256(head).digest()
+
+    # From a call to its answer.
+
+    def lets_in(self, call: PlainCall) -> bool:
+        """True if it may be taken in now; then its caller has made one more request."""
+        state = self._state
+        if state.phase is Phase.STARTING or state.phase is Phase.CLOSED or state.tracing:
+            return False
+        if call.caller is not None:
+            try:
+                call.caller.count()
+            except PredictionError:
+                return False
+        return True
+
+    def take_in(
+        self, call: PlainCall, body: bytes
+    ) -> tuple[str, asyncio.Future[Prediction]] | None:
+        """The id of a new prediction, and its end; None if it has to go the usual way."""
+        model = self._state.in_service(call.model)
+        if model is None:
+            return None
+        try:
+            prediction = self._predictions.admitted(body, model, call.origin)
+            outcome = self._intake.call(prediction)
+        except Exception:  # what it was, the usual way tells
+            return None
+        return None if outcome is None else (prediction.id, outcome)
+
+    def answer(self, outcome: asyncio.Future[Prediction]) -> Response:
+        """The answer for an outcome. Raises what the future does."""
+        return self._predictions.concluded(outcome.result())
+
+    async def late(self, id: str, call: PlainCall) -> Response:
+        """The answer once patience is over, and the prediction is kept."""
+        request = Request(
+            {
+                "type": "http",
+                "path": call.path,
+                "path_params": {} if call.model is None else {"name": call.model},
+                "headers": [],
+            }
+        )
+        return await self._predictions.late(id, self._patience, request)
+
+    def fault(self) -> Response:
+        """The answer for a fault of ours, which is counted."""
+        self._state.note_refusal("internal")
+        return fault()
+
+    def outcomes(self) -> list[asyncio.Future[Prediction]]:
+        """What callers wait for at this moment."""
+        return [caller.outcome for caller in self.patient]
+
+    async def abandon(self, id: str) -> None:
+        """The caller has gone."""
+        with suppress(Unavailable):
+            await self._state.broker.abandon(id)

@@ -1,0 +1,238 @@
+"""The direct way of a call past ASGI: nobody can tell from the answers that it is there."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.server.service import PATIENCE, Service
+from tests.server.site import INPUT, Site, post
+from zypher.prediction import Failure, Outcome, Status
+
+pytestmark = pytest.mark.anyio
+
+KEY = "0123456789abcdef0123456789"
+
+
+@pytest.fixture
+async def site(service: Service) -> AsyncIterator[Site]:
+    site = Site(service)
+    async with site.serving():
+        yield site
+
+
+@asynccontextmanager
+async def working(service: Service, outcome: Outcome) -> AsyncIterator[None]:
+    """A worker that has this outcome for all."""
+
+    async def work() -> None:
+        while True:
+            batch = await service.broker.claim("w", "m", limit=1, timeout=PATIENCE)
+            await service.broker.finish([(prediction.claim, outcome) for prediction in batch])
+
+    worker = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        worker.cancel()
+        await asyncio.wait([worker])
+
+
+GOOD = Outcome(b'"done"')
+BAD = Outcome(failure=Failure("model_error", "The model raised ValueError: no."))
+LARGE = Outcome(b'"%b"' % (b"x" * 200_000))
+
+REQUESTS = {
+    "plain": post(),
+    "of a model by its name": post(path="/models/m/predict"),
+    "at an older path": post(path="/predictions/predict"),
+    "with all that clients send": post(INPUT, "Accept: */*", "User-Agent: a", "X-b: c"),
+    "with a parameter": post(INPUT, "Content-Type: application/json; charset=utf-8"),
+    "with a trace": post(INPUT, f"traceparent: 00-{'a' * 32}-{'b' * 16}-01"),
+    "expressly synchronous": post(INPUT, "Async-Mode: false"),
+    "with a preference": post(INPUT, "Prefer: wait=5"),
+    "with a query": post(path="/predict?a=b"),
+    "with options": post(b'{"input":"x","deadline":60,"priority":"low"}'),
+    "with an escaped name": post(path="/models/%6d/predict"),
+    "with a large input": post(b'{"input":"%b"}' % (b"x" * 100_000)),
+    "that is the last": post(INPUT, "Connection: close"),
+    "that asks to go on": post(INPUT, "Expect: 100-continue"),
+    "with an empty body": post(b""),
+    "malformed": post(b'{"input":'),
+    "of another type": post(b'{"input":1}'),
+    "with an unknown member": post(b'{"input":"x","inputs":1}'),
+    "with a webhook": post(b'{"input":"x","webhook":"https://example.com/"}'),
+    "of an unknown model": post(path="/models/no/predict"),
+    "not as JSON": post(INPUT, "Content-Type: text/plain"),
+    "encoded": post(INPUT, "Content-Encoding: gzip"),
+    "that takes no answer": post(INPUT, "Accept: text/html"),
+    "to another host": post(host="example.com"),
+    "with a wrong mode": post(INPUT, "Async-Mode: maybe"),
+    "with a wrong clock": post(INPUT, "Cancel-After: never"),
+    "to another place": post(path="/predicts"),
+}
+
+
+@pytest.mark.parametrize("outcome", [GOOD, BAD, LARGE], ids=["good", "bad", "large"])
+async def test_a_request_has_the_same_answer_on_both_ways(
+    service: Service, outcome: Outcome
+) -> None:
+    direct, usual = Site(service), Site(service, is_direct=False)
+    async with direct.serving(), usual.serving(), working(service, outcome):
+        for name, request in REQUESTS.items():
+            expected, *others = await answers(usual, request)
+            assert others == [expected, expected], name
+            assert await answers(direct, request) == [expected, *others], name
+
+
+async def answers(site: Site, request: bytes) -> list[object]:
+    """What is answered to a request, and to the same one again and again."""
+    found: list[object] = []
+    client = await site.client()
+    for _ in range(3):
+        client.send(request)
+        answer = await client.answer()
+        found.append(answer.timeless)
+        if answer.names.get("connection") == "close":
+            assert await client.is_closed()
+            client = await site.client()
+    return found
+
+
+async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site: Site) -> None:
+    client = await site.client()
+    for text in (b"a", b"b", b"c"):
+        client.send(post(b'{"input":"%b"}' % text))
+        claimed = await site.service.claim()
+        assert claimed.input == b'"%b"' % text
+        assert len(site.direct_way.outcomes()) == 1
+        await site.service.finish(claimed.claim)
+        assert (await client.answer()).status == 200
+    assert len(site.direct_way._known) == 1
+
+
+async def test_a_call_that_comes_in_pieces_is_answered(site: Site) -> None:
+    request = post()
+    client = await site.client()
+    async with working(site.service, GOOD):
+        for cut in (1, 20, len(request) - len(INPUT), len(request) - 1):
+            client.send(request[:cut])
+            await asyncio.sleep(0.01)  # so that the pieces are read one by one
+            client.send(request[cut:])
+            assert (await client.answer()).status == 200
+
+
+async def test_calls_that_do_not_wait_for_each_other_are_answered_in_their_order(
+    site: Site,
+) -> None:
+    client = await site.client()
+    async with working(site.service, GOOD):
+        for _ in range(3):
+            client.send(b"".join(post(b'{"input":"%d"}' % n) for n in range(5)))
+            for number in range(5):
+                assert json.loads((await client.answer()).body)["input"] == str(number)
+    assert not site.direct_way.outcomes()
+
+
+async def test_a_caller_who_hangs_up_is_noticed(site: Site) -> None:
+    client, claimed = await site.calling()
+    client.hang_up()
+    ((claim, insists),) = await site.service.broker.withdrawn("w", timeout=PATIENCE)
+    assert (claim, insists) == (claimed.claim, False)
+    assert not site.direct_way.outcomes()
+
+
+@pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)
+async def test_a_call_that_takes_too_long_goes_on_asynchronously(site: Site) -> None:
+    client, claimed = await site.calling()
+    answer = await client.answer()
+    assert answer.status == 202
+    assert answer.names["location"] == f"/predict/{claimed.id}"
+    assert "Not finished within 0.1 s." in json.loads(answer.body)["message"]
+    await site.service.finish(claimed.claim)
+    assert (await site.service.record(claimed.id)).status is Status.COMPLETED
+    assert site.service.broker.metrics.upgrades["m",] == 1
+
+
+@pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)
+async def test_a_call_of_a_named_model_is_found_where_all_are(site: Site) -> None:
+    client = await site.client()
+    client.send(post(path="/models/m/predict"))
+    claimed = await site.service.claim()
+    assert (await client.answer()).names["location"] == f"/predict/{claimed.id}"
+
+
+async def test_one_who_waits_while_clients_are_turned_away_is_answered_and_let_go(
+    site: Site,
+) -> None:
+    client, claimed = await site.calling()
+    later = await site.client()
+    site.server.turn_away()
+    await site.service.finish(claimed.claim)
+    assert (await client.answer()).names["connection"] == "close"
+    assert await client.is_closed()
+    async with working(site.service, GOOD):
+        later.send(post())
+        assert [v for n, v in (await later.answer()).headers if n == "connection"] == ["close"]
+    assert await later.is_closed()
+
+
+async def test_a_server_that_ends_answers_those_who_wait(service: Service) -> None:
+    site = Site(service)
+    async with site.serving():
+        client, claimed = await site.calling()
+        answered = asyncio.create_task(site.server.answered())
+        site.server.should_exit = True
+        await asyncio.sleep(0.2)  # it is on its way out
+        assert not answered.done()
+        await service.finish(claimed.claim)
+        assert (await client.answer()).names["connection"] == "close"
+        await answered
+
+
+async def test_who_waits_for_a_broker_that_closes_is_told(site: Site) -> None:
+    client, claimed = await site.calling()
+    await site.service.broker.aclose()
+    answer = await client.answer()
+    assert (answer.status, answer.names["x-prediction-id"]) == (503, claimed.id)
+
+
+LIMITED = {"api_keys": [f"team={KEY}"], "keys": {"team": {"rate": 0.001, "burst": 4}}}
+
+
+@pytest.mark.parametrize("service", [LIMITED], indirect=True)
+async def test_a_request_is_counted_once_whichever_way_it_goes(site: Site) -> None:
+    client = await site.client()
+    key = f"X-API-Key: {KEY}"
+    async with working(site.service, GOOD):
+        for body, status in ((INPUT, 200), (b"{}", 422), (INPUT, 200), (b"{}", 422), (INPUT, 429)):
+            client.send(post(body, key))
+            assert (await client.answer()).status == status
+    assert site.service.broker.metrics.rejections["invalid_input",] == 2
+    assert site.service.broker.metrics.rejections["rate_limited",] == 1
+
+
+@pytest.mark.parametrize("service", [LIMITED], indirect=True)
+async def test_of_a_key_nothing_is_kept_but_digests(site: Site) -> None:
+    client = await site.client()
+    async with working(site.service, GOOD):
+        client.send(post(INPUT, f"Authorization: Bearer {KEY}"))
+        assert (await client.answer()).status == 200
+    assert len(site.direct_way._known) == 1
+    assert KEY not in repr(site.direct_way._known)
+
+
+@pytest.mark.parametrize("service", [LIMITED], indirect=True)
+async def test_a_call_belongs_to_whom_its_key_does(site: Site) -> None:
+    client = await site.client()
+    for key, owner in ((KEY, "team"), ("x" * 20, None)):
+        client.send(post(INPUT, f"X-API-Key: {key}"))
+        if owner is None:
+            assert (await client.answer()).status == 401
+        else:
+            claimed = await site.service.claim()
+            assert claimed.owner == owner
+            await site.service.finish(claimed.claim)
+            assert (await client.answer()).status == 200
