@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from time import perf_counter
 from typing import TypeVar
 
-from zypher.prediction import Prediction
+from zypher.prediction import Prediction, Status
 
 T = TypeVar("T")
 
@@ -161,13 +161,11 @@ class Metrics:
             ]
         )
 
-    def ended(self, record: Prediction, *, waits: bool) -> None:
-        """This one has ended; `waits`: a caller did until then."""
-        assert record.finished is not None
+    def ended(self, model: str, status: Status, took: Sequence[float], *, waits: bool) -> None:
+        """Some have ended, and took so many seconds each; `waits`: callers did until then."""
         mode = "sync" if waits else "async"
-        self.predictions[record.model, mode, record.status] += 1
-        seconds = max(0.0, record.finished - record.created)
-        self.prediction_seconds[record.model, mode].observe(seconds)
+        self.predictions[model, mode, status] += len(took)
+        self.prediction_seconds[model, mode].observe_many(took)
 
     async def timed(self, verb: str, asked: Awaitable[T]) -> T:
         """What the broker answers, noting how long it took, or took to fail."""

@@ -30,10 +30,10 @@ class Status(StrEnum):
     FAILED = "failed"
     CANCELED = "canceled"
 
-    @property
-    def terminal(self) -> bool:
-        """True for the states that never change again."""
-        return self not in (Status.QUEUED, Status.PROCESSING)
+    terminal: bool  # true for the states that never change again
+
+    def __init__(self, value: str) -> None:
+        self.terminal = value not in ("queued", "processing")
 
 
 class Priority(IntEnum):
@@ -44,11 +44,16 @@ class Priority(IntEnum):
     LOW = 2
 
 
+# For what every move looks at: in Python 3.11, to name a member by its class is a call.
+QUEUED, PROCESSING, COMPLETED, FAILED, CANCELED = Status
+HIGH = Priority.HIGH
+
+
 class IllegalMove(Exception):
     """A record was asked to make a move that its status does not allow."""
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A worker's right to one attempt at a prediction."""
 
     id: str
@@ -147,6 +152,12 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
         return len(self.input)
 
     @property
+    def took(self) -> float:
+        """Seconds from its submission to its end."""
+        assert self.finished is not None
+        return max(0.0, self.finished - self.created)
+
+    @property
     def due(self) -> Due | None:
         """The first of its clocks to run out if it stays in its present status."""
         options = self.options
@@ -163,16 +174,14 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
 
     def claimed(self, now: float) -> Self:
         """A worker takes it: a new attempt begins."""
-        self._require(Status.QUEUED)
+        self._require(QUEUED)
         attempt = self.attempt + 1
-        return replace(
-            self, status=Status.PROCESSING, attempt=attempt, started=now, not_before=None
-        )
+        return replace(self, status=PROCESSING, attempt=attempt, started=now, not_before=None)
 
     def released(self) -> Self:
         """Its worker gives it back unharmed: nothing is charged."""
-        self._require(Status.PROCESSING)
-        return replace(self, status=Status.QUEUED, started=None)
+        self._require(PROCESSING)
+        return replace(self, status=QUEUED, started=None)
 
     def crashed(
         self,
@@ -189,7 +198,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
         Alone it is charged, and fails after `max_crashes`. In company nobody knows who did
         it: all are queued again uncharged, and may next share a process with half as many.
         """
-        self._require(Status.PROCESSING)
+        self._require(PROCESSING)
         if company > 1:
             return replace(self.released(), company=company // 2)
         crashes = self.crashes + 1
@@ -210,16 +219,17 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
         signature refused than had admitted it goes on to other workers.
         """
         again = None
-        if _is_model_error(outcome):
-            again = self._retried(now)
-        elif self._is_misfit(outcome):
-            again = self._passed_on(now)
+        if outcome.failure is not None:
+            if outcome.failure.code == "model_error":
+                again = self._retried(now)
+            elif self._is_misfit(outcome):
+                again = self._passed_on(now)
         return again or self.ended(outcome, now)
 
     def ended(self, outcome: Outcome, now: float) -> Self:
         """It came to an end, good or bad. Final."""
-        self._require(Status.QUEUED, Status.PROCESSING)
-        status = Status.COMPLETED if outcome.failure is None else Status.FAILED
+        self._require(QUEUED, PROCESSING)
+        status = COMPLETED if outcome.failure is None else FAILED
         return replace(
             self, status=status, result=outcome.result, failure=outcome.failure, finished=now
         )
@@ -234,9 +244,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
 
     def canceled(self, now: float) -> Self:
         """Somebody called it off. Final."""
-        self._require(Status.QUEUED, Status.PROCESSING)
+        self._require(QUEUED, PROCESSING)
         failure = Failure("canceled", "The prediction was canceled.")
-        return replace(self, status=Status.CANCELED, failure=failure, finished=now)
+        return replace(self, status=CANCELED, failure=failure, finished=now)
 
     def _retried(self, now: float) -> Self | None:
         """Queued for one more run, after a pause; None if it may not, or could not in time."""
@@ -306,10 +316,6 @@ def signature_of(input_schema: dict[str, Any]) -> str:
     """A short digest of what a model takes: the same wherever the schema is the same."""
     text = msgspec.json.encode(input_schema, order="sorted")
     return hashlib.sha256(text).hexdigest()[:16]
-
-
-def _is_model_error(outcome: Outcome) -> bool:
-    return outcome.failure is not None and outcome.failure.code == "model_error"
 
 
 def new_id() -> str:

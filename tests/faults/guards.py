@@ -34,7 +34,7 @@ GUARDS = (
         "a dead replica's work is taken back at once",
         "killed-replicas",
         "worker/claims.py",
-        'await self._tell(replica, "crash", report)',
+        'await self._ended(claims, self._tell(replica, "crash", report))',
         "pass",
     ),
     Guard(
@@ -160,7 +160,7 @@ GUARDS = (
         "the compare-and-set: only what is processing ends",
         "duplicates",
         "brokers/engine.py",
-        "if entry is None or entry.record.status is not Status.PROCESSING:",
+        "if entry is None or entry.record.status is not PROCESSING:",
         "if entry is None:",
     ),
     Guard(

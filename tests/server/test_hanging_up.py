@@ -86,7 +86,7 @@ async def test_a_prediction_that_somebody_else_waits_for_goes_on(service: Servic
     claimed = await service.claim()
     path = f"/predict/{claimed.id}"
     polling = asyncio.create_task(service.client.get(path, headers={"Prefer": "wait=9"}))
-    while len(service.broker._waiters._waiters[claimed.id]) < 2:
+    while len(service.broker._waiters[claimed.id]) < 2:
         await asyncio.sleep(0)
     await call.hang_up()
     await service.finish(claimed.claim)

@@ -36,7 +36,17 @@ from zypher.brokers.waiters import Waiters
 from zypher.brokers.withdrawals import Withdrawals
 from zypher.clock import Clock
 from zypher.errors import Unavailable
-from zypher.prediction import Claim, Outcome, Prediction, Priority, Status
+from zypher.prediction import (
+    HIGH,
+    NO_OPTIONS,
+    PROCESSING,
+    QUEUED,
+    Claim,
+    Outcome,
+    Prediction,
+    Priority,
+    Status,
+)
 
 # How long the outcome of an unkept prediction is held when nobody was there to take it: its
 # waiter may have run out of patience in this very turn, and be about to keep it. And the log of
@@ -240,7 +250,8 @@ class Engine(Deliveries):
         while not (group := queue.next_group(limit, suspects=suspects)):
             if not await self._arrival(queue, deadline, limit=limit, suspects=suspects):
                 break
-        moves = [self._decisions.claim(entry, worker) for entry in group]
+        now = self._decisions.now
+        moves = [self._decisions.claim(entry, worker, now) for entry in group]
         if queue.lanes.peek(suspects=True) is not None:
             queue.ring()
         recorded = False
@@ -251,10 +262,11 @@ class Engine(Deliveries):
                 self._record(self._released([move.after.claim for move in moves]))
         if not recorded:
             return []
+        leased_until = self._clock.steady() + self._limits.lease
         for entry in group:
-            entry.leased_until = self._clock.steady() + self._limits.lease
+            entry.leased_until = leased_until
         # Less those that somebody has ended meanwhile.
-        return [move.after for move in moves if self._claimed(move.after.claim)]
+        return [move.after for move in moves if move.entry.record is move.after]
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         lost = set()
@@ -277,13 +289,13 @@ class Engine(Deliveries):
                 self._watchers.tell(claim.id, True)
 
     async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
-        refused, moves = set(), []
+        refused, moves, now = set(), [], self._decisions.now
         for claim, outcome in ended:
             entry = self._claimed(claim)
             if entry is None:
                 refused.add(claim)
             else:
-                moves.append(self._decisions.finish(entry, outcome))
+                moves.append(self._decisions.finish(entry, outcome, now))
         await self._recorded(moves)
         return refused
 
@@ -367,63 +379,72 @@ class Engine(Deliveries):
 
     # What follows once a move is recorded.
 
-    def _show(self, move: Move) -> None:
-        """Everybody may see this move now."""
-        entry = move.entry
-        was_shown = entry.shown is move.after and self._entries.get(move.after.id) is entry
-        if move.before is None:
-            self._entries[move.after.id] = entry
-        entry.shown = move.after
-        if entry.record is not move.after:
-            return  # it has moved on; that will be shown in its turn
-        if entry.record.status is Status.QUEUED:
-            self._line_up(entry)
-        elif entry.record.status.terminal:
-            if move.before is not None:  # else it had ended before somebody kept it
-                self._note_end(entry)
-            self._deliver(entry)
-        if not was_shown:
-            self._set_alarm(entry)
-        self._watchers.tell(entry.record.id, True)
+    def _show(self, moves: Sequence[Move]) -> None:
+        """Everybody may see these moves now."""
+        ended = []
+        for move in moves:
+            entry, record = move.entry, move.after
+            was_shown = entry.shown is record and self._entries.get(record.id) is entry
+            if move.before is None:
+                self._entries[record.id] = entry
+            entry.shown = record
+            if entry.record is not record:
+                continue  # it has moved on; that will be shown in its turn
+            if record.status is QUEUED:
+                self._line_up(entry)
+            elif record.status.terminal:
+                ended.append(move)
+            if not was_shown and (entry.delayed or record.options is not NO_OPTIONS):
+                self._set_alarm(entry)
+            if record.id in self._watchers:
+                self._watchers.tell(record.id, True)
+        if ended:
+            # Less those that had ended before somebody kept them.
+            self._note_ends([move.entry for move in ended if move.before is not None])
+            for move in ended:
+                self._deliver(move.entry)
 
     def _line_up(self, entry: Entry) -> None:
         """A queued entry can be claimed from now on; or once its pause is over."""
-        if entry.slot is not None:
-            self._queues[entry.record.model].push(entry)
+        self._queues[entry.record.model].push(entry)
 
     def _set_alarm(self, entry: Entry) -> None:
         """Look at an entry in memory again when its pause or the first of its clocks is over."""
         due = entry.record.due
         at = entry.record.not_before if entry.delayed else due and due.at
-        self._alarms.turn_off(entry)
+        if entry.alarm:
+            self._alarms.turn_off(entry)
         if at is not None and self._entries.get(entry.record.id) is entry:
             self._alarms.set(self._clock.steady() + at - self._clock.wall(), entry)
 
-    def _note_end(self, entry: Entry) -> None:
-        """Count an end, and tell the worker if it was not the one that brought it."""
+    def _note_ends(self, ended: Sequence[Entry]) -> None:
+        """Count ends, and tell the worker if it was not the one that brought them."""
         now = self._clock.steady()
-        queue = self._queues[entry.record.model]
-        queue.ended[entry.record.status] += 1
-        queue.rate.count(now)
-        self.metrics.ended(entry.record, waits=entry.waits)
-        self._logs.forget_at(entry.record.id, now + _LINGER)
-        if entry.withdrawal is not None:
-            self._withdrawals.add(entry.worker, Withdrawal(entry.record.claim, entry.withdrawal))
+        took: dict[tuple[str, Status, bool], list[float]] = {}  # of those that are counted alike
+        for entry in ended:
+            record = entry.record
+            took.setdefault((record.model, record.status, entry.waits), []).append(record.took)
+            if entry.withdrawal is not None:
+                self._withdrawals.add(entry.worker, Withdrawal(record.claim, entry.withdrawal))
+        for (model, status, waits), seconds in took.items():
+            self._queues[model].note_ends(status, len(seconds), now)
+            self.metrics.ended(model, status, seconds, waits=waits)
+        self._logs.forget_at([entry.record.id for entry in ended], now + _LINGER)
 
     def _deliver(self, entry: Entry) -> None:
         """Hand a final record to all who wait for it."""
-        delivered = self._waiters.tell(entry.record.id, entry.record)
-        if entry.caller is not None and resolve(entry.caller, entry.record):
+        record = entry.record
+        delivered = self._waiters.tell(record.id, record) if record.id in self._waiters else 0
+        if entry.caller is not None and resolve(entry.caller, record):
             delivered += 1
         if entry.kept:
             self._retain(entry)
-            if is_to_be_delivered(entry.record):
+            if is_to_be_delivered(record):
                 self._outbox.news.set()
         elif delivered:
-            del self._entries[entry.record.id]
+            del self._entries[record.id]
         else:
-            entry.record = replace(entry.record, expires=self._clock.wall() + _LINGER)
-            entry.shown = entry.record
+            entry.record = entry.shown = replace(record, expires=self._clock.wall() + _LINGER)
             self._expire(entry)
 
     # What the verbs are made of.
@@ -463,7 +484,7 @@ class Engine(Deliveries):
         now = self._clock.steady()
         entry = Entry(prediction, prediction, place=self._places, kept=keep, waits=waits, since=now)
         queue.enter(prediction)
-        queue.newest_places[Priority.HIGH if waits else prediction.priority] = entry.place
+        queue.newest_places[HIGH if waits else prediction.priority] = entry.place
         return entry
 
     async def _forget(self, entry: Entry) -> None:
@@ -488,7 +509,7 @@ class Engine(Deliveries):
                 raise too_many_of(owner, self._limits)
         if queue.queued >= self._limits.max_queued * part:
             raise too_many(queue.model, self._limits, waits=waits)
-        waiting = sum(queue.queued_bytes for queue in self._queues.values())
+        waiting = self._queues.queued_bytes
         if waiting + prediction.size > self._limits.max_queued_bytes * part:
             raise too_many_bytes(self._limits, waits=waits)
 
@@ -506,7 +527,7 @@ class Engine(Deliveries):
     def _claimed(self, claim: Claim) -> Entry | None:
         """The entry that this claim still holds."""
         entry = self._entries.get(claim.id)
-        if entry is None or entry.record.status is not Status.PROCESSING:
+        if entry is None or entry.record.status is not PROCESSING:
             return None
         return entry if entry.record.attempt == claim.attempt else None
 

@@ -1,7 +1,7 @@
 """What runs tell while they run: a bounded log for each, and all of them bounded together."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from zypher.brokers.base import Event
 
@@ -78,10 +78,9 @@ class EventLogs:
         first = events[0][0] if events else log.last + 1
         return events, first > sequence + 1
 
-    def forget_at(self, id: str, at: float) -> None:
-        """Hold a log until `at`, which never goes back from call to call."""
-        if id in self._logs:
-            self._ended.append((at, id))
+    def forget_at(self, ids: Iterable[str], at: float) -> None:
+        """Hold these logs until `at`, which never goes back from call to call."""
+        self._ended += [(at, id) for id in ids if id in self._logs]
 
     def purge(self, now: float) -> None:
         """Forget what need not be held any more."""

@@ -46,6 +46,62 @@ _SLOTS: tuple[Slot, ...] = tuple((lane, suspect) for lane in Priority for suspec
 _FEW = 64
 
 
+class _Line(Generic[Item]):
+    """Those of one slot, by their places."""
+
+    __slots__ = ("dead", "heap", "slot", "waiting")
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        # The second part decides between one item and the dead entry of another at its place.
+        self.heap: list[tuple[int, int, Item]] = []
+        self.waiting = 0
+        self.dead = 0
+
+    def push(self, item: Item) -> None:
+        """An item waits here from now on."""
+        item.queued_in = self.slot
+        self.waiting += 1
+        heapq.heappush(self.heap, (item.place, id(item), item))
+
+    def first(self) -> Item | None:
+        """The item that has waited longest."""
+        while self.heap:
+            item = self.heap[0][2]
+            if self._is_live(item):
+                return item
+            heapq.heappop(self.heap)
+            self.dead = max(0, self.dead - 1)
+        return None
+
+    def pop(self) -> None:
+        """Take the item that is the first."""
+        _, _, item = heapq.heappop(self.heap)
+        self.forget(item)
+
+    def forget(self, item: Item) -> None:
+        """An item does not wait here any more."""
+        item.queued_in = None
+        self.waiting -= 1
+
+    def died(self) -> None:
+        """One of the entries is dead; sweep them out if they are many."""
+        self.dead += 1
+        if self.dead > max(_FEW, len(self.heap) // 2):
+            self.heap = [entry for entry in self.heap if self._is_live(entry[2])]
+            heapq.heapify(self.heap)
+            self.dead = 0
+
+    def _is_live(self, item: Item) -> bool:
+        """False for what has left; its mark is taken off, so that it can be queued again."""
+        if item.queued_in != self.slot:
+            return False
+        if item.slot == self.slot:
+            return True
+        self.forget(item)
+        return False
+
+
 class Lanes(Generic[Item]):
     """Three queues by priority, claimed 8:4:1 while all have work.
 
@@ -57,39 +113,40 @@ class Lanes(Generic[Item]):
     def __init__(self) -> None:
         # Lanes with items that are not here: when these run dry, those have to be waited for.
         self.incomplete: set[Priority] = set()
-        self._heaps: dict[Slot, list[tuple[int, int, Item]]] = {slot: [] for slot in _SLOTS}
-        self._waiting = dict.fromkeys(_SLOTS, 0)
-        self._dead = dict.fromkeys(_SLOTS, 0)
+        self._lines: dict[Slot, _Line[Item]] = {slot: _Line(slot) for slot in _SLOTS}
+        # Those of a lane: of the others, and of its suspects.
+        self._pairs = [(self._lines[lane, False], self._lines[lane, True]) for lane in Priority]
         self._turn = 0
 
-    def push(self, item: Item) -> None:
-        """Queue an item in its lane, at its place, unless it is there already."""
+    def push(self, item: Item) -> bool:
+        """Queue an item in its lane, at its place, unless it is there already.
+
+        False for one that belongs in none now.
+        """
         slot = item.slot
-        assert slot is not None
-        if item.queued_in != slot:
-            self._mark(item, slot)
-            # The second part decides between one item and the dead entry of another at its place.
-            heapq.heappush(self._heaps[slot], (item.place, id(item), item))
+        if slot is None:
+            return False
+        if item.queued_in is None:
+            self._lines[slot].push(item)
+        elif item.queued_in != slot:
+            self._lines[item.queued_in].forget(item)
+            self._lines[slot].push(item)
+        return True
 
     def left(self, item: Item) -> None:
         """An item is about to leave by another way than `pop`."""
-        if (slot := item.queued_in) is None:
-            return
-        self._mark(item, None)
-        self._dead[slot] += 1
-        heap = self._heaps[slot]
-        if self._dead[slot] > max(_FEW, len(heap) // 2):
-            heap[:] = [entry for entry in heap if self._is_live(entry[-1], slot)]
-            heapq.heapify(heap)
-            self._dead[slot] = 0
+        if item.queued_in is not None:
+            line = self._lines[item.queued_in]
+            line.forget(item)
+            line.died()
 
     def count(self, lane: Priority) -> int:
         """How many items that are no suspects are in a lane, dead ones included."""
-        return len(self._heaps[lane, False])
+        return len(self._lines[lane, False].heap)
 
     def waiting(self, lane: Priority) -> int:
         """How many items wait in a lane."""
-        return self._waiting[lane, False] + self._waiting[lane, True]
+        return sum(line.waiting for line in self._pairs[lane])
 
     def peek(self, *, suspects: bool) -> Item | None:
         """The item whose turn it is, passing over empty lanes; None if nothing can be taken.
@@ -97,8 +154,10 @@ class Lanes(Generic[Item]):
         Without `suspects` these are passed over, too.
         """
         for lane in _ORDERS[self._turn]:
-            if (item := self.head(lane, suspects=suspects)) is not None:
-                return item
+            others, under_suspicion = self._pairs[lane]
+            if others.heap or under_suspicion.heap:  # else a glance is enough
+                if (item := self.head(lane, suspects=suspects)) is not None:
+                    return item
             if lane in self.incomplete:
                 return None
         return None
@@ -106,8 +165,7 @@ class Lanes(Generic[Item]):
     def pop(self, item: Item) -> None:
         """Take the item that `peek` has just shown."""
         assert item.queued_in is not None
-        heapq.heappop(self._heaps[item.queued_in])
-        self._mark(item, None)
+        self._lines[item.queued_in].pop()
         self._turn = (self._turn + 1) % len(_ROUND)
 
     def oldest(self) -> Item | None:
@@ -117,37 +175,14 @@ class Lanes(Generic[Item]):
 
     def head(self, lane: Priority, *, suspects: bool = True) -> Item | None:
         """The item that has waited longest in a lane; without `suspects`, of the others."""
-        first = self._first((lane, False))
-        if not suspects or not self._heaps[lane, True]:
+        others, under_suspicion = self._pairs[lane]
+        first = others.first() if others.heap else None
+        if not suspects or not under_suspicion.heap:
             return first
-        suspect = self._first((lane, True))
+        suspect = under_suspicion.first()
         if first is None or (suspect is not None and suspect.place < first.place):
             return suspect
         return first
-
-    def _first(self, slot: Slot) -> Item | None:
-        heap = self._heaps[slot]
-        while heap and not self._is_live(heap[0][-1], slot):
-            heapq.heappop(heap)
-            self._dead[slot] = max(0, self._dead[slot] - 1)
-        return heap[0][-1] if heap else None
-
-    def _is_live(self, item: Item, slot: Slot) -> bool:
-        """False for what has left; its mark is taken off, so that it can be queued again."""
-        if item.queued_in != slot:
-            return False
-        if item.slot == slot:
-            return True
-        self._mark(item, None)
-        return False
-
-    def _mark(self, item: Item, slot: Slot | None) -> None:
-        """Note on an item where its entry is now."""
-        if item.queued_in is not None:
-            self._waiting[item.queued_in] -= 1
-        item.queued_in = slot
-        if slot is not None:
-            self._waiting[slot] += 1
 
 
 def claims_before(lane: Priority, ahead: int, waiting: Sequence[int]) -> int:

@@ -55,7 +55,7 @@ class MemoryBroker(Engine):
         for move in moves:
             if move.before is None and move.after.idempotency_key is not None:
                 self._keys[key_of(move.after)] = move.entry
-            self._show(move)
+        self._show(moves)
 
     async def _find(self, id: str) -> Entry | None:
         return self._entries.get(id)

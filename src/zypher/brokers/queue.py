@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
@@ -12,7 +11,7 @@ import msgspec
 from zypher.brokers.base import ModelStats
 from zypher.brokers.lanes import Lanes, Slot
 from zypher.brokers.refusals import shutting_down
-from zypher.prediction import Prediction, Priority, Status
+from zypher.prediction import HIGH, QUEUED, Prediction, Priority, Status
 
 T = TypeVar("T")
 
@@ -54,13 +53,13 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     @property
     def slot(self) -> Slot | None:
         """Where it waits to be claimed, if it does."""
-        if self.record.status is not Status.QUEUED or self.stalled or self.delayed:
+        record = self.record
+        if record.status is not QUEUED or self.stalled or self.delayed:
             return None
-        lane = Priority.HIGH if self.waits else self.record.priority
-        return lane, self.record.company is not None
+        return HIGH if self.waits else record.priority, record.company is not None
 
 
-class Move(NamedTuple):
+class Move(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A decided change of a record; `before` is None for a record that is new."""
 
     entry: Entry
@@ -78,40 +77,44 @@ class Claimer(NamedTuple):
 class ModelQueue:
     """One model's waiting and running predictions."""
 
-    def __init__(self, model: str, owned: Counter[str]) -> None:
+    def __init__(self, model: str, queues: "Queues") -> None:
         self.model = model
-        self._owned = owned
+        self._queues = queues
         self.lanes: Lanes[Entry] = Lanes()
         self.queued = 0
         self.queued_bytes = 0
         self.newest_places = dict.fromkeys(Priority, 0)  # of those that came, by lane
         self.running: dict[str, Entry] = {}
         self.service_time: float | None = None
-        self.ended: Counter[Status] = Counter()
+        self.ended = dict.fromkeys(Status, 0)
         self.retried = 0
         self.crashes = 0
         self.rate = Rate()
         # Those who wait to claim, by whether they take suspects.
         self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
 
+    def add(self, queued: int, queued_bytes: int) -> None:
+        """So many more are queued; fewer, where the numbers are negative."""
+        self.queued += queued
+        self.queued_bytes += queued_bytes
+        self._queues.queued_bytes += queued_bytes
+
     def enter(self, record: Prediction) -> None:
         """A record is queued, for the first time or again; it counts from now on."""
-        self.queued += 1
-        self.queued_bytes += record.size
+        self.add(1, record.size)
         if record.owner is not None:
-            self._owned[record.owner] += 1
+            self._queues.owned[record.owner] += 1
 
     def leave(self, record: Prediction) -> None:
         """A queued record is no longer queued."""
-        self.queued -= 1
-        self.queued_bytes -= record.size
+        self.add(-1, -record.size)
         if record.owner is not None:
-            self._owned[record.owner] -= 1
+            self._queues.owned[record.owner] -= 1
 
     def push(self, entry: Entry) -> None:
-        """A queued entry can be claimed from now on."""
-        self.lanes.push(entry)
-        self.ring()
+        """A queued entry can be claimed from now on, if nothing holds it up."""
+        if self.lanes.push(entry):
+            self.ring()
 
     def ring(self) -> None:
         """Wake one who waits for anything to claim, and one who waits for what is no suspect."""
@@ -132,22 +135,29 @@ class ModelQueue:
         claimers = self.claimers[suspects]
         claimers.append(claimer)
         alarm = loop.call_at(deadline, resolve, bell, False)
+        heard = False
         try:
-            return await bell
+            heard = await bell
         except asyncio.CancelledError:
             if bell.done() and not bell.cancelled():
                 self.ring()  # somebody else has to answer the bell that this one heard
             raise
         finally:
             alarm.cancel()
-            with suppress(ValueError):
+            if not heard and claimer in claimers:  # the bell takes out whom it wakes
                 claimers.remove(claimer)
+        return heard
 
     def close(self) -> None:
         """Nothing will arrive any more: tell those who wait for it."""
         for bell, _ in chain(*self.claimers.values()):
             if not bell.done():
                 bell.set_exception(shutting_down())
+
+    def note_ends(self, status: Status, count: int, now: float) -> None:
+        """So many have ended, at this steady time."""
+        self.ended[status] += count
+        self.rate.count(count, now)
 
     def measured(self, seconds: float) -> None:
         """A run was finished after so many seconds."""
@@ -198,14 +208,18 @@ class ModelQueue:
 
 
 class Queues(dict[str, ModelQueue]):
-    """The queues by model; one that is asked for is made. `owned`: what waits, by owner."""
+    """The queues by model; one that is asked for is made.
+
+    `owned`: what waits, by owner. `queued_bytes`: of all models together.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.owned: Counter[str] = Counter()
+        self.queued_bytes = 0
 
     def __missing__(self, model: str) -> ModelQueue:
-        queue = self[model] = ModelQueue(model, self.owned)
+        queue = self[model] = ModelQueue(model, self)
         return queue
 
 
@@ -216,13 +230,13 @@ class Rate:
         self._counts: deque[list[int]] = deque()  # second and count
         self._total = 0
 
-    def count(self, now: float) -> None:
-        """It happened once more, at this steady time."""
+    def count(self, times: int, now: float) -> None:
+        """It happened so many times more, at this steady time."""
         second = int(now)
         if not self._counts or self._counts[-1][0] != second:
             self._counts.append([second, 0])
-        self._counts[-1][1] += 1
-        self._total += 1
+        self._counts[-1][1] += times
+        self._total += times
         self._forget(second)
 
     def per_second(self, now: float) -> float:

@@ -1,7 +1,6 @@
 """Those who wait for something to happen to a prediction."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from zypher.brokers.queue import resolve
@@ -10,43 +9,33 @@ from zypher.brokers.refusals import shutting_down
 T = TypeVar("T")
 
 
-class Waiters(Generic[T]):
+class Waiters(dict[str, list[asyncio.Future[T | None]]]):
     """By the id that they wait for. Not by entry: one can wait for what is not in memory."""
-
-    def __init__(self) -> None:
-        self._waiters: dict[str, list[asyncio.Future[T | None]]] = {}
-
-    def __contains__(self, id: str) -> bool:
-        return id in self._waiters
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._waiters)
 
     def count(self, id: str) -> int:
         """How many wait for this id."""
-        return len(self._waiters.get(id, ()))
+        return len(self.get(id, ()))
 
     def one(self, id: str, timeout: float) -> "Waiter[T]":
         """For a `with` block: a future that has what `tell` tells of this id.
 
         It has None after `timeout` seconds.
         """
-        return Waiter(self._waiters, id, timeout)
+        return Waiter(self, id, timeout)
 
     def tell(self, id: str, news: T) -> int:
         """Wake all who wait for this id; how many there were."""
-        waiters = self._waiters.get(id)
-        return sum([resolve(waiter, news) for waiter in waiters]) if waiters else 0
+        return sum([resolve(waiter, news) for waiter in self.get(id, ())])
 
     def hurry(self) -> None:
         """Their time is over: all who wait have None."""
-        for waiters in self._waiters.values():
+        for waiters in self.values():
             for waiter in waiters:
                 resolve(waiter, None)
 
     def close(self) -> None:
         """Nothing will happen any more: tell those who wait for it."""
-        for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
+        for waiter in [waiter for waiters in self.values() for waiter in waiters]:
             if not waiter.done():
                 waiter.set_exception(shutting_down())
 
@@ -54,9 +43,7 @@ class Waiters(Generic[T]):
 class Waiter(Generic[T]):
     """One of those who wait, for as long as the `with` block lasts."""
 
-    def __init__(
-        self, waiters: dict[str, list[asyncio.Future[T | None]]], id: str, timeout: float
-    ) -> None:
+    def __init__(self, waiters: Waiters[T], id: str, timeout: float) -> None:
         self._waiters = waiters
         self._id = id
         self._timeout = timeout

@@ -131,7 +131,7 @@ class Run(CurrentPrediction):
         """The model raised, which ends the run for this claim; `report` is the user's traceback."""
         line = self._line(report.rstrip(), level="ERROR", code="model_error")
         if len(self.claims) > 1:
-            line = Line(line.text, line.level, None, *claim, code=line.code)
+            line = Line(line.text, line.level, None, claim.id, claim.attempt, code=line.code)
         self._listener.note(line)
         self._tell_lines(f"prediction {claim.id}: {report}".splitlines())
 

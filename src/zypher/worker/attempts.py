@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from zypher.logs import about
 from zypher.prediction import Claim, Outcome, Prediction
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("zypher.worker")
 
 
-class _Attempt(NamedTuple):
+class _Attempt(msgspec.Struct, frozen=True):
     """One that runs: what has to be known of its prediction, without the input."""
 
     id: str
@@ -33,32 +35,39 @@ class Attempts:
         self._tracing = tracing()
         self._running: dict[Claim, _Attempt] = {}
 
-    def begin(self, prediction: Prediction, batch_size: int | None) -> str | None:
-        """It is about to run, with others in a batch; returns the trace context for the model."""
-        span, context = None, prediction.traceparent
-        if self._tracing is not None:
-            span = self._tracing.run(prediction, batch_size)
-            context = traceparent_of(span)
-        attempt = _Attempt(
-            prediction.id,
-            prediction.model,
-            prediction.attempt,
-            prediction.traceparent,
-            time.monotonic(),
-            span,
-        )
-        self._running[prediction.claim] = attempt
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("prediction %s is started", attempt.id, extra=about(attempt))
-        return context
+    def begin(
+        self, predictions: Mapping[Claim, Prediction], batch_size: int | None
+    ) -> list[str | None]:
+        """They are about to run, maybe in a batch; returns the trace contexts for the model."""
+        begun, is_told = time.monotonic(), log.isEnabledFor(logging.DEBUG)
+        contexts = []
+        for claim, prediction in predictions.items():
+            span, context = None, prediction.traceparent
+            if self._tracing is not None:
+                span = self._tracing.run(prediction, batch_size)
+                context = traceparent_of(span)
+            attempt = self._running[claim] = _Attempt(
+                prediction.id,
+                prediction.model,
+                prediction.attempt,
+                prediction.traceparent,
+                begun,
+                span,
+            )
+            if is_told:
+                log.debug("prediction %s is started", attempt.id, extra=about(attempt))
+            contexts.append(context)
+        return contexts
 
     def end(self, outcomes: Sequence[tuple[Claim, Outcome]]) -> "list[Span]":
         """They have run; returns the spans of what follows, the recording of the outcomes."""
         recordings = []
+        is_told = log.isEnabledFor(logging.DEBUG)
         for claim, outcome in outcomes:
             if attempt := self._running.pop(claim, None):
                 code = None if outcome.failure is None else outcome.failure.code
-                self._tell(attempt, code)
+                if is_told or code is not None:
+                    self._tell(attempt, code)
                 if self._tracing is not None and attempt.span is not None:
                     status = "completed" if code is None else "failed"
                     self._tracing.end(attempt.span, status, code)

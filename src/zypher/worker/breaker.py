@@ -50,6 +50,11 @@ class Breaker:
                 await self._news.wait()
         return self.reason is not None
 
+    async def verdict(self, replica: Replica) -> None:
+        """Wait until what this replica tries has shown something, or nothing."""
+        while self._trying is replica:
+            await self._news.wait()
+
     def let_go(self, replica: Replica) -> None:
         """If this replica tried, it does not any more: another may."""
         if self._trying is replica:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -86,8 +86,8 @@ class Claims:
     async def finish(self, replica: Replica, ended: Sequence[tuple[Claim, Outcome]]) -> None:
         """Hand over the outcomes of a replica."""
         claims = [claim for claim, _ in ended]
-        with self._being_ended(claims):
-            refused = await self._tell(replica, "finish", partial(self._broker.finish, ended))
+        tell = partial(self._broker.finish, ended)
+        refused = await self._ended(claims, self._tell(replica, "finish", tell))
         if refused:
             self.stale_outcomes += len(refused)
             self._metrics.stale_outcomes.count(by=len(refused))
@@ -102,8 +102,8 @@ class Claims:
         """Give back what did not run. Should that fail at the end, the leases run out."""
         if claims:
             tell = partial(self._broker.release, claims)
-            with self._being_ended(claims):
-                await (once(tell) if self.stopping else self._tell(replica, "release", tell))
+            told = once(tell) if self.stopping else self._tell(replica, "release", tell)
+            await self._ended(claims, told)
         self._holdings.let_go(replica, claims)
 
     async def crash(self, replica: Replica) -> None:
@@ -122,8 +122,7 @@ class Claims:
         )
         if claims:
             report = partial(self._broker.crash, claims, replica.ending, log=replica.last_lines)
-            with self._being_ended(claims):
-                await self._tell(replica, "crash", report)
+            await self._ended(claims, self._tell(replica, "crash", report))
         self._holdings.let_go(replica, claims)
 
     async def renew(self) -> None:
@@ -155,11 +154,11 @@ class Claims:
         for claim, insists in await insist(ask):
             self._holdings.withdraw(claim, insists=insists)
 
-    @contextlib.contextmanager
-    def _being_ended(self, claims: Iterable[Claim]) -> Iterator[None]:
+    async def _ended(self, claims: Iterable[Claim], told: Awaitable[T]) -> T:
+        """What the broker answers to being told that these have ended."""
         self._ending.update(claims)
         try:
-            yield
+            return await told
         finally:
             self._ending.difference_update(claims)
 

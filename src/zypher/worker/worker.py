@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -229,7 +229,9 @@ class Worker:
                     await self._clearings[replica.spec.name].clear(replica)
                     continue
                 await self._hand_over(replica, batch)
-                if suspects or is_trial:
+                if is_trial and replica.in_flight:
+                    await breaker.verdict(replica)
+                if suspects:
                     await replica.is_idle()
         except ReplicaDied:
             pass
@@ -250,7 +252,7 @@ class Worker:
         if replica.is_held:
             await replica.is_free()
         held = self._claims.of(replica)
-        wanted = [prediction for prediction in batch if prediction.claim in held]
+        wanted = {claim: one for one in batch if (claim := one.claim) in held}
         if wanted and not replica.room:  # its process is about to be ended
             await self._claims.release(replica, _claims(batch))
         elif wanted:
@@ -259,12 +261,13 @@ class Worker:
                 self._metrics.batch_size.of(replica.spec.name).observe(len(wanted))
         batch.clear()
 
-    def _run(self, replica: Replica, predictions: Sequence[Prediction]) -> None:
+    def _run(self, replica: Replica, predictions: Mapping[Claim, Prediction]) -> None:
         size = len(predictions) if replica.described.batching else None
+        contexts = self._attempts.begin(predictions, size)
         try:
-            replica.run([_call(p, self._attempts.begin(p, size)) for p in predictions])
+            replica.run([*map(_call, predictions, predictions.values(), contexts)])
         except ReplicaDied:
-            self._attempts.release(_claims(predictions))
+            self._attempts.release(predictions)
             raise
 
     async def _gather(self, replica: Replica, batch: list[Prediction], *, is_trial: bool) -> None:
@@ -324,9 +327,9 @@ def _are_suspects(batch: Sequence[Prediction]) -> bool:
     return bool(batch) and batch[0].company is not None
 
 
-def _call(prediction: Prediction, traceparent: str | None) -> Call:
+def _call(claim: Claim, prediction: Prediction, traceparent: str | None) -> Call:
     due = prediction.due
-    return Call(prediction.claim, prediction.input, due.at if due else None, traceparent)
+    return Call(claim, prediction.input, due.at if due else None, traceparent)
 
 
 def _signed(outcome: Outcome, replica: Replica) -> Outcome:

@@ -8,7 +8,7 @@ from tests.brokers.redis.conftest import Join
 from tests.redis_servers import RedisServer
 from zypher.brokers.base import Limits, WorkerInfo
 from zypher.brokers.redis import RedisBroker
-from zypher.prediction import Options, Status
+from zypher.prediction import Claim, Options, Status
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import BAD, GOOD, LIMITS, PATIENCE, new
 
@@ -49,7 +49,7 @@ async def test_what_a_dead_node_ran_is_run_by_another_after_a_lease_and_not_befo
     pass_time(1, clock, other)
     assert await node.reclaim() == 1
     (again,) = await node.claim("v", "m", limit=1, timeout=0)
-    assert again.claim == (claimed.id, 2)
+    assert again.claim == Claim(claimed.id, 2)
 
 
 async def test_what_is_renewed_stays_with_its_worker_whatever_the_clocks_of_others_say(

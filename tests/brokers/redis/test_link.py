@@ -128,7 +128,7 @@ async def test_a_claim_whose_answer_is_lost_is_given_back_with_the_next(
         while (await other.stats())["m"].processing == 0:
             await asyncio.sleep(0)
         (again,) = await node.claim("w", "m", limit=1, timeout=PATIENCE)
-    assert (again.claim, again.crashes) == ((made.id, 2), 0)
+    assert (again.claim, again.crashes) == (Claim(made.id, 2), 0)
 
 
 async def test_a_claim_that_arrives_when_its_worker_has_given_it_up_gets_nothing(

@@ -112,7 +112,8 @@ class Node(Broker):
         if move.tally == "crashes":
             self.metrics.crashes.count(move.after.model)
         if move.after.status.terminal:
-            self.metrics.ended(move.after, waits=waits)
+            after = move.after
+            self.metrics.ended(after.model, after.status, [after.took], waits=waits)
 
     def _arguments(self, move: Move) -> list[Any]:
         before, after = move.before, move.after

@@ -70,7 +70,7 @@ class Runs(Outbox):
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         asked = dict.fromkeys(claims)
-        parts = (part for claim in asked for part in claim)
+        parts = (part for claim in asked for part in (claim.id, claim.attempt))
         beat, is_known, holds = await self._run("renew", worker, *parts)
         self._note_beat(beat)
         if not is_known and worker in self._workers:
@@ -98,7 +98,7 @@ class Runs(Outbox):
         parts: list[Any] = []
         for claim, event in known:
             numbers[claim] += 1
-            parts += (*claim, numbers[claim], event.type, event.data)
+            parts += (claim.id, claim.attempt, numbers[claim], event.type, event.data)
         with suppress(StorageFull):  # a run goes on without its events, but not without its end
             await self._run("publish", *parts)
         # Not before: what is published again must have the numbers that it may have already.

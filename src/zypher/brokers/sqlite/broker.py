@@ -203,12 +203,14 @@ class SqliteBroker(Engine):
     # What the engine leaves open.
 
     def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
-        to_write = []
+        at_once, to_write = [], []
         for move in moves:
             if not move.entry.kept or was_foreseen(move):
-                self._show(move)
+                at_once.append(move)
             else:
                 to_write.append(following(move))
+        if at_once:
+            self._show(at_once)
         if not to_write:
             return None
         first, model = to_write[0], to_write[0].after.model
@@ -364,12 +366,10 @@ class SqliteBroker(Engine):
         for entry in self._entries.values():  # of callers who came before the file could be opened
             entry.place += found.last_place
             entry.queued_in = None
-            if entry.slot is not None:
-                self._queues[entry.record.model].push(entry)
+            self._queues[entry.record.model].push(entry)
         for lane in found.queued:
             queue = self._queues[lane.model]
-            queue.queued += lane.queued
-            queue.queued_bytes += lane.queued_bytes
+            queue.add(lane.queued, lane.queued_bytes)
             queue.newest_places[lane.priority] = self._places
             self._backlogs_of(lane).add(lane.priority, lane.queued, lane.queued_bytes)
         self._queues.owned.update(found.owned)
@@ -378,7 +378,7 @@ class SqliteBroker(Engine):
         foreseen = [move.entry for move in moves if move.after is move.entry.foreseen]
         for move in moves:
             move.entry.recorded = True
-            self._show(shown(move))
+        self._show([shown(move) for move in moves] if foreseen else moves)
         if foreseen:  # those who wait for them claim them first
             asyncio.get_running_loop().call_soon(self._write_missed, foreseen)
 
@@ -443,8 +443,7 @@ class SqliteBroker(Engine):
         if not rows:
             self._missing += backlog.queued
             log.error("%s", self._unreadable())
-            queue.queued -= backlog.queued
-            queue.queued_bytes -= backlog.queued_bytes
+            queue.add(-backlog.queued, -backlog.queued_bytes)
             backlogs.add(lane, -backlog.queued, -backlog.queued_bytes)
         is_stalled = self._journal.trouble is not None
         new = [self._entry(*stored) for stored in rows if stored.record.id not in self._entries]

@@ -8,7 +8,7 @@ attempt before anybody else does. Only the disk: what is shown is queued until i
 from collections.abc import Iterable
 
 from zypher.brokers.queue import Entry, ModelQueue, Move
-from zypher.prediction import Status
+from zypher.prediction import PROCESSING
 
 
 def foreseeing(move: Move, queue: ModelQueue, now: float) -> Move:
@@ -28,7 +28,7 @@ def shown(written: Move) -> Move:
 def was_foreseen(move: Move) -> bool:
     """True for a claim that need not be written; then it is foreseen no more."""
     entry = move.entry
-    if entry.foreseen is None or move.after.status is not Status.PROCESSING:
+    if entry.foreseen is None or move.after.status is not PROCESSING:
         return False
     entry.foreseen = None
     return True
