@@ -222,6 +222,15 @@ class Broker(ABC):
         """
         return None
 
+    def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
+        """Submit with `keep=True`, without a task: the future is True once it is recorded.
+
+        For a prediction with a new id and no idempotency key. Raises what `submit` does, and the
+        future does as well; it is False if nobody knows when that will be. None, and nothing has
+        happened, where a broker has to ask elsewhere: `submit` does it.
+        """
+        return None
+
     @abstractmethod
     async def keep(self, id: str) -> Prediction | None:
         """Nobody waits for a prediction any more: keep it, and return its record.

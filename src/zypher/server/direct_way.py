@@ -9,8 +9,10 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
-from typing import NamedTuple
+from time import perf_counter
+from typing import Any, NamedTuple
 
 from fastapi import Request, Response
 
@@ -20,11 +22,11 @@ from zypher.prediction import Prediction
 from zypher.server.fields import Fields
 from zypher.server.gate import Caller
 from zypher.server.headers import prefers_events
-from zypher.server.intake import Intake, Origin
+from zypher.server.intake import Intake, Origin, place_of_predictions
 from zypher.server.patient import Patient
 from zypher.server.predictions import Predictions
 from zypher.server.preferences import Patience, patience_to_predict
-from zypher.server.problems import fault
+from zypher.server.problems import fault, problem_of
 from zypher.server.state import Phase, ServerState
 from zypher.server.writing import CommonLines, Field
 
@@ -43,19 +45,32 @@ _MORE = frozenset(
     }
 )
 
+# Of a caller who wants the id alone.
+_NO_PATIENCE = Patience(0.0)
+
 # So many heads are known, of so many bytes at most each.
 _MOST_HEADS = 1024
 _LONGEST_HEAD = 2048
 
 
 class PlainCall(NamedTuple):
-    """What the head of a call says that wants its outcome and nothing else."""
+    """What the head of a call says that wants its outcome, or its id, and nothing else."""
 
     path: str
     model: str | None  # as its path names it
     caller: Caller | None  # by their key, where keys are needed
     origin: Origin
     length: int  # bytes of its body
+    waits: bool  # for the outcome
+    location: str  # where its prediction is found, but for the id
+
+
+class Taken(NamedTuple):
+    """A call that was taken in: its prediction, what it waits for, and what that is answered."""
+
+    id: str
+    outcome: asyncio.Future[Any]
+    answer: Callable[[Any], Response]  # raises a `PredictionError` that comes with the id
 
 
 class DirectWay:
@@ -77,6 +92,7 @@ class DirectWay:
         self._more = _MORE | {"origin"} if state.settings.cors_origins else _MORE
         self._known: dict[bytes, PlainCall] = {}
         self.patient = Patient(state.settings.sync_timeout)
+        self.recordings: set[asyncio.Future[bool]] = set()  # for which others wait, for ever
         self.common_lines = CommonLines()
 
     # What a head says.
@@ -91,8 +107,8 @@ class DirectWay:
             return None
         try:
             self._state.door.require_json(headers)
-            is_plain = self._patience == patience_to_predict(headers, self._patience.seconds)
-            if not is_plain or not self._patience.seconds or prefers_events(headers):
+            patience = patience_to_predict(headers, self._patience.seconds)
+            if patience not in (self._patience, _NO_PATIENCE) or prefers_events(headers):
                 return None
             gate = self._state.gate
             caller = None if gate is None else gate.caller(headers)
@@ -101,7 +117,9 @@ class DirectWay:
             return None
         path = self._state.settings.root_path + target.decode()
         model = None if place[1] is None else place[1].decode()
-        return PlainCall(path, model, caller, origin, int(headers["content-length"]))
+        length, waits = int(headers["content-length"]), patience.seconds > 0
+        location = place_of_predictions(path, model)
+        return PlainCall(path, model, caller, origin, length, waits, location)
 
     def known(self, data: bytes) -> tuple[PlainCall, bytes] | None:
         """The call, and its body, of a request whose head is known: what it says is the same."""
@@ -143,23 +161,39 @@ class DirectWay:
                 return False
         return True
 
-    def take_in(
-        self, call: PlainCall, body: bytes
-    ) -> tuple[str, asyncio.Future[Prediction]] | None:
-        """The id of a new prediction, and its end; None if it has to go the usual way."""
+    def take_in(self, call: PlainCall, body: bytes) -> Taken | None:
+        """A new prediction of a call; None if it has to go the usual way."""
         model = self._state.in_service(call.model)
         if model is None:
             return None
         try:
             prediction = self._predictions.admitted(body, model, call.origin)
-            outcome = self._intake.call(prediction)
+            begun = perf_counter()
+            outcome: asyncio.Future[Any] | None
+            if call.waits:
+                outcome, answer = self._intake.call(prediction), self._concluded
+            else:
+                outcome = self._intake.take(prediction)
+                answer = partial(self._accepted, prediction, begun, call)
         except Exception:  # what it was, the usual way tells
             return None
-        return None if outcome is None else (prediction.id, outcome)
+        return None if outcome is None else Taken(prediction.id, outcome, answer)
 
-    def answer(self, outcome: asyncio.Future[Prediction]) -> Response:
-        """The answer for an outcome. Raises what the future does."""
+    def _concluded(self, outcome: asyncio.Future[Prediction]) -> Response:
         return self._predictions.concluded(outcome.result())
+
+    def _accepted(
+        self, prediction: Prediction, begun: float, call: PlainCall, recorded: asyncio.Future[bool]
+    ) -> Response:
+        try:
+            if not recorded.result():
+                raise Unavailable("The prediction cannot be recorded now.")
+        except PredictionError as error:
+            self._intake.refused(error)
+            if isinstance(error, Unavailable):  # whether it was taken in before is not known
+                raise
+            return problem_of(error)
+        return self._intake.taken(prediction, begun, call.location)
 
     async def late(self, id: str, call: PlainCall) -> Response:
         """The answer once patience is over, and the prediction is kept."""
@@ -178,9 +212,9 @@ class DirectWay:
         self._state.note_refusal("internal")
         return fault()
 
-    def outcomes(self) -> list[asyncio.Future[Prediction]]:
+    def outcomes(self) -> list[asyncio.Future[Any]]:
         """What callers wait for at this moment."""
-        return [caller.outcome for caller in self.patient]
+        return [*[caller.outcome for caller in self.patient], *self.recordings]
 
     async def abandon(self, id: str) -> None:
         """The caller has gone."""

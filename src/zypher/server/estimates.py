@@ -14,7 +14,7 @@ from zypher.prediction import Prediction, Priority, Status
 _HASTE = 0.5
 
 # The least to say before a model has finished once, in seconds.
-_UNKNOWN = 5.0
+UNKNOWN = 5
 
 
 async def retry_after(broker: Broker, clock: Clock, prediction: Prediction) -> int:
@@ -27,7 +27,7 @@ async def retry_after(broker: Broker, clock: Clock, prediction: Prediction) -> i
 async def _until_finished(broker: Broker, clock: Clock, prediction: Prediction) -> int:
     stats, slots = _situation(await broker.overview(), prediction.model)
     if stats.service_time is None:
-        return _whole(max(_UNKNOWN, stats.oldest_processing_age))
+        return _whole(max(UNKNOWN, stats.oldest_processing_age))
     if prediction.status is Status.PROCESSING and prediction.started is not None:
         return _whole(stats.service_time - (clock.wall() - prediction.started))
     before = await broker.position(prediction.id) or 0
@@ -49,10 +49,17 @@ class Arrivals:
 
     async def retry_after(self, prediction: Prediction) -> int:
         """Whole seconds, at least 1."""
+        seconds = self.at_hand(prediction)
+        if seconds is None:
+            seconds = await _at_once(self._asked(prediction.model, prediction.priority))
+        return seconds
+
+    def at_hand(self, prediction: Prediction) -> int | None:
+        """The same, unless others have to be asked for it."""
         model, lane = prediction.model, prediction.priority
         overview = self._broker.glance()
         if overview is None:
-            return await _at_once(self._asked(model, lane))
+            return None
         if overview is not self._overview:
             self._overview, self._known = overview, {}
         if (model, lane) not in self._known:
@@ -66,7 +73,7 @@ class Arrivals:
 def _until_last(lane: Priority, stats: ModelStats, slots: int) -> int:
     """Whole seconds until the last one of a lane is likely to be finished."""
     if stats.service_time is None:
-        return _whole(max(_UNKNOWN, stats.oldest_processing_age))
+        return _whole(max(UNKNOWN, stats.oldest_processing_age))
     before = claims_before(lane, max(0, stats.waiting[lane] - 1), stats.waiting)
     return _whole(_wait(before, stats, stats.service_time, slots) + stats.service_time)
 
@@ -79,7 +86,7 @@ async def room_after(broker: Broker, model: str) -> int:
 async def _until_room(broker: Broker, model: str) -> int:
     stats, slots = _situation(await broker.overview(), model)
     if stats.service_time is None:
-        return _whole(max(_UNKNOWN, stats.oldest_processing_age))
+        return _whole(max(UNKNOWN, stats.oldest_processing_age))
     return _whole(stats.service_time / slots)
 
 
@@ -89,7 +96,7 @@ async def _at_once(advice: Awaitable[int]) -> int:
         async with asyncio.timeout(_HASTE):
             return await advice
     except (TimeoutError, Unavailable):
-        return _whole(_UNKNOWN)
+        return _whole(UNKNOWN)
 
 
 async def expected_wait(broker: Broker, model: str, position: int) -> float | None:

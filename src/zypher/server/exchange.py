@@ -9,7 +9,6 @@ from fastapi import Response
 from uvicorn.server import ServerState
 
 from zypher.errors import PredictionError
-from zypher.prediction import Prediction
 from zypher.server.direct_way import DirectWay, PlainCall
 from zypher.server.problems import problem_with_id
 from zypher.server.writing import CLOSE, OneWrite, head_of
@@ -37,7 +36,8 @@ class Exchange:
         self._on_answer = on_answer
         self._call: PlainCall | None = None
         self._id = ""
-        self._outcome: asyncio.Future[Prediction] | None = None
+        self._outcome: asyncio.Future[Any] | None = None
+        self._tell: Callable[[Any], Response] | None = None
         # What a connection asks of a cycle, and tells it.
         self.response_started = False
         self.response_complete = True
@@ -46,7 +46,7 @@ class Exchange:
         self.message_event = asyncio.Event()
 
     @property
-    def outcome(self) -> asyncio.Future[Prediction]:
+    def outcome(self) -> asyncio.Future[Any]:
         """What its caller waits for."""
         assert self._outcome is not None
         return self._outcome
@@ -57,9 +57,12 @@ class Exchange:
         if taken is None:
             return False
         self._call = call
-        self._id, self._outcome = taken
+        self._id, self._outcome, self._tell = taken
         self.response_complete = False
-        self._way.patient.add(self)
+        if call.waits:
+            self._way.patient.add(self)
+        else:
+            self._way.recordings.add(taken.outcome)
         self._outcome.add_done_callback(self._conclude)
         return True
 
@@ -76,13 +79,15 @@ class Exchange:
             self._let_go()
             self._spawn(self._way.abandon(self._id))
 
-    def _conclude(self, outcome: asyncio.Future[Prediction]) -> None:
+    def _conclude(self, outcome: asyncio.Future[Any]) -> None:
+        self._way.recordings.discard(outcome)
         if outcome is not self._outcome:
             return  # nobody waits for it any more
-        self._outcome = None
+        assert self._tell is not None
+        tell, self._tell, self._outcome = self._tell, None, None
         self._way.patient.discard(self)
         try:
-            response = self._way.answer(outcome)
+            response = tell(outcome)
         except PredictionError as error:
             response = problem_with_id(error, self._id)
         except Exception:

@@ -99,6 +99,12 @@ class SqliteBroker(Engine):
         except KnownId:
             return await self._known_or_new(prediction, waits)
 
+    def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
+        self._require_open()
+        self._journal.require_health()
+        entry = self._enter(prediction, keep=True, waits=False)
+        return self._record([Move(entry, None, prediction)])
+
     async def keep(self, id: str) -> Prediction | None:
         self._journal.require_health()
         await self._settled(id)
