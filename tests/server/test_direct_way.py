@@ -52,6 +52,16 @@ REQUESTS = {
     "with a parameter": post(INPUT, "Content-Type: application/json; charset=utf-8"),
     "with a trace": post(INPUT, f"traceparent: 00-{'a' * 32}-{'b' * 16}-01"),
     "expressly synchronous": post(INPUT, "Async-Mode: false"),
+    "asynchronous": post(INPUT, "Async-Mode: true"),
+    "asynchronous, of a model by its name": post(
+        INPUT, "async_mode: TRUE", path="/models/m/predict"
+    ),
+    "asynchronous, with options": post(
+        b'{"input":"x","ttl":5,"priority":"low"}', "Async-Mode: true"
+    ),
+    "asynchronous, with a clock": post(b'{"input":"x","deadline":60}', "Async-Mode: true"),
+    "asynchronous, of another type": post(b'{"input":1}', "Async-Mode: true"),
+    "with a preference for later": post(INPUT, "Prefer: respond-async"),
     "with a preference": post(INPUT, "Prefer: wait=5"),
     "with a query": post(path="/predict?a=b"),
     "with options": post(b'{"input":"x","deadline":60,"priority":"low"}'),
@@ -190,6 +200,19 @@ async def test_a_server_that_ends_answers_those_who_wait(service: Service) -> No
         await service.finish(claimed.claim)
         assert (await client.answer()).names["connection"] == "close"
         await answered
+
+
+async def test_a_call_that_nobody_waits_for_is_found_by_its_id(site: Site) -> None:
+    client = await site.client()
+    for text in (b"a", b"b"):
+        client.send(post(b'{"input":"%b"}' % text, "Async-Mode: true"))
+        answer = await client.answer()
+        claimed = await site.service.claim()
+        assert answer.names["x-prediction-id"] == claimed.id
+        assert answer.names["location"] == f"/predict/{claimed.id}"
+        assert claimed.input == b'"%b"' % text
+    assert len(site.direct_way._known) == 1
+    assert not site.direct_way.outcomes()
 
 
 async def test_who_waits_for_a_broker_that_closes_is_told(site: Site) -> None:

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from msgspec.structs import replace
 
 from zypher.brokers.alarms import Alarms
-from zypher.brokers.base import Event, Limits, ModelStats, News, Seen, Withdrawal
+from zypher.brokers.base import Event, Limits, ModelStats, News, Overview, Seen, Withdrawal
 from zypher.brokers.decisions import Decisions
 from zypher.brokers.deliveries import Deliveries
 from zypher.brokers.events import EventLogs
@@ -143,6 +143,15 @@ class Engine(Deliveries):
         entry.caller = self._loop.create_future()
         self._record([Move(entry, None, prediction)])  # at once, since it is not kept
         return entry.caller
+
+    def take(self, prediction: Prediction) -> asyncio.Future[bool]:
+        self._require_open()
+        entry = self._enter(prediction, keep=True, waits=False)
+        recorded = self._record([Move(entry, None, prediction)])
+        if recorded is None:
+            recorded = self._loop.create_future()
+            recorded.set_result(True)
+        return recorded
 
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
@@ -352,6 +361,9 @@ class Engine(Deliveries):
 
     async def stats(self) -> dict[str, ModelStats]:
         return self._stats()
+
+    def glance(self) -> Overview | None:
+        return Overview(self._stats(), self._workers)
 
     def _stats(self) -> dict[str, ModelStats]:
         names = dict.fromkeys([*(name for name, _ in self._models), *self._queues])

@@ -99,11 +99,9 @@ class SqliteBroker(Engine):
         except KnownId:
             return await self._known_or_new(prediction, waits)
 
-    def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
-        self._require_open()
+    def take(self, prediction: Prediction) -> asyncio.Future[bool]:
         self._journal.require_health()
-        entry = self._enter(prediction, keep=True, waits=False)
-        return self._record([Move(entry, None, prediction)])
+        return super().take(prediction)
 
     async def keep(self, id: str) -> Prediction | None:
         self._journal.require_health()
@@ -150,7 +148,7 @@ class SqliteBroker(Engine):
     def glance(self) -> Overview | None:
         if self._glance is None and self._journal.trouble is None:
             # What one commit has taken in asks in one turn of the loop.
-            self._glance = Overview(self._stats(), self._workers)
+            self._glance = super().glance()
             asyncio.get_running_loop().call_soon(self._look_away)
         return self._glance
 
