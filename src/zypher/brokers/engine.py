@@ -146,12 +146,7 @@ class Engine(Deliveries):
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool]:
         self._require_open()
-        entry = self._enter(prediction, keep=True, waits=False)
-        recorded = self._record([Move(entry, None, prediction)])
-        if recorded is None:
-            recorded = self._loop.create_future()
-            recorded.set_result(True)
-        return recorded
+        return self._taken(prediction, keep=True, waits=False)
 
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
@@ -483,10 +478,18 @@ class Engine(Deliveries):
             self._submitting.pop(key).set_result(None)
 
     async def _accept(self, prediction: Prediction, keep: bool, waits: bool) -> Prediction:
-        entry = self._enter(prediction, keep=keep, waits=waits)
-        if not await self._recorded([Move(entry, None, prediction)]):
+        if not await self._taken(prediction, keep=keep, waits=waits):
             raise Unavailable("The prediction cannot be recorded now.")
         return prediction
+
+    def _taken(self, prediction: Prediction, *, keep: bool, waits: bool) -> asyncio.Future[bool]:
+        """Accept a new prediction; the future says if it is recorded."""
+        entry = self._enter(prediction, keep=keep, waits=waits)
+        recorded = self._record([Move(entry, None, prediction)])
+        if recorded is None:
+            recorded = self._loop.create_future()
+            recorded.set_result(True)
+        return recorded
 
     def _enter(self, prediction: Prediction, *, keep: bool, waits: bool) -> Entry:
         """A new entry, which counts as queued from now on. Raises `QueueFull`."""
