@@ -53,7 +53,7 @@ class IllegalMove(Exception):
     """A record was asked to make a move that its status does not allow."""
 
 
-class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Claim(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """A worker's right to one attempt at a prediction."""
 
     id: str

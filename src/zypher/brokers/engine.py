@@ -141,7 +141,7 @@ class Engine(Deliveries):
         self._require_open()
         entry = self._enter(prediction, keep=False, waits=True)
         entry.caller = self._loop.create_future()
-        self._record([Move(entry, None, prediction)])  # at once, since it is not kept
+        self._show([Move(entry, None, prediction)])  # what is not kept is recorded nowhere
         return entry.caller
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool]:
@@ -274,12 +274,13 @@ class Engine(Deliveries):
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         lost = set()
+        leased_until = self._clock.steady() + self._limits.lease
         for claim in claims:
             entry = self._claimed(claim)
             if entry is None or entry.worker != worker:
                 lost.add(claim)
             else:
-                entry.leased_until = self._clock.steady() + self._limits.lease
+                entry.leased_until = leased_until
         return lost
 
     async def withdrawn(self, worker: str, *, timeout: float) -> Sequence[Withdrawal]:
@@ -431,12 +432,13 @@ class Engine(Deliveries):
         for entry in ended:
             record = entry.record
             took.setdefault((record.model, record.status, entry.waits), []).append(record.took)
+            if record.id in self._logs:
+                self._logs.forget_at(record.id, now + _LINGER)
             if entry.withdrawal is not None:
                 self._withdrawals.add(entry.worker, Withdrawal(record.claim, entry.withdrawal))
         for (model, status, waits), seconds in took.items():
             self._queues[model].note_ends(status, len(seconds), now)
             self.metrics.ended(model, status, seconds, waits=waits)
-        self._logs.forget_at([entry.record.id for entry in ended], now + _LINGER)
 
     def _deliver(self, entry: Entry) -> None:
         """Hand a final record to all who wait for it."""

@@ -1,7 +1,7 @@
 """What runs tell while they run: a bounded log for each, and all of them bounded together."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from zypher.brokers.base import Event
 
@@ -45,31 +45,31 @@ class EventLog:
         return [(start + n, event) for n, event in enumerate(list(self._events)[start - first :])]
 
 
-class EventLogs:
+class EventLogs(dict[str, EventLog]):
     """The logs of the predictions that have one, by id."""
 
     def __init__(self) -> None:
-        self._logs: dict[str, EventLog] = {}
+        super().__init__()
         self._size = 0
         self._ended: deque[tuple[float, str]] = deque()
 
     def append(self, id: str, attempt: int, event: Event) -> None:
         """Add an event of an attempt; the first one of a new attempt begins a new log."""
-        log = self._logs.get(id)
+        log = self.get(id)
         if log is None or log.attempt != attempt:
             self._forget(id)
-            log = self._logs[id] = EventLog(attempt)
+            log = self[id] = EventLog(attempt)
         self._size -= log.size
         log.append(event)
         self._size += log.size
-        while self._size > _MOST_BYTES_OF_ALL and len(self._logs) > 1:
-            self._empty(next(iter(self._logs)))
+        while self._size > _MOST_BYTES_OF_ALL and len(self) > 1:
+            self._empty(next(iter(self)))
 
     def after(
         self, id: str, attempt: int, sequence: int
     ) -> tuple[Sequence[tuple[int, Event]], bool]:
         """The events of an attempt behind this number; and whether some of those are gone."""
-        log = self._logs.get(id)
+        log = self.get(id)
         if log is None or log.attempt != attempt:
             return [], sequence > 0
         if sequence > log.last:  # the log that had it was forgotten, and another one begun
@@ -78,9 +78,9 @@ class EventLogs:
         first = events[0][0] if events else log.last + 1
         return events, first > sequence + 1
 
-    def forget_at(self, ids: Iterable[str], at: float) -> None:
-        """Hold these logs until `at`, which never goes back from call to call."""
-        self._ended += [(at, id) for id in ids if id in self._logs]
+    def forget_at(self, id: str, at: float) -> None:
+        """Hold a log until `at`, which never goes back from call to call."""
+        self._ended.append((at, id))
 
     def purge(self, now: float) -> None:
         """Forget what need not be held any more."""
@@ -89,11 +89,11 @@ class EventLogs:
 
     def _empty(self, id: str) -> None:
         """Forget the events of a log; its run may go on, and number its next ones."""
-        log = self._logs[id] = self._logs.pop(id)  # the last that will be emptied once more
+        log = self[id] = self.pop(id)  # the last that will be emptied once more
         self._size -= log.size
         log.empty()
 
     def _forget(self, id: str) -> None:
-        log = self._logs.pop(id, None)
+        log = self.pop(id, None)
         if log is not None:
             self._size -= log.size

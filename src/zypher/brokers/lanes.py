@@ -155,9 +155,9 @@ class Lanes(Generic[Item]):
         """
         for lane in _ORDERS[self._turn]:
             others, under_suspicion = self._pairs[lane]
-            if others.heap or under_suspicion.heap:  # else a glance is enough
-                if (item := self.head(lane, suspects=suspects)) is not None:
-                    return item
+            is_empty = not (others.heap or under_suspicion.heap)
+            if not is_empty and (item := self.head(lane, suspects=suspects)) is not None:
+                return item
             if lane in self.incomplete:
                 return None
         return None

@@ -235,9 +235,9 @@ class Rate:
         second = int(now)
         if not self._counts or self._counts[-1][0] != second:
             self._counts.append([second, 0])
+            self._forget(second)
         self._counts[-1][1] += times
         self._total += times
-        self._forget(second)
 
     def per_second(self, now: float) -> float:
         """How often per second, over the minute before `now`."""
