@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.receiver import SECRET
 from tests.server.service import PATIENCE, Service
 from tests.server.site import INPUT, Site, post
 from zypher.prediction import Failure, Outcome, Status
@@ -124,10 +125,12 @@ async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site
 
 
 async def test_a_call_that_comes_in_pieces_is_answered(site: Site) -> None:
-    request = post()
+    request = post(INPUT + b"  ")
     client = await site.client()
     async with working(site.service, GOOD):
-        for cut in (1, 20, len(request) - len(INPUT), len(request) - 1):
+        client.send(request)
+        assert (await client.answer()).status == 200
+        for cut in (len(request) - 1, len(request) - len(INPUT) - 2, 20, 1):
             client.send(request[:cut])
             await asyncio.sleep(0.01)  # so that the pieces are read one by one
             client.send(request[cut:])
@@ -177,8 +180,11 @@ async def test_a_call_of_a_named_model_is_found_where_all_are(site: Site) -> Non
 async def test_one_who_waits_while_clients_are_turned_away_is_answered_and_let_go(
     site: Site,
 ) -> None:
-    client, claimed = await site.calling()
     later = await site.client()
+    async with working(site.service, GOOD):
+        later.send(post())
+        assert "connection" not in (await later.answer()).names
+    client, claimed = await site.calling()
     site.server.turn_away()
     await site.service.finish(claimed.claim)
     assert (await client.answer()).names["connection"] == "close"
@@ -213,6 +219,30 @@ async def test_a_call_that_nobody_waits_for_is_found_by_its_id(site: Site) -> No
         assert claimed.input == b'"%b"' % text
     assert len(site.direct_way._known) == 1
     assert not site.direct_way.outcomes()
+
+
+@pytest.mark.parametrize("service", [{"webhook_secret": SECRET}], indirect=True)
+async def test_a_call_with_a_webhook_is_kept_although_somebody_waits_for_it(site: Site) -> None:
+    client = await site.client()
+    client.send(post(b'{"input":"x","webhook":"https://93.184.215.14/"}'))
+    claimed = await site.service.claim()
+    await site.service.finish(claimed.claim)
+    assert (await client.answer()).status == 200
+    assert (await site.service.record(claimed.id)).status is Status.COMPLETED
+
+
+async def test_a_call_that_cannot_be_done_in_time_is_refused(site: Site) -> None:
+    client = await site.client()
+    for seconds in (30.0, 0.0):  # so that it is known how long one takes, while another waits
+        client.send(post())
+        claimed = await site.service.claim()
+        if seconds:
+            site.service.clock.advance(seconds)
+            await site.service.finish(claimed.claim)
+            assert (await client.answer()).status == 200
+    hasty = await site.client()
+    hasty.send(post(b'{"input":"x","deadline":5}'))
+    assert (await hasty.answer()).status == 429
 
 
 async def test_who_waits_for_a_broker_that_closes_is_told(site: Site) -> None:
