@@ -69,8 +69,8 @@ GUARDS = (
         "the commit comes before the 202",
         "power-cuts",
         "brokers/engine.py",
-        "recorded = self._record([Move(entry, None, prediction)])",
-        "recorded = self._record([Move(entry, None, prediction)]) and None",
+        "return self._record([Move(entry, None, prediction)])",
+        "self._record([Move(entry, None, prediction)]); return None",
     ),
     Guard(
         "an outcome that a full disk refused is written later",

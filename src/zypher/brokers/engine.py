@@ -146,7 +146,11 @@ class Engine(Deliveries):
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool]:
         self._require_open()
-        return self._taken(prediction, keep=True, waits=False)
+        recorded = self._taken(prediction, keep=True, waits=False)
+        if recorded is None:
+            recorded = self._loop.create_future()
+            recorded.set_result(True)
+        return recorded
 
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
@@ -170,10 +174,11 @@ class Engine(Deliveries):
 
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()
-        if timeout <= 0 or self._has_ended(id):
+        entry = self._entries.get(id)
+        if timeout <= 0 or (entry is not None and entry.shown.status.terminal):
             return await self.get(id)
         with self._waiters.one(id, timeout) as waiter:
-            entry = self._entries.get(id) or await self._find(id)
+            entry = entry or await self._find(id)
             if entry is None or self._expired(entry.shown):
                 return None
             if entry.shown.status.terminal:
@@ -480,18 +485,17 @@ class Engine(Deliveries):
             self._submitting.pop(key).set_result(None)
 
     async def _accept(self, prediction: Prediction, keep: bool, waits: bool) -> Prediction:
-        if not await self._taken(prediction, keep=keep, waits=waits):
+        recorded = self._taken(prediction, keep=keep, waits=waits)
+        if recorded is not None and not await recorded:
             raise Unavailable("The prediction cannot be recorded now.")
         return prediction
 
-    def _taken(self, prediction: Prediction, *, keep: bool, waits: bool) -> asyncio.Future[bool]:
-        """Accept a new prediction; the future says if it is recorded."""
+    def _taken(
+        self, prediction: Prediction, *, keep: bool, waits: bool
+    ) -> asyncio.Future[bool] | None:
+        """Take a new prediction in; what comes of that is what comes of `_record`."""
         entry = self._enter(prediction, keep=keep, waits=waits)
-        recorded = self._record([Move(entry, None, prediction)])
-        if recorded is None:
-            recorded = self._loop.create_future()
-            recorded.set_result(True)
-        return recorded
+        return self._record([Move(entry, None, prediction)])
 
     def _enter(self, prediction: Prediction, *, keep: bool, waits: bool) -> Entry:
         """A new entry, which counts as queued from now on. Raises `QueueFull`."""
@@ -551,11 +555,6 @@ class Engine(Deliveries):
     def _released(self, claims: Sequence[Claim]) -> list[Move]:
         entries = [entry for claim in claims if (entry := self._claimed(claim))]
         return [self._decisions.release(entry) for entry in entries]
-
-    def _has_ended(self, id: str) -> bool:
-        """True if its end is in memory, and may be seen."""
-        entry = self._entries.get(id)
-        return entry is not None and entry.shown.status.terminal
 
     def _expire(self, entry: Entry) -> None:
         """Have `purge` forget an entry in memory when its time has come."""
