@@ -243,6 +243,10 @@ class Broker(ABC):
     async def get(self, id: str) -> Prediction | None:
         """The record, or None when it is unknown or has expired."""
 
+    def ended(self, id: str) -> Prediction | None:
+        """The final record of a prediction, if nobody has to be asked for it."""
+        return None
+
     @abstractmethod
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         """The record once it is final, or as it stands after `timeout`; None if unknown.

@@ -172,6 +172,13 @@ class Engine(Deliveries):
         entry = await self._known(id)
         return None if entry is None else entry.shown
 
+    def ended(self, id: str) -> Prediction | None:
+        self._require_open()
+        entry = self._entries.get(id)
+        if entry is None or not entry.shown.status.terminal or self._expired(entry.shown):
+            return None
+        return entry.shown
+
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()
         entry = self._entries.get(id)

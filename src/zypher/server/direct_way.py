@@ -25,13 +25,16 @@ from zypher.server.headers import prefers_events
 from zypher.server.intake import Intake, Origin, place_of_predictions
 from zypher.server.patient import Patient
 from zypher.server.predictions import Predictions
-from zypher.server.preferences import Patience, patience_to_predict
+from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
 from zypher.server.problems import fault, problem_of
 from zypher.server.state import Phase, ServerState
 from zypher.server.writing import CommonLines, Field
 
 # Where calls go; an escaped name takes the usual way.
 _TARGET = re.compile(rb"(?:/predict|/predictions/predict|/models/([\w.~-]+)/predict)")
+
+# Where predictions are found.
+_PLACE = re.compile(rb"(?:/predict|/predictions/predict)/([0-9a-f-]{36})")
 
 # What a plain call does not have.
 _MORE = frozenset(
@@ -63,6 +66,15 @@ class PlainCall(NamedTuple):
     length: int  # bytes of its body
     waits: bool  # for the outcome
     location: str  # where its prediction is found, but for the id
+
+
+class PlainPoll(NamedTuple):
+    """What a request says that asks for the outcome of a prediction by its id."""
+
+    id: str
+    caller: Caller | None
+    patience: Patience
+    waits: bool = False  # not here
 
 
 class Taken(NamedTuple):
@@ -121,6 +133,22 @@ class DirectWay:
         location = place_of_predictions(path, model)
         return PlainCall(path, model, caller, origin, length, waits, location)
 
+    def plain_poll(self, target: bytes, fields: list[Field]) -> PlainPoll | None:
+        """The poll of a GET with this head; None if it has to go the usual way."""
+        place = _PLACE.fullmatch(target)
+        if place is None or not self._is_open or not self._serves(fields):
+            return None
+        headers = Fields({"headers": fields})
+        if not self._more.isdisjoint(headers.names) or "content-length" in headers:
+            return None
+        gate = self._state.gate
+        try:
+            caller = None if gate is None else gate.caller(headers)
+            patience = patience_to_poll(headers, self._patience.seconds)
+        except PredictionError:
+            return None
+        return PlainPoll(place[1].decode(), caller, patience)
+
     def known(self, data: bytes) -> tuple[PlainCall, bytes] | None:
         """The call, and its body, of a request whose head is known: what it says is the same."""
         end = data.find(b"\r\n\r\n") + 4
@@ -129,11 +157,12 @@ class DirectWay:
             return None
         return call, data[end:]
 
-    def learn(self, data: bytes, call: PlainCall) -> None:
+    def learn(self, data: bytes, call: PlainCall | PlainPoll) -> None:
         """Know the head of a request, all of which this is, from now on."""
         end = data.find(b"\r\n\r\n") + 4
         if (
-            not data.startswith(b"POST ")
+            isinstance(call, PlainPoll)  # no other has its id
+            or not data.startswith(b"POST ")
             or end > _LONGEST_HEAD
             or len(data) - end != call.length
             or call.origin.traceparent
@@ -149,7 +178,7 @@ class DirectWay:
 
     # From a call to its answer.
 
-    def lets_in(self, call: PlainCall) -> bool:
+    def lets_in(self, call: PlainCall | PlainPoll) -> bool:
         """True if it may be taken in now; then its caller has made one more request."""
         state = self._state
         if state.phase is Phase.STARTING or state.phase is Phase.CLOSED or state.tracing:
@@ -161,8 +190,13 @@ class DirectWay:
                 return False
         return True
 
-    def take_in(self, call: PlainCall, body: bytes) -> Taken | None:
-        """A new prediction of a call; None if it has to go the usual way."""
+    def take_in(self, call: PlainCall | PlainPoll, body: bytes) -> Taken | None:
+        """What comes of a call, for which there may be a new prediction now.
+
+        None, and nothing has happened, if it has to go the usual way.
+        """
+        if isinstance(call, PlainPoll):
+            return self._found(call)
         model = self._state.in_service(call.model)
         if model is None:
             return None
@@ -178,6 +212,17 @@ class DirectWay:
         except Exception:  # what it was, the usual way tells
             return None
         return None if outcome is None else Taken(prediction.id, outcome, answer)
+
+    def _found(self, poll: PlainPoll) -> Taken | None:
+        try:
+            record = self._state.broker.ended(poll.id)
+        except PredictionError:
+            return None
+        if record is None or not (poll.caller is None or poll.caller.sees(record)):
+            return None
+        found = asyncio.get_running_loop().create_future()
+        found.set_result(record)
+        return Taken(poll.id, found, lambda _: self._predictions.found(record, poll.patience))
 
     def _concluded(self, outcome: asyncio.Future[Prediction]) -> Response:
         return self._predictions.concluded(outcome.result())

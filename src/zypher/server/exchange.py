@@ -9,7 +9,7 @@ from fastapi import Response
 from uvicorn.server import ServerState
 
 from zypher.errors import PredictionError
-from zypher.server.direct_way import DirectWay, PlainCall
+from zypher.server.direct_way import DirectWay, PlainCall, PlainPoll
 from zypher.server.problems import problem_with_id
 from zypher.server.writing import CLOSE, OneWrite, head_of
 
@@ -34,7 +34,7 @@ class Exchange:
         self._writer = writer
         self._server_state = server_state
         self._on_answer = on_answer
-        self._call: PlainCall | None = None
+        self._call: PlainCall | PlainPoll | None = None
         self._id = ""
         self._outcome: asyncio.Future[Any] | None = None
         self._tell: Callable[[Any], Response] | None = None
@@ -51,7 +51,7 @@ class Exchange:
         assert self._outcome is not None
         return self._outcome
 
-    def begin(self, call: PlainCall, body: bytes) -> bool:
+    def begin(self, call: PlainCall | PlainPoll, body: bytes) -> bool:
         """Take a call in; False, and nothing has happened, if it has to go the usual way."""
         taken = self._way.take_in(call, body)
         if taken is None:
@@ -68,7 +68,7 @@ class Exchange:
 
     def expire(self) -> None:
         """Its caller has been patient for long enough: it goes on by itself, and they learn so."""
-        assert self._call is not None
+        assert isinstance(self._call, PlainCall)
         self._let_go()
         self._spawn(self._answer_late(self._id, self._call))
 
