@@ -202,13 +202,12 @@ class DirectWay:
             return None
         try:
             prediction = self._predictions.admitted(body, model, call.origin)
-            begun = perf_counter()
             outcome: asyncio.Future[Any] | None
             if call.waits:
                 outcome, answer = self._intake.call(prediction), self._concluded
             else:
+                answer = partial(self._accepted, prediction, perf_counter(), call)
                 outcome = self._intake.take(prediction)
-                answer = partial(self._accepted, prediction, begun, call)
         except Exception:  # what it was, the usual way tells
             return None
         return None if outcome is None else Taken(prediction.id, outcome, answer)

@@ -63,6 +63,7 @@ class Exchange:
             self._way.patient.add(self)
         else:
             self._way.recordings.add(taken.outcome)
+            taken.outcome.add_done_callback(self._way.recordings.discard)
         self._outcome.add_done_callback(self._conclude)
         return True
 
@@ -80,7 +81,6 @@ class Exchange:
             self._spawn(self._way.abandon(self._id))
 
     def _conclude(self, outcome: asyncio.Future[Any]) -> None:
-        self._way.recordings.discard(outcome)
         if outcome is not self._outcome:
             return  # nobody waits for it any more
         assert self._tell is not None
