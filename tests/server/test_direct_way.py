@@ -151,9 +151,19 @@ async def answers(site: Site, request: bytes) -> list[object]:
     return found
 
 
+@pytest.mark.parametrize("service", [{"cors_origins": ["https://a.example"]}], indirect=True)
+async def test_a_page_that_may_call_is_told_so_on_each_way(site: Site) -> None:
+    client = await site.client()
+    async with working(site.service, GOOD):
+        for fields, allowed in ((), None), (("Origin: https://a.example",), "https://a.example"):
+            client.send(post(INPUT, *fields))
+            answer = await client.answer()
+            assert answer.names.get("access-control-allow-origin") == allowed
+
+
 async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site: Site) -> None:
     client = await site.client()
-    for text in (b"a", b"b", b"c"):
+    for text in (b"a", b"bb", b"c"):
         client.send(post(b'{"input":"%b"}' % text))
         claimed = await site.service.claim()
         assert claimed.input == b'"%b"' % text
@@ -161,6 +171,15 @@ async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site
         await site.service.finish(claimed.claim)
         assert (await client.answer()).status == 200
     assert len(site.direct_way._known) == 1
+
+
+@pytest.mark.parametrize("service", [{"max_body_size": 100}], indirect=True)
+async def test_a_body_that_is_too_large_is_refused_after_a_head_that_is_known(site: Site) -> None:
+    client = await site.client()
+    async with working(site.service, GOOD):
+        for size, status in ((1, 200), (99, 413)):
+            client.send(post(b'{"input":"%b"}' % (b"x" * size)))
+            assert (await client.answer()).status == status
 
 
 async def test_a_call_that_comes_in_pieces_is_answered(site: Site) -> None:
@@ -206,6 +225,14 @@ async def test_a_call_that_takes_too_long_goes_on_asynchronously(site: Site) -> 
     await site.service.finish(claimed.claim)
     assert (await site.service.record(claimed.id)).status is Status.COMPLETED
     assert site.service.broker.metrics.upgrades["m",] == 1
+
+
+async def test_an_outcome_that_comes_as_patience_ends_is_told(site: Site) -> None:
+    client, claimed = await site.calling()
+    (caller,) = site.direct_way.patient
+    await site.service.finish(claimed.claim)
+    caller.expire()
+    assert (await client.answer()).status == 200
 
 
 @pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)

@@ -61,5 +61,17 @@ async def test_nothing_is_written_to_a_connection_that_was_lost() -> None:
     transport = OneWrite(wire, asyncio.get_running_loop())
     transport.write(b"too late")
     wire.close()
+    transport.write_answer(b"head", b"body")
     await asyncio.sleep(0)
     assert wire.sent == []
+
+
+@pytest.mark.parametrize("body", [b"body", LARGE], ids=["small", "large"])
+async def test_an_answer_goes_behind_what_was_written_before_it(body: bytes) -> None:
+    wire = Wire()
+    transport = OneWrite(wire, asyncio.get_running_loop())
+    transport.write(b"first")
+    transport.write_answer(b"head", body)
+    await asyncio.sleep(0)
+    assert b"".join(wire.sent) == b"firsthead" + body
+    assert transport.written == len(b"firsthead") + len(body)

@@ -37,16 +37,10 @@ _TARGET = re.compile(rb"(?:/predict|/predictions/predict|/models/([\w.~-]+)/pred
 _PLACE = re.compile(rb"(?:/predict|/predictions/predict)/([0-9a-f-]{36})")
 
 # What a plain call does not have.
-_MORE = frozenset(
-    {
-        "expect",
-        "idempotency-key",
-        "cancel-after",
-        "transfer-encoding",
-        "upgrade",
-        "content-encoding",
-    }
-)
+_MORE = frozenset({"expect", "idempotency-key", "cancel-after", "transfer-encoding"})
+
+# What a plain poll does not have, either.
+_BODY = frozenset({"content-length", "content-encoding", "upgrade"})
 
 # Of a caller who wants the id alone.
 _NO_PATIENCE = Patience(0.0)
@@ -54,6 +48,9 @@ _NO_PATIENCE = Patience(0.0)
 # So many heads are known, of so many bytes at most each.
 _MOST_HEADS = 1024
 _LONGEST_HEAD = 2048
+
+# Where the length of a body is told, in a line that a head has once or is refused.
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: (\d{1,9})\r\n")
 
 
 class PlainCall(NamedTuple):
@@ -63,7 +60,6 @@ class PlainCall(NamedTuple):
     model: str | None  # as its path names it
     caller: Caller | None  # by their key, where keys are needed
     origin: Origin
-    length: int  # bytes of its body
     waits: bool  # for the outcome
     location: str  # where its prediction is found, but for the id
 
@@ -102,6 +98,7 @@ class DirectWay:
         self._is_open = not is_shared(state.settings.broker)  # else to take in takes a while
         self._patience = Patience(state.settings.sync_timeout)
         self._more = _MORE | {"origin"} if state.settings.cors_origins else _MORE
+        self._most_body = state.settings.max_body_size
         self._known: dict[bytes, PlainCall] = {}
         self.patient = Patient(state.settings.sync_timeout)
         self.recordings: set[asyncio.Future[bool]] = set()  # for which others wait, for ever
@@ -129,9 +126,8 @@ class DirectWay:
             return None
         path = self._state.settings.root_path + target.decode()
         model = None if place[1] is None else place[1].decode()
-        length, waits = int(headers["content-length"]), patience.seconds > 0
         location = place_of_predictions(path, model)
-        return PlainCall(path, model, caller, origin, length, waits, location)
+        return PlainCall(path, model, caller, origin, patience.seconds > 0, location)
 
     def plain_poll(self, target: bytes, fields: list[Field]) -> PlainPoll | None:
         """The poll of a GET with this head; None if it has to go the usual way."""
@@ -139,7 +135,7 @@ class DirectWay:
         if place is None or not self._is_open or not self._serves(fields):
             return None
         headers = Fields({"headers": fields})
-        if not self._more.isdisjoint(headers.names) or "content-length" in headers:
+        if not self._more.isdisjoint(headers.names) or not _BODY.isdisjoint(headers.names):
             return None
         gate = self._state.gate
         try:
@@ -151,26 +147,26 @@ class DirectWay:
 
     def known(self, data: bytes) -> tuple[PlainCall, bytes] | None:
         """The call, and its body, of a request whose head is known: what it says is the same."""
-        end = data.find(b"\r\n\r\n") + 4
-        call = self._known.get(self._digest(data[:end]))
-        if call is None or len(data) - end != call.length:
+        parts = _parts(data)
+        if parts is None:
             return None
-        return call, data[end:]
+        call = self._known.get(self._digest(parts.head))
+        if call is None or len(parts.body) != parts.length or parts.length > self._most_body:
+            return None
+        return call, parts.body
 
     def learn(self, data: bytes, call: PlainCall | PlainPoll) -> None:
         """Know the head of a request, all of which this is, from now on."""
-        end = data.find(b"\r\n\r\n") + 4
-        if (
-            isinstance(call, PlainPoll)  # no other has its id
-            or not data.startswith(b"POST ")
-            or end > _LONGEST_HEAD
-            or len(data) - end != call.length
-            or call.origin.traceparent
-        ):
+        if isinstance(call, PlainPoll):
+            return  # no other has its id
+        parts = _parts(data)
+        if parts is None or len(parts.body) != parts.length or len(parts.head) > _LONGEST_HEAD:
             return
+        if not data.startswith(b"POST ") or call.origin.traceparent is not None:
+            return  # a trace is another one each time
         if len(self._known) >= _MOST_HEADS:
             self._known.clear()
-        self._known[self._digest(data[:end])] = call
+        self._known[self._digest(parts.head)] = call
 
     def _digest(self, head: bytes) -> bytes:
         """What a head is known by: where there may be a key in it, nothing that has the key."""
@@ -264,3 +260,21 @@ class DirectWay:
         """The caller has gone."""
         with suppress(Unavailable):
             await self._state.broker.abandon(id)
+
+
+class _Parts(NamedTuple):
+    """A request in parts: its head less the length of the body, that length, and the body."""
+
+    head: bytes
+    length: int
+    body: bytes
+
+
+def _parts(data: bytes) -> _Parts | None:
+    """What is to be a whole request, in parts; None if its head has no end or tells no length."""
+    end = data.find(b"\r\n\r\n") + 4
+    told = _LENGTH.search(data, 0, end)
+    if told is None:
+        return None
+    begin, stop = told.span(1)
+    return _Parts(data[:begin] + data[stop:end], int(told[1]), data[end:])

@@ -70,6 +70,8 @@ class Exchange:
     def expire(self) -> None:
         """Its caller has been patient for long enough: it goes on by itself, and they learn so."""
         assert isinstance(self._call, PlainCall)
+        if self.outcome.done():
+            return  # it came in this very turn, and is about to be told
         self._let_go()
         self._spawn(self._answer_late(self._id, self._call))
 

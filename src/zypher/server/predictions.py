@@ -133,11 +133,13 @@ class Predictions:
 
     def concluded(self, record: Prediction) -> Response:
         """The answer for a final record."""
-        id = {"X-Prediction-Id": record.id}
         if record.failure is not None:
             failure = record.failure
+            id = {"X-Prediction-Id": record.id}
             return problem(failure.code, failure.detail, errors=failure.errors, headers=id)
-        return JSONText(answered(record), headers=id)
+        response = JSONText(answered(record))
+        response.raw_headers.append((b"x-prediction-id", record.id.encode()))
+        return response
 
     async def late(self, id: str, patience: Patience, request: Request) -> Response:
         """The answer for a caller whose patience is over."""

@@ -67,6 +67,8 @@ class OneWrite:
 
     def write_answer(self, head: bytes, body: bytes) -> None:
         """Send at once what is all there."""
+        if self.is_closing():
+            return
         if self._pieces or len(body) > _SMALL:
             self.write(head)
             self.write(body)
