@@ -111,6 +111,18 @@ async def test_a_trial_that_shows_nothing_is_followed_by_another(pause: float) -
         assert suspended(worker) is None
 
 
+async def test_what_comes_right_behind_a_trial_that_shows_nothing_is_a_trial_as_well(
+    pause: float,
+) -> None:
+    async with at_risk() as (worker, broker):
+        await fail(broker, "a", "b", "c")
+        refused, failed = await outcomes(broker, "Failing", [b'"refuse"', b'"d"'])
+        assert refused.failure is not None
+        assert refused.failure.code == "invalid_input"
+        assert failed.failure is not None
+        assert worker.replicas()["Failing"].pause == 2 * pause
+
+
 async def test_a_success_between_and_what_the_model_refuses_are_no_failures_in_a_row() -> None:
     async with at_risk() as (worker, broker):
         await fail(broker, "a", "b", "work", "c", "refuse", "refuse", "refuse", "d")

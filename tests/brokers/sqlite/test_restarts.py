@@ -216,6 +216,17 @@ async def test_a_submit_or_claim_that_is_cancelled_loses_nothing(queue: Queue) -
         assert (claimed.id, claimed.attempt, claimed.crashes) == (prediction.id, 2, 0)
 
 
+async def test_what_is_canceled_while_its_claim_is_written_is_handed_to_nobody(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        submitted = await broker.submit(new(), keep=True)
+        claiming = asyncio.create_task(broker.claim("w", "m", limit=1, timeout=0))
+        await asyncio.sleep(0)
+        await broker.cancel(submitted.id)
+        assert not await claiming
+
+
 async def test_what_has_expired_is_purged_and_its_room_given_back(queue: Queue) -> None:
     async with queue.opened() as broker:
         await submit(broker, 2_000, b'"' + b"x" * 2_000 + b'"')
