@@ -76,8 +76,8 @@ GUARDS = (
         "the commit comes before the 202",
         "power-cuts",
         "brokers/engine.py",
-        "await self._recorded([Move(entry, None, prediction)])",
-        "self._record([Move(entry, None, prediction)])",
+        "return self._record([Move(entry, None, prediction)])",
+        "self._record([Move(entry, None, prediction)]); return None",
     ),
     Guard(
         "an outcome that a full disk refused is written later",

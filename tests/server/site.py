@@ -75,6 +75,11 @@ def post(
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def get(path: str, *fields: str, host: str = "127.0.0.1") -> bytes:
+    """A request for what is found at a path."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: {host}", *fields, "", ""]).encode()
+
+
 class Site:
     """A service behind a server at a socket; `is_direct` says if calls can go the direct way."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.receiver import SECRET
 from tests.server.service import PATIENCE, Service
-from tests.server.site import INPUT, Site, post
+from tests.server.site import INPUT, Site, get, post
 from zypher.prediction import Failure, Outcome, Status
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +53,16 @@ REQUESTS = {
     "with a parameter": post(INPUT, "Content-Type: application/json; charset=utf-8"),
     "with a trace": post(INPUT, f"traceparent: 00-{'a' * 32}-{'b' * 16}-01"),
     "expressly synchronous": post(INPUT, "Async-Mode: false"),
+    "asynchronous": post(INPUT, "Async-Mode: true"),
+    "asynchronous, of a model by its name": post(
+        INPUT, "async_mode: TRUE", path="/models/m/predict"
+    ),
+    "asynchronous, with options": post(
+        b'{"input":"x","ttl":5,"priority":"low"}', "Async-Mode: true"
+    ),
+    "asynchronous, with a clock": post(b'{"input":"x","deadline":60}', "Async-Mode: true"),
+    "asynchronous, of another type": post(b'{"input":1}', "Async-Mode: true"),
+    "with a preference for later": post(INPUT, "Prefer: respond-async"),
     "with a preference": post(INPUT, "Prefer: wait=5"),
     "with a query": post(path="/predict?a=b"),
     "with options": post(b'{"input":"x","deadline":60,"priority":"low"}'),
@@ -86,6 +96,45 @@ async def test_a_request_has_the_same_answer_on_both_ways(
             expected, *others = await answers(usual, request)
             assert others == [expected, expected], name
             assert await answers(direct, request) == [expected, *others], name
+
+
+POLLS = {
+    "plain": get("/predict/ID"),
+    "at an older path": get("/predictions/predict/ID"),
+    "with a preference": get("/predict/ID", "Prefer: wait=5"),
+    "with a preference for no time": get("/predict/ID", "Prefer: wait=0"),
+    "with a senseless preference": get("/predict/ID", "Prefer: wait=soon, what"),
+    "with a query": get("/predict/ID?a=b"),
+    "with a body": get("/predict/ID", "Content-Length: 0"),
+    "that is the last": get("/predict/ID", "Connection: close"),
+    "of an unknown one": get("/predict/00000000-0000-7000-8000-000000000000"),
+    "of no id": get("/predict/nothing"),
+    "to another host": get("/predict/ID", host="example.com"),
+}
+
+
+@pytest.mark.parametrize("outcome", [GOOD, BAD, LARGE, None], ids=["good", "bad", "large", "none"])
+async def test_a_poll_has_the_same_answer_on_both_ways(
+    service: Service, outcome: Outcome | None
+) -> None:
+    direct, usual = Site(service), Site(service, is_direct=False)
+    async with direct.serving(), usual.serving():
+        id = await service.submit()
+        if outcome is not None:
+            await service.broker.finish([((await service.claim()).claim, outcome)])
+        for name, request in POLLS.items():
+            asked = request.replace(b"ID", id.encode())
+            assert await answers(direct, asked) == await answers(usual, asked), name
+
+
+async def test_what_has_expired_is_found_on_no_way(site: Site) -> None:
+    id = await site.service.submit(ttl=5)
+    await site.service.run()
+    client = await site.client()
+    for seconds, status in ((4, 200), (1, 404)):
+        site.service.clock.advance(seconds)
+        client.send(get(f"/predict/{id}"))
+        assert (await client.answer()).status == status
 
 
 async def answers(site: Site, request: bytes) -> list[object]:
@@ -225,6 +274,19 @@ async def test_a_server_that_ends_answers_those_who_wait(service: Service) -> No
         await answered
 
 
+async def test_a_call_that_nobody_waits_for_is_found_by_its_id(site: Site) -> None:
+    client = await site.client()
+    for text in (b"a", b"b"):
+        client.send(post(b'{"input":"%b"}' % text, "Async-Mode: true"))
+        answer = await client.answer()
+        claimed = await site.service.claim()
+        assert answer.names["x-prediction-id"] == claimed.id
+        assert answer.names["location"] == f"/predict/{claimed.id}"
+        assert claimed.input == b'"%b"' % text
+    assert len(site.direct_way._known) == 1
+    assert not site.direct_way.outcomes()
+
+
 @pytest.mark.parametrize("service", [{"webhook_secret": SECRET}], indirect=True)
 async def test_a_call_with_a_webhook_is_kept_although_somebody_waits_for_it(site: Site) -> None:
     client = await site.client()
@@ -269,6 +331,24 @@ async def test_a_request_is_counted_once_whichever_way_it_goes(site: Site) -> No
             assert (await client.answer()).status == status
     assert site.service.broker.metrics.rejections["invalid_input",] == 2
     assert site.service.broker.metrics.rejections["rate_limited",] == 1
+
+
+PRIVATE = {
+    "api_keys": [f"team={KEY}", f"others={KEY[::-1]}"],
+    "keys": {name: {"sees": "own", "rate": 0.001, "burst": 3} for name in ("team", "others")},
+}
+
+
+@pytest.mark.parametrize("service", [PRIVATE], indirect=True)
+async def test_a_poll_finds_what_is_its_callers_and_is_counted_once(site: Site) -> None:
+    client = await site.client()
+    client.send(post(INPUT, "Async-Mode: true", f"X-API-Key: {KEY}"))
+    place = (await client.answer()).names["location"]
+    await site.service.run()
+    for key, statuses in ((KEY, (200, 200, 429)), (KEY[::-1], (404, 404, 404, 429)), ("x", (401,))):
+        for status in statuses:
+            client.send(get(place, f"X-API-Key: {key}"))
+            assert (await client.answer()).status == status
 
 
 @pytest.mark.parametrize("service", [LIMITED], indirect=True)

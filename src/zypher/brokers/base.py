@@ -222,6 +222,15 @@ class Broker(ABC):
         """
         return None
 
+    def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
+        """Submit with `keep=True`, without a task: the future is True once it is recorded.
+
+        For a prediction with a new id and no idempotency key. Raises what `submit` does, and the
+        future does as well; it is False if nobody knows when that will be. None, and nothing has
+        happened, where a broker has to ask elsewhere: `submit` does it.
+        """
+        return None
+
     @abstractmethod
     async def keep(self, id: str) -> Prediction | None:
         """Nobody waits for a prediction any more: keep it, and return its record.
@@ -233,6 +242,10 @@ class Broker(ABC):
     @abstractmethod
     async def get(self, id: str) -> Prediction | None:
         """The record, or None when it is unknown or has expired."""
+
+    def ended(self, id: str) -> Prediction | None:
+        """The final record of a prediction, if nobody has to be asked for it."""
+        return None
 
     @abstractmethod
     async def wait(self, id: str, timeout: float) -> Prediction | None:
@@ -441,6 +454,10 @@ class Broker(ABC):
     async def overview(self) -> Overview:
         """What `stats` and `workers` say. Where asking takes a while it may be a moment old."""
         return Overview(await self.stats(), await self.workers())
+
+    def glance(self) -> Overview | None:
+        """What `overview` says, if nobody has to be asked: as it was in this turn of the loop."""
+        return None
 
     @abstractmethod
     def guarantee(self) -> str:

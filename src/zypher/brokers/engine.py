@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from msgspec.structs import replace
 
 from zypher.brokers.alarms import Alarms
-from zypher.brokers.base import Event, Limits, ModelStats, News, Seen, Withdrawal
+from zypher.brokers.base import Event, Limits, ModelStats, News, Overview, Seen, Withdrawal
 from zypher.brokers.decisions import Decisions
 from zypher.brokers.deliveries import Deliveries
 from zypher.brokers.events import EventLogs
@@ -118,9 +118,11 @@ class Engine(Deliveries):
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
 
-    async def _arrival(self, queue: ModelQueue, deadline: float, *, suspects: bool) -> bool:
+    async def _arrival(
+        self, queue: ModelQueue, deadline: float, *, limit: int, suspects: bool
+    ) -> bool:
         """Wait until something may be there to claim; False if `deadline` comes."""
-        return await queue.arrival(deadline, suspects=suspects)
+        return await queue.arrival(deadline, limit=limit, suspects=suspects)
 
     # The life of a prediction.
 
@@ -142,6 +144,14 @@ class Engine(Deliveries):
         self._show([Move(entry, None, prediction)])  # what is not kept is recorded nowhere
         return entry.caller
 
+    def take(self, prediction: Prediction) -> asyncio.Future[bool]:
+        self._require_open()
+        recorded = self._taken(prediction, keep=True, waits=False)
+        if recorded is None:
+            recorded = self._loop.create_future()
+            recorded.set_result(True)
+        return recorded
+
     async def keep(self, id: str) -> Prediction | None:
         self._require_open()
         entry = await self._known(id)
@@ -162,12 +172,20 @@ class Engine(Deliveries):
         entry = await self._known(id)
         return None if entry is None else entry.shown
 
+    def ended(self, id: str) -> Prediction | None:
+        self._require_open()
+        entry = self._entries.get(id)
+        if entry is None or not entry.shown.status.terminal or self._expired(entry.shown):
+            return None
+        return entry.shown
+
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()
-        if timeout <= 0:
+        entry = self._entries.get(id)
+        if timeout <= 0 or (entry is not None and entry.shown.status.terminal):
             return await self.get(id)
         with self._waiters.one(id, timeout) as waiter:
-            entry = self._entries.get(id) or await self._find(id)
+            entry = entry or await self._find(id)
             if entry is None or self._expired(entry.shown):
                 return None
             if entry.shown.status.terminal:
@@ -246,7 +264,7 @@ class Engine(Deliveries):
         queue = self._queues[model]
         deadline = asyncio.get_running_loop().time() + timeout
         while not (group := queue.next_group(limit, suspects=suspects)):
-            if not await self._arrival(queue, deadline, suspects=suspects):
+            if not await self._arrival(queue, deadline, limit=limit, suspects=suspects):
                 break
         now = self._decisions.now
         moves = [self._decisions.claim(entry, worker, now) for entry in group]
@@ -350,6 +368,12 @@ class Engine(Deliveries):
         self._withdrawals.forget(id)
 
     async def stats(self) -> dict[str, ModelStats]:
+        return self._stats()
+
+    def glance(self) -> Overview | None:
+        return Overview(self._stats(), self._workers)
+
+    def _stats(self) -> dict[str, ModelStats]:
         names = dict.fromkeys([*(name for name, _ in self._models), *self._queues])
         now = self._clock.steady()
         paused: dict[str, list[Entry]] = {name: [] for name in names}
@@ -468,10 +492,17 @@ class Engine(Deliveries):
             self._submitting.pop(key).set_result(None)
 
     async def _accept(self, prediction: Prediction, keep: bool, waits: bool) -> Prediction:
-        entry = self._enter(prediction, keep=keep, waits=waits)
-        if not await self._recorded([Move(entry, None, prediction)]):
+        recorded = self._taken(prediction, keep=keep, waits=waits)
+        if recorded is not None and not await recorded:
             raise Unavailable("The prediction cannot be recorded now.")
         return prediction
+
+    def _taken(
+        self, prediction: Prediction, *, keep: bool, waits: bool
+    ) -> asyncio.Future[bool] | None:
+        """Take a new prediction in; what comes of that is what comes of `_record`."""
+        entry = self._enter(prediction, keep=keep, waits=waits)
+        return self._record([Move(entry, None, prediction)])
 
     def _enter(self, prediction: Prediction, *, keep: bool, waits: bool) -> Entry:
         """A new entry, which counts as queued from now on. Raises `QueueFull`."""

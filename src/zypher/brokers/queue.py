@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     worker: str = ""
     leased_until: float = 0.0
     withdrawal: bool | None = None  # set while it runs and is ended by others: do they insist?
+    foreseen: Prediction | None = None  # its claim, if that was written before it was made
     caller: asyncio.Future[Prediction] | None = None  # of `Broker.call`, and nobody else's
 
     @property
@@ -66,6 +67,13 @@ class Move(msgspec.Struct, frozen=True, eq=False, gc=False):
     after: Prediction
 
 
+class Claimer(NamedTuple):
+    """Somebody who waits to claim up to `limit`."""
+
+    bell: asyncio.Future[bool]
+    limit: int
+
+
 class ModelQueue:
     """One model's waiting and running predictions."""
 
@@ -83,7 +91,7 @@ class ModelQueue:
         self.crashes = 0
         self.rate = Rate()
         # Those who wait to claim, by whether they take suspects.
-        self.claimers: dict[bool, deque[asyncio.Future[bool]]] = {True: deque(), False: deque()}
+        self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
 
     def add(self, queued: int, queued_bytes: int) -> None:
         """So many more are queued; fewer, where the numbers are negative."""
@@ -111,21 +119,27 @@ class ModelQueue:
     def ring(self) -> None:
         """Wake one who waits for anything to claim, and one who waits for what is no suspect."""
         for claimers in self.claimers.values():
-            while claimers and not resolve(claimers.popleft(), True):
+            while claimers and not resolve(claimers.popleft().bell, True):
                 pass
 
-    async def arrival(self, deadline: float, *, suspects: bool) -> bool:
+    @property
+    def appetite(self) -> int:
+        """How many would be claimed at once if they came now."""
+        return sum([claimer.limit for claimer in chain(*self.claimers.values())])
+
+    async def arrival(self, deadline: float, *, limit: int, suspects: bool) -> bool:
         """Wait until something may be there to claim; False if the loop's time `deadline` comes."""
         loop = asyncio.get_running_loop()
-        claimer: asyncio.Future[bool] = loop.create_future()
+        bell: asyncio.Future[bool] = loop.create_future()
+        claimer = Claimer(bell, limit)
         claimers = self.claimers[suspects]
         claimers.append(claimer)
-        alarm = loop.call_at(deadline, resolve, claimer, False)
+        alarm = loop.call_at(deadline, resolve, bell, False)
         heard = False
         try:
-            heard = await claimer
+            heard = await bell
         except asyncio.CancelledError:
-            if claimer.done() and not claimer.cancelled():
+            if bell.done() and not bell.cancelled():
                 self.ring()  # somebody else has to answer the bell that this one heard
             raise
         finally:
@@ -136,9 +150,9 @@ class ModelQueue:
 
     def close(self) -> None:
         """Nothing will arrive any more: tell those who wait for it."""
-        for claimer in chain(*self.claimers.values()):
-            if not claimer.done():
-                claimer.set_exception(shutting_down())
+        for bell, _ in chain(*self.claimers.values()):
+            if not bell.done():
+                bell.set_exception(shutting_down())
 
     def note_ends(self, status: Status, count: int, now: float) -> None:
         """So many have ended, at this steady time."""

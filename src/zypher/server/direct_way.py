@@ -9,8 +9,10 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
-from typing import NamedTuple
+from time import perf_counter
+from typing import Any, NamedTuple
 
 from fastapi import Request, Response
 
@@ -20,19 +22,28 @@ from zypher.prediction import Prediction
 from zypher.server.fields import Fields
 from zypher.server.gate import Caller
 from zypher.server.headers import prefers_events
-from zypher.server.intake import Intake, Origin
+from zypher.server.intake import Intake, Origin, place_of_predictions
 from zypher.server.patient import Patient
 from zypher.server.predictions import Predictions
-from zypher.server.preferences import Patience, patience_to_predict
-from zypher.server.problems import fault
+from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
+from zypher.server.problems import fault, problem_of
 from zypher.server.state import Phase, ServerState
 from zypher.server.writing import CommonLines, Field
 
 # Where calls go; an escaped name takes the usual way.
 _TARGET = re.compile(rb"(?:/predict|/predictions/predict|/models/([\w.~-]+)/predict)")
 
+# Where predictions are found.
+_PLACE = re.compile(rb"(?:/predict|/predictions/predict)/([0-9a-f-]{36})")
+
 # What a plain call does not have.
 _MORE = frozenset({"expect", "idempotency-key", "cancel-after", "transfer-encoding"})
+
+# What a plain poll does not have, either.
+_BODY = frozenset({"content-length", "content-encoding", "upgrade"})
+
+# Of a caller who wants the id alone.
+_NO_PATIENCE = Patience(0.0)
 
 # So many heads are known, of so many bytes at most each.
 _MOST_HEADS = 1024
@@ -43,12 +54,31 @@ _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: (\d{1,9})\r\n")
 
 
 class PlainCall(NamedTuple):
-    """What the head of a call says that wants its outcome and nothing else."""
+    """What the head of a call says that wants its outcome, or its id, and nothing else."""
 
     path: str
     model: str | None  # as its path names it
     caller: Caller | None  # by their key, where keys are needed
     origin: Origin
+    waits: bool  # for the outcome
+    location: str  # where its prediction is found, but for the id
+
+
+class PlainPoll(NamedTuple):
+    """What a request says that asks for the outcome of a prediction by its id."""
+
+    id: str
+    caller: Caller | None
+    patience: Patience
+    waits: bool = False  # not here
+
+
+class Taken(NamedTuple):
+    """A call that was taken in: its prediction, what it waits for, and what that is answered."""
+
+    id: str
+    outcome: asyncio.Future[Any]
+    answer: Callable[[Any], Response]  # raises a `PredictionError` that comes with the id
 
 
 class DirectWay:
@@ -71,6 +101,7 @@ class DirectWay:
         self._most_body = state.settings.max_body_size
         self._known: dict[bytes, PlainCall] = {}
         self.patient = Patient(state.settings.sync_timeout)
+        self.recordings: set[asyncio.Future[bool]] = set()  # for which others wait, for ever
         self.common_lines = CommonLines()
 
     # What a head says.
@@ -85,8 +116,8 @@ class DirectWay:
             return None
         try:
             self._state.door.require_json(headers)
-            is_plain = self._patience == patience_to_predict(headers, self._patience.seconds)
-            if not is_plain or not self._patience.seconds or prefers_events(headers):
+            patience = patience_to_predict(headers, self._patience.seconds)
+            if patience not in (self._patience, _NO_PATIENCE) or prefers_events(headers):
                 return None
             gate = self._state.gate
             caller = None if gate is None else gate.caller(headers)
@@ -95,7 +126,24 @@ class DirectWay:
             return None
         path = self._state.settings.root_path + target.decode()
         model = None if place[1] is None else place[1].decode()
-        return PlainCall(path, model, caller, origin)
+        location = place_of_predictions(path, model)
+        return PlainCall(path, model, caller, origin, patience.seconds > 0, location)
+
+    def plain_poll(self, target: bytes, fields: list[Field]) -> PlainPoll | None:
+        """The poll of a GET with this head; None if it has to go the usual way."""
+        place = _PLACE.fullmatch(target)
+        if place is None or not self._is_open or not self._serves(fields):
+            return None
+        headers = Fields({"headers": fields})
+        if not self._more.isdisjoint(headers.names) or not _BODY.isdisjoint(headers.names):
+            return None
+        gate = self._state.gate
+        try:
+            caller = None if gate is None else gate.caller(headers)
+            patience = patience_to_poll(headers, self._patience.seconds)
+        except PredictionError:
+            return None
+        return PlainPoll(place[1].decode(), caller, patience)
 
     def known(self, data: bytes) -> tuple[PlainCall, bytes] | None:
         """The call, and its body, of a request whose head is known: what it says is the same."""
@@ -107,8 +155,10 @@ class DirectWay:
             return None
         return call, parts.body
 
-    def learn(self, data: bytes, call: PlainCall) -> None:
+    def learn(self, data: bytes, call: PlainCall | PlainPoll) -> None:
         """Know the head of a request, all of which this is, from now on."""
+        if isinstance(call, PlainPoll):
+            return  # no other has its id
         parts = _parts(data)
         if parts is None or len(parts.body) != parts.length or len(parts.head) > _LONGEST_HEAD:
             return
@@ -124,7 +174,7 @@ class DirectWay:
 
     # From a call to its answer.
 
-    def lets_in(self, call: PlainCall) -> bool:
+    def lets_in(self, call: PlainCall | PlainPoll) -> bool:
         """True if it may be taken in now; then its caller has made one more request."""
         state = self._state
         if state.phase is Phase.STARTING or state.phase is Phase.CLOSED or state.tracing:
@@ -136,23 +186,54 @@ class DirectWay:
                 return False
         return True
 
-    def take_in(
-        self, call: PlainCall, body: bytes
-    ) -> tuple[str, asyncio.Future[Prediction]] | None:
-        """The id of a new prediction, and its end; None if it has to go the usual way."""
+    def take_in(self, call: PlainCall | PlainPoll, body: bytes) -> Taken | None:
+        """What comes of a call, for which there may be a new prediction now.
+
+        None, and nothing has happened, if it has to go the usual way.
+        """
+        if isinstance(call, PlainPoll):
+            return self._found(call)
         model = self._state.in_service(call.model)
         if model is None:
             return None
         try:
             prediction = self._predictions.admitted(body, model, call.origin)
-            outcome = self._intake.call(prediction)
+            outcome: asyncio.Future[Any] | None
+            if call.waits:
+                outcome, answer = self._intake.call(prediction), self._concluded
+            else:
+                answer = partial(self._accepted, prediction, perf_counter(), call)
+                outcome = self._intake.take(prediction)
         except Exception:  # what it was, the usual way tells
             return None
-        return None if outcome is None else (prediction.id, outcome)
+        return None if outcome is None else Taken(prediction.id, outcome, answer)
 
-    def answer(self, outcome: asyncio.Future[Prediction]) -> Response:
-        """The answer for an outcome. Raises what the future does."""
+    def _found(self, poll: PlainPoll) -> Taken | None:
+        try:
+            record = self._state.broker.ended(poll.id)
+        except PredictionError:
+            return None
+        if record is None or not (poll.caller is None or poll.caller.sees(record)):
+            return None
+        found = asyncio.get_running_loop().create_future()
+        found.set_result(record)
+        return Taken(poll.id, found, lambda _: self._predictions.found(record, poll.patience))
+
+    def _concluded(self, outcome: asyncio.Future[Prediction]) -> Response:
         return self._predictions.concluded(outcome.result())
+
+    def _accepted(
+        self, prediction: Prediction, begun: float, call: PlainCall, recorded: asyncio.Future[bool]
+    ) -> Response:
+        try:
+            if not recorded.result():
+                raise Unavailable("The prediction cannot be recorded now.")
+        except PredictionError as error:
+            self._intake.refused(error)
+            if isinstance(error, Unavailable):  # whether it was taken in before is not known
+                raise
+            return problem_of(error)
+        return self._intake.taken(prediction, begun, call.location)
 
     async def late(self, id: str, call: PlainCall) -> Response:
         """The answer once patience is over, and the prediction is kept."""
@@ -171,9 +252,9 @@ class DirectWay:
         self._state.note_refusal("internal")
         return fault()
 
-    def outcomes(self) -> list[asyncio.Future[Prediction]]:
+    def outcomes(self) -> list[asyncio.Future[Any]]:
         """What callers wait for at this moment."""
-        return [caller.outcome for caller in self.patient]
+        return [*[caller.outcome for caller in self.patient], *self.recordings]
 
     async def abandon(self, id: str) -> None:
         """The caller has gone."""

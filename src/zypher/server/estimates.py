@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable
 
-from zypher.brokers.base import Broker, ModelStats
+from zypher.brokers.base import Broker, ModelStats, Overview
 from zypher.brokers.lanes import claims_before
 from zypher.clock import Clock
 from zypher.errors import QueueFull, Unavailable
@@ -14,36 +14,68 @@ from zypher.prediction import Prediction, Priority, Status
 _HASTE = 0.5
 
 # The least to say before a model has finished once, in seconds.
-_UNKNOWN = 5.0
+UNKNOWN = 5
 
 
-async def retry_after(
-    broker: Broker, clock: Clock, prediction: Prediction, *, is_newest: bool = False
-) -> int:
-    """Whole seconds, at least 1, until this prediction is likely to be finished.
-
-    The newest one is behind all others of its lane: nobody has to look for its place.
-    """
+async def retry_after(broker: Broker, clock: Clock, prediction: Prediction) -> int:
+    """Whole seconds, at least 1, until this prediction is likely to be finished."""
     if prediction.status.terminal:
         return 1
-    return await _at_once(_until_finished(broker, clock, prediction, is_newest))
+    return await _at_once(_until_finished(broker, clock, prediction))
 
 
-async def _until_finished(
-    broker: Broker, clock: Clock, prediction: Prediction, is_newest: bool
-) -> int:
-    stats, slots = await _situation(broker, prediction.model)
+async def _until_finished(broker: Broker, clock: Clock, prediction: Prediction) -> int:
+    stats, slots = _situation(await broker.overview(), prediction.model)
     if stats.service_time is None:
-        return _whole(max(_UNKNOWN, stats.oldest_processing_age))
+        return _whole(max(UNKNOWN, stats.oldest_processing_age))
     if prediction.status is Status.PROCESSING and prediction.started is not None:
         return _whole(stats.service_time - (clock.wall() - prediction.started))
-    if is_newest:
-        ahead = max(0, stats.waiting[prediction.priority] - 1)
-        before = claims_before(prediction.priority, ahead, stats.waiting)
-    else:
-        before = await broker.position(prediction.id) or 0
+    before = await broker.position(prediction.id) or 0
     wait = _wait(before, stats, stats.service_time, slots)
     return _whole(wait + stats.service_time)
+
+
+class Arrivals:
+    """How long it takes until what has just been taken in is likely to be finished.
+
+    It is behind all others of its lane: nobody has to look for its place. Of many that come
+    together, where the broker has the answer at hand, only the first of a lane has it worked out.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._overview: Overview | None = None
+        self._known: dict[tuple[str, Priority], int] = {}  # by that overview
+
+    async def retry_after(self, prediction: Prediction) -> int:
+        """Whole seconds, at least 1."""
+        seconds = self.at_hand(prediction)
+        if seconds is None:
+            seconds = await _at_once(self._asked(prediction.model, prediction.priority))
+        return seconds
+
+    def at_hand(self, prediction: Prediction) -> int | None:
+        """The same, unless others have to be asked for it."""
+        model, lane = prediction.model, prediction.priority
+        overview = self._broker.glance()
+        if overview is None:
+            return None
+        if overview is not self._overview:
+            self._overview, self._known = overview, {}
+        if (model, lane) not in self._known:
+            self._known[model, lane] = _until_last(lane, *_situation(overview, model))
+        return self._known[model, lane]
+
+    async def _asked(self, model: str, lane: Priority) -> int:
+        return _until_last(lane, *_situation(await self._broker.overview(), model))
+
+
+def _until_last(lane: Priority, stats: ModelStats, slots: int) -> int:
+    """Whole seconds until the last one of a lane is likely to be finished."""
+    if stats.service_time is None:
+        return _whole(max(UNKNOWN, stats.oldest_processing_age))
+    before = claims_before(lane, max(0, stats.waiting[lane] - 1), stats.waiting)
+    return _whole(_wait(before, stats, stats.service_time, slots) + stats.service_time)
 
 
 async def room_after(broker: Broker, model: str) -> int:
@@ -52,9 +84,9 @@ async def room_after(broker: Broker, model: str) -> int:
 
 
 async def _until_room(broker: Broker, model: str) -> int:
-    stats, slots = await _situation(broker, model)
+    stats, slots = _situation(await broker.overview(), model)
     if stats.service_time is None:
-        return _whole(max(_UNKNOWN, stats.oldest_processing_age))
+        return _whole(max(UNKNOWN, stats.oldest_processing_age))
     return _whole(stats.service_time / slots)
 
 
@@ -64,7 +96,7 @@ async def _at_once(advice: Awaitable[int]) -> int:
         async with asyncio.timeout(_HASTE):
             return await advice
     except (TimeoutError, Unavailable):
-        return _whole(_UNKNOWN)
+        return _whole(UNKNOWN)
 
 
 async def expected_wait(broker: Broker, model: str, position: int) -> float | None:
@@ -72,7 +104,7 @@ async def expected_wait(broker: Broker, model: str, position: int) -> float | No
 
     None if nobody can know yet: before a service time was measured.
     """
-    stats, slots = await _situation(broker, model)
+    stats, slots = _situation(await broker.overview(), model)
     if stats.service_time is None:
         return None
     return _wait(position, stats, stats.service_time, slots)
@@ -92,7 +124,7 @@ async def require_in_time(broker: Broker, prediction: Prediction, *, waits: bool
     if not may_be_too_late(prediction):
         return
     queue_timeout, deadline = prediction.options.queue_timeout, prediction.options.deadline
-    stats, slots = await _situation(broker, prediction.model)
+    stats, slots = _situation(await broker.overview(), prediction.model)
     if stats.service_time is None:
         return
     lane = Priority.HIGH if waits else prediction.priority
@@ -126,12 +158,12 @@ def _wait(before: int, stats: ModelStats, service_time: float, slots: int) -> fl
     return ends_before * pace + min(pace, next_end)
 
 
-async def _situation(broker: Broker, model: str) -> tuple[ModelStats, int]:
+def _situation(overview: Overview, model: str) -> tuple[ModelStats, int]:
     """The queue of a model, and how many of its predictions run at once.
 
     That is at least 1, since one will be ready again.
     """
-    stats, workers = await broker.overview()
+    stats, workers = overview
     counts = (w.replicas[model].slots for w in workers.values() if model in w.replicas)
     return stats.get(model, ModelStats()), max(1, sum(counts))
 

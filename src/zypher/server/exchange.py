@@ -9,8 +9,7 @@ from fastapi import Response
 from uvicorn.server import ServerState
 
 from zypher.errors import PredictionError
-from zypher.prediction import Prediction
-from zypher.server.direct_way import DirectWay, PlainCall
+from zypher.server.direct_way import DirectWay, PlainCall, PlainPoll
 from zypher.server.problems import problem_with_id
 from zypher.server.writing import CLOSE, OneWrite, head_of
 
@@ -37,9 +36,10 @@ class Exchange:
         self._writer = writer
         self._server_state = server_state
         self._on_answer = on_answer
-        self._call: PlainCall | None = None
+        self._call: PlainCall | PlainPoll | None = None
         self._id = ""
-        self._outcome: asyncio.Future[Prediction] | None = None
+        self._outcome: asyncio.Future[Any] | None = None
+        self._tell: Callable[[Any], Response] | None = None
         # What a connection asks of a cycle, and tells it.
         self.response_started = False
         self.response_complete = True
@@ -47,26 +47,30 @@ class Exchange:
         self.disconnected = False
 
     @property
-    def outcome(self) -> asyncio.Future[Prediction]:
+    def outcome(self) -> asyncio.Future[Any]:
         """What its caller waits for."""
         assert self._outcome is not None
         return self._outcome
 
-    def begin(self, call: PlainCall, body: bytes) -> bool:
+    def begin(self, call: PlainCall | PlainPoll, body: bytes) -> bool:
         """Take a call in; False, and nothing has happened, if it has to go the usual way."""
         taken = self._way.take_in(call, body)
         if taken is None:
             return False
         self._call = call
-        self._id, self._outcome = taken
+        self._id, self._outcome, self._tell = taken
         self.response_complete = False
-        self._way.patient.add(self)
+        if call.waits:
+            self._way.patient.add(self)
+        else:
+            self._way.recordings.add(taken.outcome)
+            taken.outcome.add_done_callback(self._way.recordings.discard)
         self._outcome.add_done_callback(self._conclude)
         return True
 
     def expire(self) -> None:
         """Its caller has been patient for long enough: it goes on by itself, and they learn so."""
-        assert self._call is not None
+        assert isinstance(self._call, PlainCall)
         if self.outcome.done():
             return  # it came in this very turn, and is about to be told
         self._let_go()
@@ -79,13 +83,14 @@ class Exchange:
             self._let_go()
             self._spawn(self._way.abandon(self._id))
 
-    def _conclude(self, outcome: asyncio.Future[Prediction]) -> None:
+    def _conclude(self, outcome: asyncio.Future[Any]) -> None:
         if outcome is not self._outcome:
             return  # nobody waits for it any more
-        self._outcome = None
+        assert self._tell is not None
+        tell, self._tell, self._outcome = self._tell, None, None
         self._way.patient.discard(self)
         try:
-            response = self._way.answer(outcome)
+            response = tell(outcome)
         except PredictionError as error:
             response = problem_with_id(error, self._id)
         except Exception:

@@ -14,7 +14,14 @@ from zypher.errors import PredictionError, QueueFull
 from zypher.logs import about
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
-from zypher.server.estimates import may_be_too_late, require_in_time, retry_after, room_after
+from zypher.server.estimates import (
+    UNKNOWN,
+    Arrivals,
+    may_be_too_late,
+    require_in_time,
+    retry_after,
+    room_after,
+)
 from zypher.server.gate import Caller
 from zypher.server.headers import cancel_after, idempotency_key, traceparent
 from zypher.server.options import Allowance, Body, fingerprint
@@ -50,6 +57,7 @@ class Intake:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._allowance = Allowance(state.settings)
+        self._arrivals = Arrivals(state.broker)
 
     @property
     def _broker(self) -> Broker:
@@ -104,6 +112,19 @@ class Intake:
             _note(prediction)
         return outcome
 
+    def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
+        """Have the broker take in what nobody waits for; the future says if it is recorded.
+
+        None, and nothing has happened, if that takes more than a moment. Raises `QueueFull`.
+        """
+        return None if may_be_too_late(prediction) else self._broker.take(prediction)
+
+    def taken(self, prediction: Prediction, begun: float, location: str) -> Response:
+        """The 202 for one that was taken in since that time."""
+        self._broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
+        _note(prediction)
+        return _accepted(prediction, location, self._arrivals.at_hand(prediction) or UNKNOWN)
+
     async def _submitted(self, prediction: Prediction, *, waits: bool) -> Prediction:
         broker = self._broker
         if prediction.idempotency_key is None:  # one that is known is taken in already
@@ -129,18 +150,13 @@ class Intake:
         is_newest: bool = False,
     ) -> Response:
         """The 202 for a prediction that goes on by itself."""
-        seconds = await retry_after(
-            self._broker, self._state.clock, prediction, is_newest=is_newest
-        )
-        return JSONText(
-            accepted(prediction, message),
-            status_code=202,
-            headers={
-                "Location": _location(request, prediction.id),
-                "Retry-After": str(seconds),
-                "X-Prediction-Id": prediction.id,
-            },
-        )
+        if is_newest:
+            seconds = await self._arrivals.retry_after(prediction)
+        else:
+            seconds = await retry_after(self._broker, self._state.clock, prediction)
+        path, parameters = request.scope["path"], request.path_params
+        location = place_of_predictions(path, parameters.get("name"), parameters.get("id"))
+        return _accepted(prediction, location, seconds, message)
 
 
 def is_kept(prediction: Prediction, *, waits: bool) -> bool:
@@ -154,11 +170,27 @@ def _note(record: Prediction) -> None:
         log.debug("prediction %s is taken in", record.id, extra=about(record))
 
 
-def _location(request: Request, id: str) -> str:
-    """Where a prediction of this request is found, whatever prefix the caller came through."""
-    path: str = request.scope["path"]
-    if "name" in request.path_params:
-        path = path.removesuffix(f"/models/{request.path_params['name']}/predict") + "/predict"
-    if "id" in request.path_params:
-        path = path.removesuffix(f"/predictions/{request.path_params['id']}/retry") + "/predict"
-    return f"{path}/{id}"
+def _accepted(
+    prediction: Prediction, location: str, seconds: int, message: str = ACCEPTED
+) -> Response:
+    return JSONText(
+        accepted(prediction, message),
+        status_code=202,
+        headers={
+            "Location": f"{location}/{prediction.id}",
+            "Retry-After": str(seconds),
+            "X-Prediction-Id": prediction.id,
+        },
+    )
+
+
+def place_of_predictions(path: str, model: str | None, retried: str | None = None) -> str:
+    """Where the predictions of a path are found, whatever prefix the caller came through.
+
+    The path may name the model, or the prediction that is to be tried again.
+    """
+    if model is not None:
+        path = path.removesuffix(f"/models/{model}/predict") + "/predict"
+    if retried is not None:
+        path = path.removesuffix(f"/predictions/{retried}/retry") + "/predict"
+    return path

@@ -103,16 +103,19 @@ class Predictions:
         prediction = await self._broker.wait(id, patience.seconds)
         if prediction is None or not caller_of(request).sees(prediction):
             raise NotFound(UNKNOWN)
-        headers = patience.headers
-        if not prediction.status.terminal:
-            seconds = await retry_after(self._broker, self._state.clock, prediction)
-            headers["Retry-After"] = str(seconds)
-            headers["Location"] = request.scope["path"]
+        if prediction.status.terminal:
+            return self.found(prediction, patience)
+        seconds = await retry_after(self._broker, self._state.clock, prediction)
+        headers = {"Retry-After": str(seconds), "Location": request.scope["path"]}
         return JSONText(
             polled(prediction, self._settings.compat),
-            status_code=200 if prediction.status.terminal else 202,
-            headers=headers,
+            status_code=202,
+            headers=patience.headers | headers,
         )
+
+    def found(self, prediction: Prediction, patience: Patience) -> Response:
+        """The answer to who asks for what has ended."""
+        return JSONText(polled(prediction, self._settings.compat), headers=patience.headers)
 
     async def _answer(
         self, prediction: Prediction, patience: Patience, request: Request

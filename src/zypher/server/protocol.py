@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from zypher.errors import HeaderTooLarge, MalformedRequest, PredictionError, URITooLong
-from zypher.server.direct_way import DirectWay, PlainCall
+from zypher.server.direct_way import DirectWay, PlainCall, PlainPoll
 from zypher.server.exchange import Exchange
 from zypher.server.framing import require_one_meaning
 from zypher.server.gate import CALLER, Caller
@@ -69,9 +69,11 @@ class Protocol(HttpToolsProtocol):
         self._direct_way: DirectWay | None = None
         self._exchange: Exchange | None = None
         # Of the request that is under way, as long as it may be a plain call.
-        self._call: PlainCall | None = None
+        self._call: PlainCall | PlainPoll | None = None
         self._body = b""
-        self._taken: PlainCall | None = None  # the one that was taken in directly just now
+        self._taken: PlainCall | PlainPoll | None = (
+            None  # the one that was taken in directly just now
+        )
         self._goes_usual_way = False
         self._let_in: Caller | None = None  # whose request was, before it turned to that way
         self._is_deaf = False  # what comes is no request any more
@@ -255,16 +257,21 @@ class Protocol(HttpToolsProtocol):
         known = self._direct_way.known(data)
         return known is not None and self._is_taken_in(*known)
 
-    def _plain_call(self) -> PlainCall | None:
+    def _plain_call(self) -> PlainCall | PlainPoll | None:
         """The call that this may be, once its body is there."""
         way, parser = self._direct_way, self.parser
         if way is None or self._goes_usual_way or self.is_answering or self.flow.write_paused:
             return None
-        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+        if parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return None
-        return way.plain_call(self.url, self.headers) if parser.should_keep_alive() else None
+        match parser.get_method():
+            case b"POST":
+                return way.plain_call(self.url, self.headers)
+            case b"GET":
+                return way.plain_poll(self.url, self.headers)
+        return None
 
-    def _is_taken_in(self, call: PlainCall, body: bytes) -> bool:
+    def _is_taken_in(self, call: PlainCall | PlainPoll, body: bytes) -> bool:
         """True if a call was taken in directly."""
         assert self._direct_way is not None
         assert self._exchange is not None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.brokers.sqlite.conftest import GOOD, LIMITS, Queue, drain, failing_disk, new
 from zypher.brokers.base import ModelStats
-from zypher.brokers.sqlite import SqliteBroker, backlog, broker, journal
+from zypher.brokers.sqlite import SqliteBroker, backlog, broker, journal, recent
 from zypher.errors import Conflict, Unavailable
 from zypher.prediction import Claim, Prediction, Priority
 
@@ -89,6 +89,7 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hardly anything fits into memory, and a disk that failed is tried again at once."""
     for module in (backlog, broker):
         monkeypatch.setattr(module, "WINDOW", 6)
+    monkeypatch.setattr(recent, "MOST", 3)
     monkeypatch.setattr(broker, "_LOADING", 0.02)
     monkeypatch.setattr(journal, "_PAUSE", 0.01)
 
@@ -113,7 +114,9 @@ async def test_whatever_is_done_at_once_no_prediction_is_lost_and_the_counts_are
             assert record is not None
             assert record.status.terminal
             assert crowd.ended.setdefault(id, record) == record
-        assert not [entry for entry in broker._entries.values() if entry.kept]
+        kept = [entry for entry in broker._entries.values() if entry.kept]
+        assert len(kept) <= recent.MOST
+        assert all(entry.record.status.terminal for entry in kept)
     async with queue.opened() as broker:
         assert not await drain(broker)
 

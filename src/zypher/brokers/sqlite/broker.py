@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from zypher.brokers.base import Limits, ModelStats, Page
+from zypher.brokers.base import Limits, ModelStats, Overview, Page
 from zypher.brokers.engine import Engine, Key
 from zypher.brokers.lanes import Lanes
 from zypher.brokers.outbox import Undelivered
@@ -23,8 +23,10 @@ from zypher.brokers.queue import Entry, ModelQueue, Move
 from zypher.brokers.sqlite.backlog import WINDOW, WINDOW_BYTES, Backlogs
 from zypher.brokers.sqlite.backup import BackupService
 from zypher.brokers.sqlite.files import Lock, create, require_place
+from zypher.brokers.sqlite.foresight import following, foreseeing, missed, shown, was_foreseen
 from zypher.brokers.sqlite.journal import Journal, KnownId
 from zypher.brokers.sqlite.opening import is_damage
+from zypher.brokers.sqlite.recent import Recent
 from zypher.brokers.sqlite.records import START, DuePlace, Stored
 from zypher.brokers.sqlite.salvage import finish_salvage, salvage
 from zypher.brokers.sqlite.store import LaneCount, Store
@@ -62,6 +64,8 @@ class SqliteBroker(Engine):
         self._journal = Journal(path, self._open, self)
         self._backups = BackupService(path, self._journal.backup)
         self._backlogs: dict[str, Backlogs] = {}
+        self._recent = Recent()
+        self._glance: Overview | None = None
         self._disk_due = inf  # wall time: of what waits on the disk alone, a clock runs out then
         self._salvaged: str | None = None
         self._missing = 0  # queued predictions that were counted in the file and not found
@@ -94,6 +98,10 @@ class SqliteBroker(Engine):
             return known
         except KnownId:
             return await self._known_or_new(prediction, waits)
+
+    def take(self, prediction: Prediction) -> asyncio.Future[bool]:
+        self._journal.require_health()
+        return super().take(prediction)
 
     async def keep(self, id: str) -> Prediction | None:
         self._journal.require_health()
@@ -137,6 +145,16 @@ class SqliteBroker(Engine):
                 stats[entry.record.model] = replace(model, oldest_queued_age=age)
         return stats
 
+    def glance(self) -> Overview | None:
+        if self._glance is None and self._journal.trouble is None:
+            # What one commit has taken in asks in one turn of the loop.
+            self._glance = super().glance()
+            asyncio.get_running_loop().call_soon(self._look_away)
+        return self._glance
+
+    def _look_away(self) -> None:
+        self._glance = None
+
     async def enforce_clocks(self) -> int:
         count = await super().enforce_clocks()
         now = self._clock.wall()
@@ -152,6 +170,8 @@ class SqliteBroker(Engine):
     async def purge(self) -> int:
         now = self._clock.wall()
         count = await super().purge()
+        for entry in self._recent.expired(now):
+            self._leave_to_disk(entry)
         with suppress(Unavailable):  # later, then; the journal has told why
             # In steps, between which others are served.
             while some := await self._journal.ask(lambda store: store.purge(now), follows=True):
@@ -187,14 +207,22 @@ class SqliteBroker(Engine):
     # What the engine leaves open.
 
     def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
-        kept = [move for move in moves if move.entry.kept]
-        if len(kept) < len(moves):
-            self._show([move for move in moves if not move.entry.kept] if kept else moves)
-        if not kept:
+        at_once, to_write = [], []
+        for move in moves:
+            if not move.entry.kept or was_foreseen(move):
+                at_once.append(move)
+            else:
+                to_write.append(following(move))
+        if at_once:
+            self._show(at_once)
+        if not to_write:
             return None
-        is_new = kept[0].before is None and self._entries.get(kept[0].after.id) is not kept[0].entry
-        written = self._journal.write(kept, refusable=is_new)
-        self._fill_up(kept[0].after.model)
+        first, model = to_write[0], to_write[0].after.model
+        is_new = first.before is None and self._entries.get(first.after.id) is not first.entry
+        if is_new:
+            to_write = [foreseeing(first, self._queues[model], self._clock.wall())]
+        written = self._journal.write(to_write, refusable=is_new)
+        self._fill_up(model)
         return written
 
     async def _find(self, id: str) -> Entry | None:
@@ -226,8 +254,15 @@ class SqliteBroker(Engine):
             self._backlogs_of(entry.record).take(entry.record)
 
     def _retain(self, entry: Entry) -> None:
-        # The disk has it; but who has just read there how it was before finds it here in this turn.
-        asyncio.get_running_loop().call_soon(self._leave_to_disk, entry)
+        was_full = self._recent.is_full
+        self._recent.add(entry)
+        if self._recent.is_full and not was_full:
+            # Who has just read on the disk how it was before finds it here in this turn.
+            asyncio.get_running_loop().call_soon(self._make_room)
+
+    def _make_room(self) -> None:
+        for entry in self._recent.superfluous():
+            self._leave_to_disk(entry)
 
     def _leave_to_disk(self, entry: Entry) -> None:
         if self._entries.get(entry.record.id) is entry:
@@ -257,7 +292,7 @@ class SqliteBroker(Engine):
     def _line_up(self, entry: Entry) -> None:
         if entry.kept and not entry.recorded:
             return  # it lines up once it is on the disk
-        outside = entry.kept and not entry.waits
+        outside = entry.kept and not entry.waits and entry.foreseen is None
         if outside and self._backlogs_of(entry.record).keep_out(entry):
             self._queues[entry.record.model].lanes.left(entry)
             del self._entries[entry.record.id]
@@ -267,11 +302,13 @@ class SqliteBroker(Engine):
         else:
             super()._line_up(entry)
 
-    async def _arrival(self, queue: ModelQueue, deadline: float, *, suspects: bool) -> bool:
+    async def _arrival(
+        self, queue: ModelQueue, deadline: float, *, limit: int, suspects: bool
+    ) -> bool:
         self._fill_up(queue.model)
         if queue.model in self._backlogs and self._backlogs[queue.model].are_loading:
             deadline = max(deadline, asyncio.get_running_loop().time() + _LOADING)
-        return await super()._arrival(queue, deadline, suspects=suspects)
+        return await super()._arrival(queue, deadline, limit=limit, suspects=suspects)
 
     async def _enforce_on_disk(self, now: float) -> int:
         """End all that waits on the disk alone and is past one of its clocks; how many."""
@@ -342,9 +379,16 @@ class SqliteBroker(Engine):
         self._queues.owned.update(found.owned)
 
     def written(self, moves: Sequence[Move]) -> None:
+        foreseen = [move.entry for move in moves if move.after is move.entry.foreseen]
         for move in moves:
             move.entry.recorded = True
-        self._show(moves)
+        self._show([shown(move) for move in moves] if foreseen else moves)
+        if foreseen:  # those who wait for them claim them first
+            asyncio.get_running_loop().call_soon(self._write_missed, foreseen)
+
+    def _write_missed(self, foreseen: Sequence[Entry]) -> None:
+        if moves := missed(foreseen):
+            self._journal.write(moves)
 
     def refused(self, moves: Sequence[Move]) -> None:
         for move in moves:

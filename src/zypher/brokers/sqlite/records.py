@@ -42,7 +42,10 @@ UNENDED = f"SELECT {_QUALIFIED}, input.body, NULL FROM prediction JOIN input USI
 _STATUS = {status.value.encode(): status for status in Status}
 _PRIORITY = {priority.value: priority for priority in Priority}
 
-_INSERT = "INSERT INTO prediction VALUES {} ON CONFLICT (id) DO NOTHING"
+_INSERT = """
+    INSERT INTO prediction SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL
+    ON CONFLICT (id) DO NOTHING
+"""
 _UPDATE = """
     UPDATE prediction SET status = column4, attempt = column5, crashes = column6,
         company = column7, started = column8, finished = column9, expires = column10,
@@ -51,11 +54,15 @@ _UPDATE = """
     FROM (VALUES {})
     WHERE seq = column1 AND status = column2 AND attempt = column3
 """
-_INSERT_DELIVERY = "INSERT INTO outbox VALUES {}"
-_INSERT_BODY = {table: f"INSERT INTO {table} VALUES {{}}" for table in ("input", "result")}
+_INSERT_INTO = {
+    table: f"INSERT INTO {table} SELECT * FROM (VALUES {{}}) WHERE column1 IS NOT NULL"
+    for table in ("input", "result", "outbox")
+}
 
-# Statements are made for these numbers of rows, so that few different ones have to be parsed.
-_SIZES = (64, 16, 4, 1)
+# Statements are made for these numbers of rows, so that few different ones have to be parsed. What
+# is missing from them is filled up with rows of nothing, which all statements pass over.
+_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_MOST = _SIZES[-1]
 
 
 class Stored(NamedTuple):
@@ -89,16 +96,11 @@ def insert(connection: sqlite3.Connection, moves: Sequence[Move]) -> set[int]:
 
     These change nothing.
     """
-    written = 0
-    for chunk in _chunks(moves):
-        rows = [value for move in chunk for value in _row(move)]
-        cursor = connection.execute(_statement(_INSERT, len(chunk), len(_COLUMNS)), rows)
-        written += cursor.rowcount
+    written = _execute(connection, _INSERT, [_row(move) for move in moves])
     known = set() if written == len(moves) else _unwritten(connection, moves)
     new = [move for move in moves if move.entry.place not in known]
-    _insert_bodies(connection, "input", [(m.entry.place, m.after.input) for m in new])
-    _insert_results(connection, new)
-    _insert_deliveries(connection, new)
+    _execute(connection, _INSERT_INTO["input"], [(m.entry.place, m.after.input) for m in new])
+    _insert_ends(connection, new)
     return known
 
 
@@ -107,13 +109,9 @@ def update(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
 
     Raises `LostUpdate` if one is not in the state from which it was moved.
     """
-    for chunk in _chunks(moves):
-        rows = [value for move in chunk for value in _change(move)]
-        cursor = connection.execute(_statement(_UPDATE, len(chunk), 15), rows)
-        if cursor.rowcount != len(chunk):
-            raise LostUpdate
-    _insert_results(connection, moves)
-    _insert_deliveries(connection, moves)
+    if _execute(connection, _UPDATE, [_change(move) for move in moves]) != len(moves):
+        raise LostUpdate
+    _insert_ends(connection, moves)
 
 
 def due_place(row: Sequence[Any]) -> DuePlace:
@@ -179,7 +177,7 @@ def _row(move: Move) -> tuple[Any, ...]:
         *(move.entry.place, record.id, record.model, int(record.priority), record.status.value),
         *(record.attempt, record.crashes, record.company, record.size, record.created),
         *(record.started, record.finished, record.expires, _failure(record), record.owner),
-        *(msgspec.json.encode(record.options), record.traceparent, record.retry_of),
+        *(_options(record.options), record.traceparent, record.retry_of),
         *(record.idempotency_key, record.fingerprint),
         *(record.retried, record.not_before, record.signature, record.misfits, _due(record)),
     )
@@ -201,31 +199,24 @@ def _due(record: Prediction) -> float | None:
     return record.due.at if record.status is Status.QUEUED and record.due else None
 
 
+def _options(options: Options) -> bytes:
+    return b"{}" if options is NO_OPTIONS else msgspec.json.encode(options)
+
+
 def _failure(record: Prediction) -> str | None:
     return None if record.failure is None else msgspec.json.encode(record.failure).decode()
 
 
-def _insert_results(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
+def _insert_ends(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
+    """Write the results of what has ended, and what webhooks have to be told of it."""
     results = [(m.entry.place, m.after.result) for m in moves if m.after.result is not None]
-    _insert_bodies(connection, "result", results)
-
-
-def _insert_deliveries(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
-    for chunk in _chunks([move for move in moves if is_to_be_delivered(move.after)]):
-        rows = [
-            value
-            for move in chunk
-            for value in (move.entry.place, move.after.finished, host_of(move.after), 0)
-        ]
-        connection.execute(_statement(_INSERT_DELIVERY, len(chunk), 4), rows)
-
-
-def _insert_bodies(
-    connection: sqlite3.Connection, table: str, bodies: Sequence[tuple[int, bytes | None]]
-) -> None:
-    for chunk in _chunks(bodies):
-        rows = [value for body in chunk for value in body]
-        connection.execute(_statement(_INSERT_BODY[table], len(chunk), 2), rows)
+    _execute(connection, _INSERT_INTO["result"], results)
+    deliveries = [
+        (m.entry.place, m.after.finished, host_of(m.after), 0)
+        for m in moves
+        if is_to_be_delivered(m.after)
+    ]
+    _execute(connection, _INSERT_INTO["outbox"], deliveries)
 
 
 def _unwritten(connection: sqlite3.Connection, moves: Iterable[Move]) -> set[int]:
@@ -237,15 +228,20 @@ def _unwritten(connection: sqlite3.Connection, moves: Iterable[Move]) -> set[int
     }
 
 
+def _execute(connection: sqlite3.Connection, template: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Execute a statement with all these rows; how many of them it has written."""
+    written = 0
+    for start in range(0, len(rows), _MOST):
+        some = rows[start : start + _MOST]
+        columns = len(some[0])
+        size = next(size for size in _SIZES if size >= len(some))
+        values = [value for row in some for value in row]
+        values += [None] * (size * columns - len(values))
+        written += connection.execute(_statement(template, size, columns), values).rowcount
+    return written
+
+
 @cache
 def _statement(template: str, rows: int, columns: int) -> str:
     row = f"({', '.join('?' * columns)})"
     return template.format(", ".join([row] * rows))
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    start = 0
-    for size in _SIZES:
-        while len(items) - start >= size:
-            yield items[start : start + size]
-            start += size

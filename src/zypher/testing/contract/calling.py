@@ -16,6 +16,14 @@ def called(broker: Broker, prediction: Prediction) -> asyncio.Future[Prediction]
     return broker.call(prediction) or asyncio.ensure_future(_submitted(broker, prediction))
 
 
+async def taken(broker: Broker, prediction: Prediction) -> bool:
+    """True once it is recorded, as a server asks for it."""
+    recorded = broker.take(prediction)
+    if recorded is None:
+        return bool(await broker.submit(prediction, keep=True))
+    return await recorded
+
+
 async def _submitted(broker: Broker, prediction: Prediction) -> Prediction:
     await broker.submit(prediction, keep=False)
     record = await broker.wait(prediction.id, PATIENCE)
@@ -44,6 +52,20 @@ class Calling(BrokerTests):
         record = await calling
         assert (record.id, record.status) == (claimed.id, status)
         assert not (await broker.list()).predictions
+
+    async def test_what_is_taken_is_found_once_it_is_recorded(self, broker: Broker) -> None:
+        wanted = new()
+        assert await taken(broker, wanted)
+        record = await broker.get(wanted.id)
+        assert record is not None
+        assert record.status is Status.QUEUED
+        assert (await self.taken(broker)).id == wanted.id
+
+    async def test_what_is_taken_is_bounded_as_what_is_submitted(self, clock: ManualClock) -> None:
+        async with self.opened(Limits(max_queued=2, waiting_share=0.0), clock) as broker:
+            assert all([await taken(broker, new()) for _ in range(2)])
+            with pytest.raises(QueueFull, match="max-queued"):
+                await taken(broker, new())
 
     async def test_a_call_goes_ahead_of_what_nobody_waits_for(self, broker: Broker) -> None:
         await self.submit(broker)
