@@ -60,7 +60,11 @@ class RedisBroker(Waits):
         self, prediction: Prediction, *, keep: bool, waits: bool = False
     ) -> Prediction:
         waits = waits or not keep
-        verdict, *rest = await self._run("submit", *self._submission(prediction, keep, waits))
+        self._require_open()
+        submission = self._submission(prediction, keep, waits)
+        verdict, *rest = await self._answer_to(
+            self._link.run_with_others("submit", *submission, size=prediction.size)
+        )
         match verdict:
             case b"known":
                 return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
@@ -153,23 +157,27 @@ class RedisBroker(Waits):
         lane = Priority.HIGH if waits else prediction.priority
         options = prediction.options
         begun = time - (wall - prediction.created)  # in this order, which loses nothing
-        extra = {
-            "size": prediction.size,
-            "ttl": time_to_live(prediction, self._limits),
-            "host": host_of(prediction) if options.webhook else None,
+        clocks = {
             "deadline_at": options.deadline and begun + options.deadline,
             "queue_at": options.queue_timeout and begun + options.queue_timeout,
             "run_timeout": options.run_timeout,
         }
+        extra = {
+            "size": prediction.size,
+            "ttl": time_to_live(prediction, self._limits),
+            "host": host_of(prediction) if options.webhook else None,
+            "kept": flag(True) if keep else None,
+            "waits": flag(True) if waits else None,
+        }
         fields = to_hash(prediction)
-        for name, value in extra.items():
+        for name, value in (extra | clocks).items():
             if value is not None:
                 fields += (name, str(value))
         return [
-            *(prediction.id, wall, time, flag(keep), flag(waits)),
+            *(prediction.id, wall, time, flag(keep), flag(any(clocks.values()))),
             *(self._limits.max_queued * part, self._limits.max_queued_bytes * part),
+            self._limits.max_queued_of.get(prediction.owner or "", ""),
             *(prediction.model, lane.name.lower(), prediction.size, prediction.owner or ""),
             *(prediction.idempotency_key or "", prediction.fingerprint or ""),
-            self._limits.max_queued_of.get(prediction.owner or "", ""),
-            *fields,
+            *(len(fields), *fields),
         ]
