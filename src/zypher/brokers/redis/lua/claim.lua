@@ -6,6 +6,7 @@ local others_wait, will_wait = ARGV[8] == '1', ARGV[9] == '1'
 
 -- One round of claims: 8 high, 4 normal, 1 low, spread so that none waits for a whole block.
 local ROUND = { 1, 2, 1, 1, 2, 1, 3, 1, 2, 1, 1, 2, 1 }
+local WORTH_A_TREE = 8 -- members that come at once
 local queue, idle, suspects = queue_of(model), 'zypher:idle:' .. room, room == model
 local turn = number(queue, 'turn') or 0
 local beat = redis.call('INCR', 'zypher:beat')
@@ -140,6 +141,17 @@ local function read_streams()
   end
 end
 
+-- What is written for all that were taken. Redis keeps a small sorted set as a list, in which it reads one
+-- score after the other to add or remove a member; with a member that is too long for a list it is a tree, and
+-- stays one.
+local function write_all()
+  local LONG = string.rep('-', 100)
+  local sets = #group < WORTH_A_TREE and {} or { 'zypher:leases', running_of(model) }
+  for _, set in ipairs(sets) do redis.call('ZADD', set, '0', LONG) end
+  flush()
+  for _, set in ipairs(sets) do redis.call('ZREM', set, LONG) end
+end
+
 if others_wait then redis.call('SADD', idle, node) end
 while #group < limit do
   local lane, record, is_in_line = next_lane()
@@ -159,5 +171,5 @@ if #group > 0 then put(queue, 'turn', turn) end
 local all = will_wait and (#group == 0 or #group < limit and not some_wait(room))
 if all then redis.call('SADD', idle, node) end
 if #group > 0 and some_wait(model) then ring_for(model, 1) end
-flush()
+write_all()
 return { beat, group, all and 1 or 0 }
