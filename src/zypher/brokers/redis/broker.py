@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from zypher.brokers.base import Page
 from zypher.brokers.decisions import time_to_live
 from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import host_of
 from zypher.brokers.redis import server
 from zypher.brokers.redis.node import Move, flag
-from zypher.brokers.redis.records import LISTED, from_hash, from_values, to_hash
+from zypher.brokers.redis.records import LISTED, from_hash, from_values, string_of, to_hash
 from zypher.brokers.redis.waits import Waits
 from zypher.brokers.refusals import (
     another_request,
@@ -61,10 +63,8 @@ class RedisBroker(Waits):
     ) -> Prediction:
         waits = waits or not keep
         self._require_open()
-        submission = self._submission(prediction, keep, waits)
-        verdict, *rest = await self._answer_to(
-            self._link.run_with_others("submit", *submission, size=prediction.size)
-        )
+        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits))
+        verdict, *rest = await self._answer_to(self._link.run_with_others("submit", submission))
         match verdict:
             case b"known":
                 return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
@@ -174,10 +174,10 @@ class RedisBroker(Waits):
             if value is not None:
                 fields += (name, str(value))
         return [
-            *(prediction.id, wall, time, flag(keep), flag(any(clocks.values()))),
+            *(prediction.id, wall, str(time), keep, any(clocks.values())),
             *(self._limits.max_queued * part, self._limits.max_queued_bytes * part),
             self._limits.max_queued_of.get(prediction.owner or "", ""),
             *(prediction.model, lane.name.lower(), prediction.size, prediction.owner or ""),
-            *(prediction.idempotency_key or "", prediction.fingerprint or ""),
-            *(len(fields), *fields),
+            *(prediction.idempotency_key or "", string_of(prediction.fingerprint or b"")),
+            fields,
         ]

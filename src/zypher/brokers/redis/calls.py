@@ -41,8 +41,8 @@ class Call:
     """A command and the future of its answer.
 
     `orphaned` is told the answer if nobody waits for it any more. One that is not `repeatable` is
-    not sent again when nobody knows whether it was done. `joins`: how many bytes it adds to one of
-    the same script, which answers all of them with a list; None if it goes by itself.
+    not sent again when nobody knows whether it was done. One that `joins` has one argument for a
+    script that takes any number of them, and answers with as many.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Call:
         orphaned: Callable[[Any], None] | None = None,
         *,
         repeatable: bool = True,
-        joins: int | None = None,
+        joins: bool = False,
     ) -> None:
         self.command = command
         self.repeatable = repeatable
@@ -63,7 +63,7 @@ class Call:
 
     def takes(self, other: "Call") -> bool:
         """True if another one can be made together with it."""
-        return None not in (self.joins, other.joins) and self.command[:2] == other.command[:2]
+        return self.joins and other.joins and self.command[:2] == other.command[:2]
 
     def answered(self, answer: Any) -> None:
         """Redis has answered."""
@@ -89,14 +89,15 @@ def joined(calls: Sequence[Call]) -> list[list[Call]]:
     groups: list[list[Call]] = []
     size = 0
     for call in calls:
-        last = groups[-1] if groups else ()
-        size += call.joins or 0
-        fits = len(last) < _MOST_JOINED and size <= _MOST_BYTES
+        added = len(call.command[-1]) if call.joins else 0
+        last = groups[-1] if groups else []
+        fits = len(last) < _MOST_JOINED and size + added <= _MOST_BYTES
         if last and fits and last[0].takes(call):
-            groups[-1].append(call)
+            last.append(call)
+            size += added
         else:
             groups.append([call])
-            size = call.joins or 0
+            size = added
     return groups
 
 

@@ -48,9 +48,6 @@ _SILENCE = 2.0
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
-# Where what a call to a script alone has begins: behind EVALSHA, its digest and the number of keys.
-_OWN = 3
-
 # Calls in one pipeline at most.
 _MOST = 500
 
@@ -83,9 +80,9 @@ class Link:
         command = ("EVALSHA", _SHAS[script], 0, *arguments)
         return self.send(Call(command, orphaned, repeatable=False))
 
-    def run_with_others(self, script: str, *arguments: Any, size: int) -> asyncio.Future[Any]:
-        """The same for one that takes any number at a time; its arguments have `size` bytes."""
-        return self.send(Call(("EVALSHA", _SHAS[script], 0, *arguments), joins=size))
+    def run_with_others(self, script: str, argument: bytes) -> asyncio.Future[Any]:
+        """The same for one that takes any number of arguments, and answers each of them."""
+        return self.send(Call(("EVALSHA", _SHAS[script], 0, argument), joins=True))
 
     def do(self, *command: Any) -> asyncio.Future[Any]:
         """What Redis answers to a command."""
@@ -194,7 +191,7 @@ class Link:
                     for call in group:
                         call.failed(explained(error))
             else:
-                answers = [answer] if group[0].joins is None else answer
+                answers = answer if group[0].joins else [answer]
                 for call, its in zip(group, answers, strict=True):
                     if isinstance(its, ResponseError):
                         call.failed(explained(its))
@@ -235,7 +232,6 @@ def _packed(group: Sequence[Call]) -> bytes:
     """What is sent for calls that are made as one."""
     first, *others = group
     name, *arguments = first.command
-    for call in others:
-        arguments += call.command[_OWN:]
+    arguments += [call.command[-1] for call in others]
     packed: bytes = pack_command((*name.split(), *arguments))
     return packed

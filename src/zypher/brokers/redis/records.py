@@ -32,14 +32,20 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
 }
 _OF_HASH = {name.encode(): (name, _DECODERS[name]) for name in FIELDS}
 
+# What a move can change.
+_MOVING = (
+    *("status", "result", "failure", "attempt", "crashes", "company", "retried", "not_before"),
+    *("misfits", "started", "finished"),
+)
+
 # Fields that are left out of a hash when they have these values.
 _DEFAULTS = {"options": NO_OPTIONS, "crashes": 0, "retried": 0, "misfits": 0}
 _WRITTEN = [(name, _DEFAULTS.get(name)) for name in FIELDS]
 
 
-def to_hash(record: Prediction) -> list[bytes | str]:
-    """The fields of a record that are set, and their values, which follow each other."""
-    hash: list[bytes | str] = []
+def to_hash(record: Prediction) -> list[msgspec.Raw | str]:
+    """The fields of a record that are set, and their values, in turns, for MessagePack."""
+    hash: list[msgspec.Raw | str] = []
     for name, default in _WRITTEN:
         value = getattr(record, name)
         if value is not None and value != default:
@@ -47,13 +53,14 @@ def to_hash(record: Prediction) -> list[bytes | str]:
     return hash
 
 
-def changes(before: Prediction, after: Prediction) -> list[tuple[str, bytes | str]]:
-    """The fields in which two records differ, with the values of the second."""
-    return [
-        (name, _text(getattr(after, name)))
-        for name in FIELDS
-        if getattr(before, name) != getattr(after, name)
-    ]
+def changes(before: Prediction, after: Prediction) -> list[msgspec.Raw | str]:
+    """The fields in which two records differ, and what they are in the second, in turns."""
+    changed: list[msgspec.Raw | str] = []
+    for name in _MOVING:
+        value = getattr(after, name)
+        if getattr(before, name) != value:
+            changed += (name, _text(value))
+    return changed
 
 
 def from_hash(id: str, hash: Sequence[bytes]) -> Prediction:
@@ -78,11 +85,16 @@ def from_values(
     return Prediction(id=id, **given)
 
 
-def _text(value: Any) -> bytes | str:
+def string_of(value: bytes) -> msgspec.Raw:
+    """Bytes as MessagePack that Redis can read: as a string (str 32), since it knows no bin."""
+    return msgspec.Raw(b"\xdb" + len(value).to_bytes(4) + value)
+
+
+def _text(value: Any) -> msgspec.Raw | str:
     if value is None or value is NO_OPTIONS:
         return ""
     if isinstance(value, Options | Failure):
-        return msgspec.json.encode(value)
+        return string_of(msgspec.json.encode(value))
     if isinstance(value, bytes):
-        return value
+        return string_of(value)
     return repr(value) if isinstance(value, float) else str(value)

@@ -1,4 +1,5 @@
--- Moves predictions that are still where the caller has seen them; those that are not are refused.
+-- Moves predictions that are still where the caller has seen them; those that are not are refused. Each
+-- move is one argument (MessagePack): fields that it changes have their new value, those that go have ''.
 -- Every move has a name of its own: one that is sent twice is made once. One that was made is 'waits'
 -- if a caller still waits, else 'done'.
 local wall, time, name = tonumber(ARGV[1]), ARGV[2], ARGV[3]
@@ -45,14 +46,15 @@ local function tell_end(nodes, id)
 end
 
 -- What a move makes of a record: the status, fields with their values, and fields that are gone.
-local function changes_of(move, status, from, to)
+local function changes_of(move, status, changed)
   local sets, dels = { 'move', move, 'since', time }, {}
-  for i = from, to, 2 do
-    if ARGV[i] == 'status' then status = ARGV[i + 1] end
-    if ARGV[i + 1] == '' then
-      dels[#dels + 1] = ARGV[i]
+  for i = 1, #changed, 2 do
+    local field, value = changed[i], changed[i + 1]
+    if field == 'status' then status = value end
+    if value == '' then
+      dels[#dels + 1] = field
     else
-      sets[#sets + 1], sets[#sets + 2] = ARGV[i], ARGV[i + 1]
+      sets[#sets + 1], sets[#sets + 2] = field, value
     end
   end
   return status, sets, dels
@@ -98,16 +100,15 @@ local function finish(id, model, status, sets, dels)
   if waiting then tell_end(waiting, id) end
 end
 
-local answers, i = {}, 4
-while i <= #ARGV do
-  local id, attempt, from, insists, unkept, tally, ran, at, values = unpack(ARGV, i, i + 8)
-  local first, last = i + 9, i + 8 + 2 * tonumber(values)
+local answers = {}
+for i = 4, #ARGV do
+  local id, attempt, from, insists, unkept, tally, ran, at, changed = unpack(cmsgpack.unpack(ARGV[i]))
   local move = name .. ':' .. #answers
   local status, now_at, latest, model, kept, waiting, waits, gone, watching =
     fields(id, 'status', 'attempt', 'move', 'model', 'kept', 'waiting', 'waits', 'gone', 'watching')
   if latest == move then
     answers[#answers + 1] = waits and 'waits' or 'done'
-  elseif status ~= from or now_at ~= attempt or gone or (unkept == '1' and (kept or waiting)) then
+  elseif status ~= from or now_at ~= attempt or gone or (unkept and (kept or waiting)) then
     answers[#answers + 1] = 'refused'
   else
     if from == 'queued' then
@@ -117,9 +118,9 @@ while i <= #ARGV do
       later('ZREM', running_of(model), id)
       if insists ~= '' then withdraw(id, insists) end
     end
-    if ran ~= '' then measure(model, tonumber(ran)) end
+    if ran ~= '' then measure(model, ran) end
     if tally ~= '' then add(queue_of(model), tally, 1) end
-    local after, sets, dels = changes_of(move, status, first, last)
+    local after, sets, dels = changes_of(move, status, changed)
     if TERMINAL[after] then
       finish(id, model, after, sets, dels)
     else
@@ -129,7 +130,6 @@ while i <= #ARGV do
     tell(watching, 'news', id)
     answers[#answers + 1] = waits and 'waits' or 'done'
   end
-  i = last + 1
 end
 for stream, entries in pairs(struck) do
   redis.call('XACK', stream, GROUP, unpack(entries))

@@ -1,4 +1,4 @@
--- Takes predictions in, one after the other; for each {'new'}, or {'known', record}, {'other', id} for a
+-- Takes predictions in, each one argument (MessagePack); for each {'new'}, or {'known', record}, {'other', id} for a
 -- key that is another request's, {'full', why}.
 
 local newest = tonumber(redis.call('GET', 'zypher:places') or '0')
@@ -27,12 +27,11 @@ local function append(id, model, lane)
   return redis.call('XADD', stream, '*', 'id', id)
 end
 
--- `i` is the first of its arguments; its fields are those from `from` to `to`.
-local function take_in(i, from, to)
-  local id, wall, time, keep, has_clocks = unpack(ARGV, i, i + 4)
-  local max_queued, max_bytes, max_queued_of = unpack(ARGV, i + 5, i + 7)
-  local model, lane, size, owner, key, fingerprint = unpack(ARGV, i + 8, i + 13)
-  wall, size, owner = tonumber(wall), tonumber(size), owner ~= '' and owner
+local function take_in(submission)
+  local id, wall, time, keep, has_clocks, max_queued, max_bytes, max_queued_of =
+    unpack(submission, 1, 8)
+  local model, lane, size, owner, key, fingerprint, record = unpack(submission, 9, 15)
+  owner = owner ~= '' and owner
 
   local status, expires, gone = fields(id, 'status', 'expires', 'gone')
   if is_there(status, expires, gone, wall) then return { 'known', redis.call('HGETALL', record_of(id)) } end
@@ -41,7 +40,7 @@ local function take_in(i, from, to)
     if other and not is_same then return { 'other', other } end
     if other then return { 'known', redis.call('HGETALL', record_of(other)), other } end
   end
-  local why = full(model, size, owner, tonumber(max_queued), tonumber(max_bytes), tonumber(max_queued_of))
+  local why = full(model, size, owner, max_queued, max_bytes, tonumber(max_queued_of))
   if why then return { 'full', why } end
 
   if redis.call('EXISTS', record_of(id)) == 1 then -- it has expired
@@ -51,10 +50,10 @@ local function take_in(i, from, to)
   newest = newest + 1
   local place, entry = text(newest), append(id, model, lane)
   redis.call('HSET', record_of(id), 'place', place, 'since', time, 'lane', lane, 'stream', lane,
-    'entry', entry, unpack(ARGV, from, to))
-  if keep == '1' then enlist(id, owner) end
+    'entry', entry, unpack(record))
+  if keep then enlist(id, owner) end
   if key ~= '' then redis.call('SET', key_of(owner or '', key), id) end
-  if has_clocks == '1' then set_alarm(id) end
+  if has_clocks then set_alarm(id) end
   later('ZADD', 'zypher:open', place, id)
   put(queue_of(model), lane .. ':newest', newest)
   count(model, lane, 1, size, owner)
@@ -62,14 +61,11 @@ local function take_in(i, from, to)
   return { 'new' }
 end
 
-local answers, i = {}, 1
-while i <= #ARGV do
-  local from = i + 15
-  local to = from + tonumber(ARGV[from - 1]) - 1
+local answers = {}
+for i, submission in ipairs(ARGV) do
   -- What somebody has spoilt that this one needs is no harm to others.
-  local done, answer = pcall(take_in, i, from, to)
-  answers[#answers + 1] = done and answer or { err = type(answer) == 'table' and answer.err or answer }
-  i = to + 1
+  local done, answer = pcall(take_in, cmsgpack.unpack(submission))
+  answers[i] = done and answer or { err = type(answer) == 'table' and answer.err or answer }
 end
 flush()
 if next(taken_in) then redis.call('SET', 'zypher:places', text(newest)) end
