@@ -6,7 +6,10 @@ import pytest
 
 from tests.brokers.redis.conftest import Join
 from tests.redis_servers import RedisServer
+from zypher.brokers.base import Limits
+from zypher.brokers.redis import RedisBroker
 from zypher.brokers.redis.calls import Call, joined
+from zypher.clock import SystemClock
 from zypher.errors import Internal, QueueFull
 from zypher.prediction import Prediction
 from zypher.testing.contract.base import GOOD, LIMITS, new
@@ -75,3 +78,16 @@ async def test_what_runs_in_great_numbers_is_no_list_to_redis(
         assert redis_server.call("ZCARD", key) == 20
     assert not await node.finish([(one.claim, GOOD) for one in claimed])
     assert redis_server.call("EXISTS", "zypher:leases", "zypher:running:m") == 0
+
+
+async def test_thousands_are_claimed_and_end_in_one_call(redis_server: RedisServer) -> None:
+    many = 9_000
+    node = RedisBroker(redis_server.url, Limits(max_queued=2 * many), SystemClock())
+    redis_server.call("FLUSHALL")
+    await node.start()
+    await asyncio.gather(*(node.submit(new(), keep=True) for _ in range(many)))
+    claimed = await node.claim("w", "m", limit=many, timeout=0)
+    assert len(claimed) == many
+    assert not await node.finish([(one.claim, GOOD) for one in claimed])
+    assert redis_server.call("XLEN", "zypher:q:m:normal") == 0
+    await node.aclose()

@@ -86,8 +86,8 @@ GUARDS = (
         "a move that is sent twice is made once",
         "redis-partitions",
         f"{_LUA}/move.lua",
-        "if latest == move then",
-        "if false then",
+        "if latest == move then return",
+        "if false then return",
     ),
     Guard(
         "what a worker never heard that it got is given back",

@@ -134,10 +134,7 @@ end
 local function read_streams()
   for lane, stream in pairs(streams) do
     if stream.read > 0 then read(model, lane, worker, stream.read, stream.last) end
-    if #stream.dead > 0 then
-      redis.call('XACK', lane_of(model, lane), GROUP, unpack(stream.dead))
-      redis.call('XDEL', lane_of(model, lane), unpack(stream.dead))
-    end
+    take_out(lane_of(model, lane), stream.dead)
   end
 end
 
@@ -152,24 +149,29 @@ local function write_all()
   for _, set in ipairs(sets) do redis.call('ZREM', set, LONG) end
 end
 
-if others_wait then redis.call('SADD', idle, node) end
-while #group < limit do
-  local lane, record, is_in_line = next_lane()
-  if not lane then break end
-  local its = record.company
-  if #group > 0 and (its == false) ~= (company == false) then break end
-  if its then
-    limit = math.min(limit, tonumber(its))
-    if #group >= limit then break end
+local function take_all()
+  while #group < limit do
+    local lane, record, is_in_line = next_lane()
+    if not lane then break end
+    local its = record.company
+    if #group > 0 and (its == false) ~= (company == false) then break end
+    if its then
+      limit = math.min(limit, tonumber(its))
+      if #group >= limit then break end
+    end
+    company = its
+    group[#group + 1] = take(lane, record, is_in_line)
+    turn = (turn + 1) % #ROUND
   end
-  company = its
-  group[#group + 1] = take(lane, record, is_in_line)
-  turn = (turn + 1) % #ROUND
 end
+
+if others_wait then redis.call('SADD', idle, node) end
+local done, caught = pcall(take_all)
 read_streams()
 if #group > 0 then put(queue, 'turn', turn) end
 local all = will_wait and (#group == 0 or #group < limit and not some_wait(room))
 if all then redis.call('SADD', idle, node) end
 if #group > 0 and some_wait(model) then ring_for(model, 1) end
 write_all()
+if not done then return fault(caught) end
 return { beat, group, all and 1 or 0 }

@@ -75,6 +75,9 @@ local function flush()
   end
 end
 
+-- The answer for what `pcall` has caught: a part of a script fails, and what others changed is written.
+local function fault(caught) return { err = type(caught) == 'table' and caught.err or caught } end
+
 -- Tells a node something; how many have heard it. The words are sent as netstrings.
 local function tell_node(node, words)
   local news = {}
@@ -176,6 +179,15 @@ local function some_wait(room)
     if waiting_in(model, lane, room == model) > 0 then return true end
   end
   return false
+end
+
+-- Takes entries that were read out of a stream.
+local function take_out(stream, entries)
+  for i = 1, #entries, MOST do
+    local last = math.min(i + MOST - 1, #entries)
+    redis.call('XACK', stream, GROUP, unpack(entries, i, last))
+    redis.call('XDEL', stream, unpack(entries, i, last))
+  end
 end
 
 local function create_group(model, lane, after)

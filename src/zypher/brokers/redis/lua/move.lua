@@ -100,40 +100,41 @@ local function finish(id, model, status, sets, dels)
   if waiting then tell_end(waiting, id) end
 end
 
-local answers = {}
-for i = 4, #ARGV do
-  local id, attempt, from, insists, unkept, tally, ran, at, changed = unpack(cmsgpack.unpack(ARGV[i]))
-  local move = name .. ':' .. #answers
+-- Makes one move, under its name; what came of it.
+local function make(move, id, attempt, from, insists, unkept, tally, ran, at, changed)
   local status, now_at, latest, model, kept, waiting, waits, gone, watching =
     fields(id, 'status', 'attempt', 'move', 'model', 'kept', 'waiting', 'waits', 'gone', 'watching')
-  if latest == move then
-    answers[#answers + 1] = waits and 'waits' or 'done'
-  elseif status ~= from or now_at ~= attempt or gone or (unkept and (kept or waiting)) then
-    answers[#answers + 1] = 'refused'
+  if latest == move then return waits and 'waits' or 'done' end
+  if status ~= from or now_at ~= attempt or gone or (unkept and (kept or waiting)) then return 'refused' end
+  if from == 'queued' then
+    leave_queue(id)
   else
-    if from == 'queued' then
-      leave_queue(id)
-    else
-      later('ZREM', 'zypher:leases', id)
-      later('ZREM', running_of(model), id)
-      if insists ~= '' then withdraw(id, insists) end
-    end
-    if ran ~= '' then measure(model, ran) end
-    if tally ~= '' then add(queue_of(model), tally, 1) end
-    local after, sets, dels = changes_of(move, status, changed)
-    if TERMINAL[after] then
-      finish(id, model, after, sets, dels)
-    else
-      change(id, sets, dels)
-      line_up(id, model, at)
-    end
-    tell(watching, 'news', id)
-    answers[#answers + 1] = waits and 'waits' or 'done'
+    later('ZREM', 'zypher:leases', id)
+    later('ZREM', running_of(model), id)
+    if insists ~= '' then withdraw(id, insists) end
   end
+  if ran ~= '' then measure(model, ran) end
+  if tally ~= '' then add(queue_of(model), tally, 1) end
+  local after, sets, dels = changes_of(move, status, changed)
+  if TERMINAL[after] then
+    finish(id, model, after, sets, dels)
+  else
+    change(id, sets, dels)
+    line_up(id, model, at)
+  end
+  tell(watching, 'news', id)
+  return waits and 'waits' or 'done'
 end
-for stream, entries in pairs(struck) do
-  redis.call('XACK', stream, GROUP, unpack(entries))
-  redis.call('XDEL', stream, unpack(entries))
+
+local answers, failure = {}, nil
+for i = 4, #ARGV do
+  local done, answer = pcall(make, name .. ':' .. i - 4, unpack(cmsgpack.unpack(ARGV[i])))
+  if not done then
+    failure = fault(answer)
+    break
+  end
+  answers[#answers + 1] = answer
 end
+for stream, entries in pairs(struck) do take_out(stream, entries) end
 flush()
-return answers
+return failure or answers

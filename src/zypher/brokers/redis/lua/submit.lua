@@ -1,5 +1,5 @@
--- Takes predictions in, each one argument (MessagePack); for each {'new'}, or {'known', record}, {'other', id} for a
--- key that is another request's, {'full', why}.
+-- Takes predictions in, each one argument (MessagePack); for each {'new'}, or {'known', record},
+-- {'other', id} for a key that is another request's, {'full', why}.
 
 local newest = tonumber(redis.call('GET', 'zypher:places') or '0')
 local taken_in, opened = {}, {}
@@ -65,7 +65,7 @@ local answers = {}
 for i, submission in ipairs(ARGV) do
   -- What somebody has spoilt that this one needs is no harm to others.
   local done, answer = pcall(take_in, cmsgpack.unpack(submission))
-  answers[i] = done and answer or { err = type(answer) == 'table' and answer.err or answer }
+  answers[i] = done and answer or fault(answer)
 end
 flush()
 if next(taken_in) then redis.call('SET', 'zypher:places', text(newest)) end
