@@ -1,6 +1,7 @@
 """What is asked in one turn is done together, and each gets what is its own."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -84,10 +85,10 @@ async def test_thousands_are_claimed_and_end_in_one_call(redis_server: RedisServ
     many = 9_000
     node = RedisBroker(redis_server.url, Limits(max_queued=2 * many), SystemClock())
     redis_server.call("FLUSHALL")
-    await node.start()
-    await asyncio.gather(*(node.submit(new(), keep=True) for _ in range(many)))
-    claimed = await node.claim("w", "m", limit=many, timeout=0)
-    assert len(claimed) == many
-    assert not await node.finish([(one.claim, GOOD) for one in claimed])
-    assert redis_server.call("XLEN", "zypher:q:m:normal") == 0
-    await node.aclose()
+    async with aclosing(node):
+        await node.start()
+        await asyncio.gather(*(node.submit(new(), keep=True) for _ in range(many)))
+        claimed = await node.claim("w", "m", limit=many, timeout=0)
+        assert len(claimed) == many
+        assert not await node.finish([(one.claim, GOOD) for one in claimed])
+        assert redis_server.call("XLEN", "zypher:q:m:normal") == 0
