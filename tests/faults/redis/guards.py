@@ -86,8 +86,8 @@ GUARDS = (
         "a move that is sent twice is made once",
         "redis-partitions",
         f"{_LUA}/move.lua",
-        "if last == move then",
-        "if false then",
+        "if latest == move then return",
+        "if false then return",
     ),
     Guard(
         "what a worker never heard that it got is given back",
@@ -107,7 +107,7 @@ GUARDS = (
         "a queue in Redis is bounded",
         "redis-overload",
         f"{_LUA}/submit.lua",
-        "if queued >= max_queued then return { 'full', 'max-queued' } end",
+        "if (number(queue_of(model), 'queued') or 0) >= max_queued then return 'max-queued' end",
         "",
     ),
     Guard(
@@ -121,7 +121,7 @@ GUARDS = (
         "a canceled run elsewhere is told to end",
         "redis-cancels",
         f"{_LUA}/move.lua",
-        "if from == 'processing' and insists ~= '' then withdraw(id, insists) end",
+        "if insists ~= '' then withdraw(id, insists) end",
         "",
     ),
     Guard(
@@ -134,8 +134,8 @@ GUARDS = (
     Guard(
         "an entry that is there twice is passed over",
         "redis-duplicates",
-        f"{_LUA}/common.lua",
-        "and its == entry then",
+        f"{_LUA}/claim.lua",
+        "and record.entry == entry then",
         "then",
     ),
     Guard(

@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from zypher.brokers.base import Page
 from zypher.brokers.decisions import time_to_live
 from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import host_of
 from zypher.brokers.redis import server
 from zypher.brokers.redis.node import Move, flag
-from zypher.brokers.redis.records import LISTED, from_hash, from_values, to_hash
+from zypher.brokers.redis.records import LISTED, from_hash, from_values, string_of, to_hash
 from zypher.brokers.redis.waits import Waits
 from zypher.brokers.refusals import (
     another_request,
@@ -60,7 +62,9 @@ class RedisBroker(Waits):
         self, prediction: Prediction, *, keep: bool, waits: bool = False
     ) -> Prediction:
         waits = waits or not keep
-        verdict, *rest = await self._run("submit", *self._submission(prediction, keep, waits))
+        self._require_open()
+        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits))
+        verdict, *rest = await self._answer_to(self._link.run_with_others("submit", submission))
         match verdict:
             case b"known":
                 return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
@@ -153,23 +157,27 @@ class RedisBroker(Waits):
         lane = Priority.HIGH if waits else prediction.priority
         options = prediction.options
         begun = time - (wall - prediction.created)  # in this order, which loses nothing
-        extra = {
-            "size": prediction.size,
-            "ttl": time_to_live(prediction, self._limits),
-            "host": host_of(prediction) if options.webhook else None,
+        clocks = {
             "deadline_at": options.deadline and begun + options.deadline,
             "queue_at": options.queue_timeout and begun + options.queue_timeout,
             "run_timeout": options.run_timeout,
         }
+        extra = {
+            "size": prediction.size,
+            "ttl": time_to_live(prediction, self._limits),
+            "host": host_of(prediction) if options.webhook else None,
+            "kept": flag(True) if keep else None,
+            "waits": flag(True) if waits else None,
+        }
         fields = to_hash(prediction)
-        for name, value in extra.items():
+        for name, value in (extra | clocks).items():
             if value is not None:
                 fields += (name, str(value))
         return [
-            *(prediction.id, wall, time, flag(keep), flag(waits)),
+            *(prediction.id, wall, str(time), keep, any(clocks.values())),
             *(self._limits.max_queued * part, self._limits.max_queued_bytes * part),
-            *(prediction.model, lane.name.lower(), prediction.size, prediction.owner or ""),
-            *(prediction.idempotency_key or "", prediction.fingerprint or ""),
             self._limits.max_queued_of.get(prediction.owner or "", ""),
-            *fields,
+            *(prediction.model, lane.name.lower(), prediction.size, prediction.owner or ""),
+            *(prediction.idempotency_key or "", string_of(prediction.fingerprint or b"")),
+            fields,
         ]

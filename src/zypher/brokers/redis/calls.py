@@ -41,7 +41,8 @@ class Call:
     """A command and the future of its answer.
 
     `orphaned` is told the answer if nobody waits for it any more. One that is not `repeatable` is
-    not sent again when nobody knows whether it was done.
+    not sent again when nobody knows whether it was done. One that `joins` has one argument for a
+    script that takes any number of them, and answers with as many.
     """
 
     def __init__(
@@ -50,13 +51,19 @@ class Call:
         orphaned: Callable[[Any], None] | None = None,
         *,
         repeatable: bool = True,
+        joins: bool = False,
     ) -> None:
         self.command = command
         self.repeatable = repeatable
+        self.joins = joins
         loop = asyncio.get_running_loop()
         self.asked = loop.time()
         self.answer: asyncio.Future[Any] = loop.create_future()
         self._orphaned = orphaned
+
+    def takes(self, other: "Call") -> bool:
+        """True if another one can be made together with it."""
+        return self.joins and other.joins and self.command[:2] == other.command[:2]
 
     def answered(self, answer: Any) -> None:
         """Redis has answered."""
@@ -70,6 +77,28 @@ class Call:
         if not self.answer.done():
             self.answer.set_exception(error)
             self.answer.exception()  # nobody has to look at it
+
+
+# One script does so much at most before others have their turn: so many calls, and bytes.
+_MOST_JOINED = 64
+_MOST_BYTES = 1_000_000
+
+
+def joined(calls: Sequence[Call]) -> list[list[Call]]:
+    """These calls in their order, those together that follow each other and can be made as one."""
+    groups: list[list[Call]] = []
+    size = 0
+    for call in calls:
+        added = len(call.command[-1]) if call.joins else 0
+        last = groups[-1] if groups else []
+        fits = len(last) < _MOST_JOINED and size + added <= _MOST_BYTES
+        if last and fits and last[0].takes(call):
+            last.append(call)
+            size += added
+        else:
+            groups.append([call])
+            size = added
+    return groups
 
 
 def lacks_script(error: Exception) -> bool:

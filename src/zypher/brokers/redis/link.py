@@ -17,6 +17,7 @@ from typing import Any
 from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.exceptions import ResponseError
 
 from zypher.brokers.redis.address import Address, close
 from zypher.brokers.redis.calls import (
@@ -25,6 +26,7 @@ from zypher.brokers.redis.calls import (
     Call,
     explained,
     is_not_now,
+    joined,
     lacks_script,
     reason,
 )
@@ -77,6 +79,10 @@ class Link:
         """The same for one that must not be sent twice; `Unavailable`: it may have been done."""
         command = ("EVALSHA", _SHAS[script], 0, *arguments)
         return self.send(Call(command, orphaned, repeatable=False))
+
+    def run_with_others(self, script: str, argument: bytes) -> asyncio.Future[Any]:
+        """The same for one that takes any number of arguments, and answers each of them."""
+        return self.send(Call(("EVALSHA", _SHAS[script], 0, argument), joins=True))
 
     def do(self, *command: Any) -> asyncio.Future[Any]:
         """What Redis answers to a command."""
@@ -143,8 +149,9 @@ class Link:
         async with asyncio.timeout(_SILENCE) as patience:
             connection = await self._connect()
             try:
-                await connection.send_packed_command([_packed(call.command) for call in calls])
-                refusals = await self._read(connection, calls, patience)
+                groups = joined(calls)
+                await connection.send_packed_command([_packed(group) for group in groups])
+                refusals = await self._read(connection, groups, patience)
             except BaseException:
                 await connection.disconnect(nowait=True)  # with answers that nobody has read
                 raise
@@ -165,23 +172,31 @@ class Link:
         return self._connection
 
     async def _read(
-        self, connection: Any, calls: Sequence[Call], patience: asyncio.Timeout
+        self, connection: Any, groups: Sequence[Sequence[Call]], patience: asyncio.Timeout
     ) -> list[tuple[Call, Exception]]:
-        """Read the answers to these calls; those that are to be sent again, and why.
+        """Read the answers to groups of calls; those that are to be sent again, and why.
 
         Each is told its answer at once, and its caller goes on while Redis answers the others.
         """
         now = asyncio.get_running_loop().time
         refusals: list[tuple[Call, Exception]] = []
-        for call in calls:
+        for group in groups:
             patience.reschedule(now() + _SILENCE)
             try:
-                call.answered(await self._client.parse_response(connection, call.command[0]))
+                answer = await self._client.parse_response(connection, group[0].command[0])
             except REFUSALS as error:
                 if lacks_script(error) or is_not_now(error):
-                    refusals.append((call, error))
+                    refusals += [(call, error) for call in group]
                 else:
-                    call.failed(explained(error))
+                    for call in group:
+                        call.failed(explained(error))
+            else:
+                answers = answer if group[0].joins else [answer]
+                for call, its in zip(group, answers, strict=True):
+                    if isinstance(its, ResponseError):
+                        call.failed(explained(its))
+                    else:
+                        call.answered(its)
         return refusals
 
     async def _load(self) -> None:
@@ -213,7 +228,10 @@ class Link:
         return Unavailable(self.trouble or "Redis does not answer.", retry_after=1)
 
 
-def _packed(command: Sequence[Any]) -> bytes:
-    """What is sent for a command."""
-    packed: bytes = pack_command((*command[0].split(), *command[1:]))
+def _packed(group: Sequence[Call]) -> bytes:
+    """What is sent for calls that are made as one."""
+    first, *others = group
+    name, *arguments = first.command
+    arguments += [call.command[-1] for call in others]
+    packed: bytes = pack_command((*name.split(), *arguments))
     return packed

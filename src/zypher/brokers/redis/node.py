@@ -6,15 +6,22 @@ from itertools import count
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import msgspec
+
 from zypher.brokers.base import Broker, Limits
 from zypher.brokers.redis.address import parse
 from zypher.brokers.redis.leases import Beats
 from zypher.brokers.redis.link import Link
-from zypher.brokers.redis.records import changes, from_hash
+from zypher.brokers.redis.records import FIELDS, changes, from_values
 from zypher.brokers.refusals import shutting_down
 from zypher.clock import Clock
 from zypher.errors import Unavailable
 from zypher.prediction import Prediction, Status
+
+_STATUS = FIELDS.index("status")
+
+# What is read of a record.
+_NAMES = tuple(name.encode() for name in (*FIELDS, "gone", "since"))
 
 
 class Move(NamedTuple):
@@ -66,8 +73,11 @@ class Node(Broker):
     async def _run(self, script: str, *arguments: Any) -> Any:
         """What a script answers."""
         self._require_open()
+        return await self._answer_to(self._link.run(script, *arguments))
+
+    async def _answer_to(self, call: asyncio.Future[Any]) -> Any:
         try:
-            return await self._link.run(script, *arguments)
+            return await call
         except Unavailable:
             self._beats.forget()  # Redis is away: nobody can renew a lease meanwhile
             raise
@@ -88,8 +98,19 @@ class Node(Broker):
 
     async def _read(self, id: str, *, any: bool = False) -> Prediction | None:
         """A record; with `any` also one that has expired or is forgotten, if it is still there."""
-        hash = await self._run("read", id, self._clock.wall(), flag(any))
-        return hash and from_hash(id, hash)
+        record, _ = await self._look_up(id, any=any)
+        return record
+
+    async def _look_up(self, id: str, *, any: bool = False) -> tuple[Prediction | None, float]:
+        """A record, and the shared time of its last move."""
+        self._require_open()
+        asked = self._link.do("HMGET", f"zypher:p:{id}", *_NAMES)
+        *values, gone, since = await self._answer_to(asked)
+        if values[_STATUS] is None or (gone and not any):
+            return None, 0.0
+        record = from_values(id, FIELDS, values)
+        has_expired = record.expires is not None and record.expires <= self._clock.wall()
+        return (None if has_expired and not any else record), float(since)
 
     async def _move(self, moves: Sequence[Move], name: str | None = None) -> list[bool]:
         """Make moves; False for those whose record is not as it was.
@@ -98,10 +119,9 @@ class Node(Broker):
         """
         if not moves:
             return []
-        arguments: list[Any] = [self._clock.wall(), self._time, name or self._new_name()]
-        for move in moves:
-            arguments += self._arguments(move)
-        answers = await self._run("move", *arguments)
+        encoded = [msgspec.msgpack.encode(self._arguments(move)) for move in moves]
+        name = name or self._new_name()
+        answers = await self._run("move", self._clock.wall(), self._time, name, *encoded)
         for move, answer in zip(moves, answers, strict=True):
             if answer != b"refused":
                 self._count(move, waits=answer == b"waits")
@@ -119,12 +139,10 @@ class Node(Broker):
         before, after = move.before, move.after
         insists = "" if move.insists is None else flag(move.insists)
         ran = "" if move.ran is None else max(0.0, move.ran)
-        changed = changes(before, after)
         return [
-            *(before.id, before.attempt, before.status.value),
-            *(insists, flag(move.only_unkept), move.tally, ran, self._pause_ends(after)),
-            len(changed),
-            *(part for change in changed for part in change),
+            *(before.id, str(before.attempt), before.status.value),
+            *(insists, move.only_unkept, move.tally, ran, self._pause_ends(after)),
+            changes(before, after),
         ]
 
     def _pause_ends(self, record: Prediction) -> float | str:

@@ -15,7 +15,7 @@ from zypher.brokers.decisions import LOST, lost_together
 from zypher.brokers.redis.news import Claimers, was_rung
 from zypher.brokers.redis.node import Move, flag, happens
 from zypher.brokers.redis.outbox import Outbox
-from zypher.brokers.redis.records import from_hash
+from zypher.brokers.redis.records import CLAIMED, from_hash, from_values
 from zypher.brokers.redis.registry import dict_of
 from zypher.clock import Clock
 from zypher.errors import StorageFull, Unavailable
@@ -159,39 +159,43 @@ class Runs(Outbox):
         self, worker: str, model: str, room: str, limit: int, deadline: float
     ) -> Sequence[Prediction]:
         """What can be claimed now. If there is nothing, a bell rings in the room for what comes."""
-        time = self._time
+        wall, time = self._clock.wall(), self._time
         will_wait = asyncio.get_running_loop().time() < deadline
         if will_wait and self._claimers.is_exhausted(room):
             return ()
-        arguments = (worker, self._name, model, room, limit, self._clock.wall(), time)
+        arguments = (worker, self._name, model, room, limit, wall, time)
         flags = flag(self._claimers.others_sleep(room)), flag(will_wait), self._doubts[worker]
-        give_back = partial(self._give_back, time)
+        give_back = partial(self._give_back, model, wall, time)
         rings = self._claimers.rings
         try:
-            answer = await self._link.run_once("claim", *arguments, *flags, orphaned=give_back)
+            answer = await self._link.run_once(
+                "claim", *arguments, *flags, *CLAIMED, orphaned=give_back
+            )
         except (Unavailable, asyncio.CancelledError):
             self._doubtful.add(worker)
             self._doubts[worker] += 1
             raise
         if answer[2]:
             self._claimers.note_exhausted(room, rings)
-        return self._taken(time, answer)
+        return self._taken(model, wall, time, answer)
 
     async def _sleep(self, room: str, bell: asyncio.Future[bool], deadline: float) -> bool:
         """Wait for a bell; False if the deadline comes first."""
         with self._claimers.asleep(room):
             return await happens(bell, deadline)
 
-    def _taken(self, time: float, answer: Any) -> Sequence[Prediction]:
+    def _taken(self, model: str, wall: float, time: float, answer: Any) -> Sequence[Prediction]:
         beat, found, _ = answer
         self._note_beat(beat)
-        claimed = [from_hash(id.decode(), hash) for id, hash in found]
+        queued = (from_values(id.decode(), CLAIMED, shown, model=model) for id, shown in found)
+        claimed = [record.claimed(wall) for record in queued]
         self._runs |= {record.claim: Run(record, time) for record in claimed}
         return claimed
 
-    def _give_back(self, time: float, answer: Any) -> None:
+    def _give_back(self, model: str, wall: float, time: float, answer: Any) -> None:
         """Nobody takes what was claimed."""
-        self._begin(self.release([record.claim for record in self._taken(time, answer)]))
+        taken = self._taken(model, wall, time, answer)
+        self._begin(self.release([record.claim for record in taken]))
 
     async def _give_back_unknown(self, worker: str) -> None:
         """Release what Redis gave to a worker that never heard of it."""
@@ -210,12 +214,10 @@ class Runs(Outbox):
         """The runs that these claims are, as far as they are still known."""
         runs = {claim: self._runs[claim] for claim in claims if claim in self._runs}
         others = [claim for claim in claims if claim not in runs]
-        wall, only_known = self._clock.wall(), flag(False)
-        reads = (self._run("read", claim.id, wall, only_known) for claim in others)
-        for claim, hash in zip(others, await asyncio.gather(*reads), strict=True):
-            record = hash and from_hash(claim.id, hash)
+        looks = (self._look_up(claim.id) for claim in others)
+        for claim, (record, since) in zip(others, await asyncio.gather(*looks), strict=True):
             if record and record.status is Status.PROCESSING and record.claim == claim:
-                runs[claim] = Run(record, float(dict_of(hash)[b"since"]))
+                runs[claim] = Run(record, since)
         return runs
 
     def _forget_runs(self, claims: Iterable[Claim]) -> None:

@@ -23,6 +23,61 @@ local function text(number) return string.format('%.17g', number) end
 
 local function fields(id, ...) return unpack(redis.call('HMGET', record_of(id), ...)) end
 
+-- What a script changes for several predictions alike is written once for all of them: by `flush`, which
+-- ends every script that uses this.
+
+local MOST = 1000 -- words of a command
+local commands, numbers, changed = {}, {}, {}
+
+-- A command whose words come together with those of others.
+local function later(command, key, ...)
+  local name = command .. ' ' .. key
+  local words = commands[name]
+  if not words then
+    words = { command, key }
+    commands[name] = words
+  end
+  for _, word in ipairs({ ... }) do words[#words + 1] = word end
+  if #words > MOST then
+    redis.call(unpack(words))
+    commands[name] = nil
+  end
+end
+
+-- The number that a field of a hash is to have.
+local function put(key, field, number)
+  numbers[key], changed[key] = numbers[key] or {}, changed[key] or {}
+  numbers[key][field], changed[key][field] = number, true
+end
+
+-- The number in a field of a hash, or nil; with what is yet to be written.
+local function number(key, field)
+  local known = numbers[key] and numbers[key][field]
+  if known == nil then
+    local found = redis.call('HGET', key, field)
+    known = found and tonumber(found)
+    numbers[key] = numbers[key] or {}
+    numbers[key][field] = known
+  end
+  return known or nil
+end
+
+local function add(key, field, count) put(key, field, (number(key, field) or 0) + count) end
+
+local function flush()
+  for _, words in pairs(commands) do redis.call(unpack(words)) end
+  for key, fields_of in pairs(changed) do
+    local values = {}
+    for field in pairs(fields_of) do
+      values[#values + 1], values[#values + 2] = field, text(numbers[key][field])
+    end
+    redis.call('HSET', key, unpack(values))
+  end
+end
+
+-- The answer for what `pcall` has caught: a part of a script fails, and what others changed is written.
+local function fault(caught) return { err = type(caught) == 'table' and caught.err or caught } end
+
 -- Tells a node something; how many have heard it. The words are sent as netstrings.
 local function tell_node(node, words)
   local news = {}
@@ -60,30 +115,35 @@ local function dismiss(id, field, node)
   end
 end
 
--- Wakes one of those who wait in a set: the first that listens.
-local function ring(set, ...)
-  local node = redis.call('SPOP', set)
-  while node do
-    if tell_node(node, { ... }) > 0 then return end
-    node = redis.call('SPOP', set)
+-- Wakes so many of those who wait in a set: the first that listen.
+local function ring(set, count, ...)
+  while count > 0 do
+    local node = redis.call('SPOP', set)
+    if not node then return end
+    if tell_node(node, { ... }) > 0 then count = count - 1 end
   end
 end
 
 -- Where nodes wait for work of a model: for anything, or for what is no suspect.
 local function rooms_of(model) return { model, model .. '/others' } end
 
-local function ring_in(room) ring('zypher:idle:' .. room, 'work', room) end
+local function ring_in(room, count) ring('zypher:idle:' .. room, count, 'work', room) end
 
-local function ring_for(model)
-  for _, room in ipairs(rooms_of(model)) do ring_in(room) end
+-- For so many new ones of a model.
+local function ring_for(model, count)
+  for _, room in ipairs(rooms_of(model)) do ring_in(room, count) end
 end
 
-local function ring_for_delivery() ring('zypher:idle', 'delivery') end
+local function ring_for_delivery() ring('zypher:idle', 1, 'delivery') end
 
 -- False for what is forgotten, has expired, or was never there.
+local function is_there(status, expires, gone, wall)
+  return status and not gone and not (expires and tonumber(expires) <= wall)
+end
+
 local function is_known(id, wall)
   local status, expires, gone = fields(id, 'status', 'expires', 'gone')
-  return status and not gone and not (expires and tonumber(expires) <= wall)
+  return is_there(status, expires, gone, wall)
 end
 
 -- The lanes. What waits is in the stream of its lane, or by its place among those given back; of these,
@@ -91,27 +151,25 @@ end
 
 -- How many wait in a lane; without suspects, of the others.
 local function waiting_in(model, lane, suspects)
-  local waiting = tonumber(redis.call('HGET', queue_of(model), lane) or '0')
+  local waiting = number(queue_of(model), lane) or 0
   return suspects and waiting or waiting - redis.call('ZCARD', lane_of(model, lane) .. ':suspects')
 end
 
-local function count(id, model, lane, sign)
+local function count(model, lane, sign, size, owner)
   local queue = queue_of(model)
-  local size, owner = fields(id, 'size', 'owner')
-  redis.call('HINCRBY', queue, 'queued', sign)
-  redis.call('HINCRBY', queue, 'bytes', sign * size)
-  redis.call('HINCRBY', 'zypher:total', 'bytes', sign * size)
-  if lane then redis.call('HINCRBY', queue, lane, sign) end
+  add(queue, 'queued', sign)
+  add(queue, 'bytes', sign * size)
+  add('zypher:total', 'bytes', sign * size)
+  if lane then add(queue, lane, sign) end
   if owner and redis.call('HINCRBY', 'zypher:owned', owner, sign) <= 0 then
     redis.call('HDEL', 'zypher:owned', owner)
   end
 end
 
 -- It is listed from now on, for all and for its owner.
-local function enlist(id)
-  local owner = fields(id, 'owner')
-  redis.call('ZADD', 'zypher:list', 0, id)
-  if owner then redis.call('ZADD', list_of(owner), 0, id) end
+local function enlist(id, owner)
+  later('ZADD', 'zypher:list', '0', id)
+  if owner then later('ZADD', list_of(owner), '0', id) end
 end
 
 -- True if something can be claimed by those who wait in a room.
@@ -123,6 +181,15 @@ local function some_wait(room)
   return false
 end
 
+-- Takes entries that were read out of a stream.
+local function take_out(stream, entries)
+  for i = 1, #entries, MOST do
+    local last = math.min(i + MOST - 1, #entries)
+    redis.call('XACK', stream, GROUP, unpack(entries, i, last))
+    redis.call('XDEL', stream, unpack(entries, i, last))
+  end
+end
+
 local function create_group(model, lane, after)
   redis.call('XGROUP', 'CREATE', lane_of(model, lane), GROUP, after, 'MKSTREAM')
 end
@@ -132,14 +199,6 @@ local function open_lane(model, lane)
     redis.call('HDEL', queue_of(model), lane .. ':read')
     create_group(model, lane, '0')
   end
-end
-
--- It stands in the stream of a lane from now on, as the newest there.
-local function append(id, model, lane, place)
-  open_lane(model, lane)
-  local entry = redis.call('XADD', lane_of(model, lane), '*', 'id', id)
-  redis.call('HSET', queue_of(model), lane .. ':newest', place)
-  redis.call('HSET', record_of(id), 'lane', lane, 'stream', lane, 'entry', entry)
 end
 
 -- It waits among those given back to a lane, at its old place.
@@ -157,16 +216,16 @@ local function take_back(id, model, lane)
   return redis.call('ZREM', stem .. ':back', id) + redis.call('ZREM', stem .. ':suspects', id)
 end
 
--- Reads the next entry of a stream in the name of a consumer.
-local function read(model, lane, consumer, entry)
-  local command = { 'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', 1, 'STREAMS',
+-- Reads the next entries of a stream, up to the last of so many, in the name of a consumer.
+local function read(model, lane, consumer, entries, last)
+  local command = { 'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', entries, 'STREAMS',
     lane_of(model, lane), '>' }
   local reply = redis.pcall(unpack(command))
   if reply and reply.err then -- somebody has removed the group
     create_group(model, lane, redis.call('HGET', queue_of(model), lane .. ':read') or '0')
     redis.call(unpack(command))
   end
-  redis.call('HSET', queue_of(model), lane .. ':read', entry)
+  redis.call('HSET', queue_of(model), lane .. ':read', last)
 end
 
 -- The entry of a prediction goes from one consumer to another, if there still is one.
@@ -190,7 +249,7 @@ local function first_in_stream(model, lane)
     if status == 'queued' and at_lane == lane and its == entry then
       return id, entry, tonumber(place)
     end
-    read(model, lane, BACK, entry)
+    read(model, lane, BACK, 1, entry)
     redis.call('XACK', stream, GROUP, entry)
     redis.call('XDEL', stream, entry)
   end
@@ -233,8 +292,8 @@ end
 
 -- What is queued is not any more.
 local function leave_queue(id)
-  local model, lane = fields(id, 'model', 'lane')
-  count(id, model, lane, -1)
+  local model, lane, size, owner = fields(id, 'model', 'lane', 'size', 'owner')
+  count(model, lane, -1, size, owner)
   redis.call('ZREM', 'zypher:alarms', id)
   if lane then
     take_back(id, model, lane)
@@ -285,15 +344,11 @@ local function post(id, due)
   schedule(host)
 end
 
--- A kept prediction has ended: it is held until it expires, and its webhook is called.
-local function retain(id, wall)
-  local expires = text(wall + tonumber((fields(id, 'ttl'))))
-  redis.call('HSET', record_of(id), 'expires', expires)
-  redis.call('ZADD', 'zypher:expiring', expires, id)
-  if fields(id, 'host') then
-    post(id, wall)
-    ring_for_delivery()
-  end
+-- A kept prediction has ended: its webhook is called.
+local function announce(id, wall, host)
+  if not host then return end
+  post(id, wall)
+  ring_for_delivery()
 end
 
 -- It is there no more but for those who know of it already.
@@ -332,35 +387,4 @@ local function hand_over(id, node)
   dismiss(id, 'waiting', node)
   local gone, waiting = fields(id, 'gone', 'waiting')
   if gone == 'offered' and not waiting then hide(id) end
-end
-
--- The nodes where somebody waits are told, and what has come of it unless that is large.
-local function tell_end(nodes, id)
-  if not nodes then return end
-  local record, key = {}, record_of(id)
-  if redis.call('HSTRLEN', key, 'input') + redis.call('HSTRLEN', key, 'result') <= SMALL then
-    record = redis.call('HGETALL', key)
-  end
-  tell(nodes, 'end', id, unpack(record))
-end
-
--- It has ended. Who waits gets it; what nobody kept is theirs alone.
-local function note_end(id, model, status, wall, time)
-  local kept, waiting = fields(id, 'kept', 'waiting')
-  local queue = queue_of(model)
-  redis.call('HINCRBY', queue, status, 1)
-  redis.call('HINCRBY', queue .. ':rate', math.floor(time), 1)
-  redis.call('ZREM', 'zypher:open', id)
-  redis.call('EXPIRE', events_of(id), LINGER)
-  if kept then
-    retain(id, wall)
-  elseif waiting then
-    redis.call('HSET', record_of(id), 'gone', 'offered')
-    redis.call('EXPIRE', record_of(id), LINGER)
-  else
-    local expires = text(wall + LINGER)
-    redis.call('HSET', record_of(id), 'expires', expires)
-    redis.call('ZADD', 'zypher:expiring', expires, id)
-  end
-  tell_end(waiting, id)
 end

@@ -16,7 +16,7 @@ for _, id in ipairs(ringing()) do
     redis.call('HINCRBY', queue_of(model), lane_for(id), 1)
     put_back(id, model, lane_for(id), place)
     set_alarm(id)
-    ring_for(model)
+    ring_for(model, 1)
     lined_up = lined_up + 1
   end
 end

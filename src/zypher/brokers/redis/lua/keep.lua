@@ -9,8 +9,14 @@ redis.call('HDEL', record_of(id), 'waits', 'gone')
 if not kept then
   redis.call('PERSIST', record_of(id))
   redis.call('HSET', record_of(id), 'kept', '1')
-  enlist(id)
-  if TERMINAL[status] then retain(id, wall) end
+  local owner, ttl, host = fields(id, 'owner', 'ttl', 'host')
+  enlist(id, owner)
+  if TERMINAL[status] then
+    local until_then = text(wall + tonumber(ttl))
+    redis.call('HSET', record_of(id), 'expires', until_then)
+    redis.call('ZADD', 'zypher:expiring', until_then, id)
+    announce(id, wall, host)
+  end
 end
 if waits and lane and lane ~= lane_for(id) then
   redis.call('HINCRBY', queue_of(model), lane, -1)
@@ -20,4 +26,5 @@ if waits and lane and lane ~= lane_for(id) then
   end
   put_back(id, model, lane_for(id), place)
 end
+flush()
 return redis.call('HGETALL', record_of(id))
