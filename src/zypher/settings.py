@@ -317,7 +317,9 @@ class Settings(BaseSettings):
         "many files. Of more, those that ask nothing are closed, and the others get a 503.",
     )
     max_streams: Count = Field(
-        1000, description="Event streams that are sent at once; more get a 503."
+        1000,
+        description="Event streams that are sent at once; more get a 503. One API key may have "
+        "half of them.",
     )
     client_timeout: PositiveSeconds = Field(
         60.0,

@@ -18,6 +18,7 @@ from zypher.brokers.memory import MemoryBroker
 from zypher.node import limits_of
 from zypher.prediction import new_id
 from zypher.server.app import build_router
+from zypher.server.quota import Quota
 from zypher.testing.contract.base import new
 
 pytestmark = pytest.mark.anyio
@@ -390,3 +391,17 @@ def test_the_bounds_of_keys_are_those_of_the_broker() -> None:
     guarded = Guarded(ann=LIMITED)
     assert limits_of(guarded.state.settings).max_queued_of == {"ann": 1}
     assert Limits().max_queued_of == {}
+
+
+async def test_half_of_the_event_streams_are_for_other_keys(guarded: Guarded) -> None:
+    streams = guarded.state.streams = Quota(4)
+    statuses = []
+    with streams.of("ann").one_more(), streams.of("ann").one_more():
+        for client in (guarded.ann, guarded.bob):
+            id = await guarded.submitted(client)
+            await client.post(f"/predictions/{id}/cancel")
+            statuses.append((await client.get(f"/predictions/{id}/events")).status_code)
+        with streams.of("bob").one_more(), streams.of("bob").one_more():
+            statuses.append((await guarded.ops.get(f"/predictions/{id}/events")).status_code)
+    statuses.append((await guarded.ops.get(f"/predictions/{id}/events")).status_code)
+    assert statuses == [503, 200, 503, 200]

@@ -46,10 +46,12 @@ class Live:
         """How the server stands, as it changes, until it stops."""
         if self._state.broadcasts.is_closed:
             raise Unavailable("The server is shutting down. Try again soon.", retry_after=1)
-        self._state.streams.require_room()
-        owner = caller_of(request).only
+        caller = caller_of(request)
+        streams = self._state.streams.of(caller.name)
+        streams.require_room()
+        owner = caller.only
         audience = self._audiences.setdefault(owner, Audience(self._state, owner))
-        return EventStream(self._state.streams, audience.follow())
+        return EventStream(streams, audience.follow())
 
 
 class Audience:

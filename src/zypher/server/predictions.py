@@ -66,7 +66,7 @@ class Predictions:
         patience = patience_to_predict(headers, self._settings.sync_timeout)
         wants_events = prefers_events(headers)
         if wants_events and patience.seconds:
-            self._state.streams.require_room()
+            self._state.streams.of(caller_of(request).name).require_room()
         model = await self._state.model(request.path_params.get("name"))
         if model.name in self._state.paused and "idempotency-key" not in headers:
             raise self._state.out_of_service(model.name)
@@ -185,7 +185,7 @@ class Predictions:
         if news is None:
             raise NotFound(_FORGOTTEN)
         return EventStream(
-            self._state.streams,
+            self._state.streams.of(prediction.owner),
             follow(self._state, news, Seen()),
             delivered=partial(self._forget, prediction),
             hung_up=partial(self._broker.abandon, prediction.id),

@@ -85,14 +85,15 @@ class Resource:
 
     async def events(self, request: Request) -> Response:
         """What happens to a prediction, as it happens, until it has ended."""
-        self._state.streams.require_room()
+        streams = self._state.streams.of(caller_of(request).name)
+        streams.require_room()
         seen = last_seen(request.headers)
         news = await self._broker.watch(request.path_params["id"], seen, timeout=0)
         if news is None or not caller_of(request).sees(news.record):
             raise NotFound(UNKNOWN)
         if has_seen_the_end(seen, news.record):
             return Response(status_code=204)
-        return EventStream(self._state.streams, follow(self._state, news, seen))
+        return EventStream(streams, follow(self._state, news, seen))
 
     async def cancel(self, request: Request) -> Response:
         """End a prediction that has not ended yet; one that runs is stopped."""
