@@ -1,5 +1,6 @@
 -- What wrk sends: the bodies in the files that stand behind `--`, the second one every 20th time, and
--- the header fields that stand there as `Name: value`. What came of it is told as one line of JSON.
+-- the header fields that stand there as `Name: value`; for the value `#`, the number of the request.
+-- What came of it is told as one line of JSON.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 
@@ -13,18 +14,26 @@ local function read(path)
 end
 
 function init(arguments)
-  local bodies = {}
+  local bodies, numbered, count = {}, nil, 0
   for _, argument in ipairs(arguments) do
     local name, value = argument:match("^([%w-]+): (.*)$")
-    if name then
+    if value == "#" then
+      numbered = name
+    elseif name then
       wrk.headers[name] = value
     else
       table.insert(bodies, read(argument))
     end
   end
   wrk.body = bodies[1]
-  if bodies[2] then
-    local usual, other, count = wrk.format(), wrk.format(nil, nil, nil, bodies[2]), 0
+  if numbered then
+    request = function()
+      count = count + 1
+      wrk.headers[numbered] = tostring(count)
+      return wrk.format()
+    end
+  elseif bodies[2] then
+    local usual, other = wrk.format(), wrk.format(nil, nil, nil, bodies[2])
     request = function()
       count = count + 1
       return count % EVERY == 0 and other or usual

@@ -34,13 +34,19 @@ class Answers(NamedTuple):
 
 
 def ask(
-    service: Service, setup: Setup, inputs: Sequence[Any], connections: int, seconds: int
+    service: Service,
+    setup: Setup,
+    inputs: Sequence[Any],
+    connections: int,
+    seconds: int,
+    *,
+    headers: Sequence[str] = (),
 ) -> Answers:
     """Let wrk ask for so long; every 20th time with the second input, if there is one, which is
-    meant to be refused."""
+    meant to be refused. `headers` are `Name: value`, or `Name: #` for a value that differs."""
     wrk = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s"]
     pin = ["taskset", "-c", LOAD_CORE] if setup.pinned else []
-    headers = [f"X-API-Key: {KEY}"] if setup.keyed else []
+    keys = [f"X-API-Key: {KEY}"] if setup.keyed else []
     address = f"http://127.0.0.1:{service.port}{service.path}"
     with folder() as directory:
         bodies = [directory / str(number) for number in range(len(inputs))]
@@ -48,7 +54,7 @@ def ask(
             body.write_text(json.dumps({"input": input}, separators=(",", ":")))
         before = processor_time(*service.processes)
         output = subprocess.run(
-            [*pin, *wrk, "-s", str(_SCRIPT), address, "--", *map(str, bodies), *headers],
+            [*pin, *wrk, "-s", str(_SCRIPT), address, "--", *map(str, bodies), *keys, *headers],
             check=True,
             capture_output=True,
             text=True,

@@ -1,4 +1,5 @@
-"""What usual things cost: API keys, a 4 KB input with pydantic types, 5 % of inputs that fail.
+"""What usual things cost: API keys, a header field that is new each time, a 4 KB input with
+pydantic types, 5 % of inputs that fail.
 
 Synchronous calls over 32 connections, all processes of the server on one core, wrk on the other.
 Each rate is given in parts of the system's own with none of this, in the same rounds. `raw` checks
@@ -25,11 +26,13 @@ class Case(NamedTuple):
     title: str
     setup: Setup
     inputs: Sequence[Any]
+    headers: Sequence[str] = ()
 
 
 CASES = (
     Case("nothing", Setup("echo", pinned=True), [1]),
     Case("API key", Setup("echo", pinned=True, keyed=True), [1]),
+    Case("new field", Setup("echo", pinned=True), [1], ["X-Request-Id: #"]),
     Case("4 KB", Setup("document", pinned=True), [DOCUMENT]),
     Case("5 % fail", Setup("failing", pinned=True), [1, -1]),
 )
@@ -55,8 +58,9 @@ def costs(bench: Bench) -> None:
 def asked(system: System, programs: Path, case: Case, seconds: int) -> Answers:
     """Warm up, then ask."""
     with serving(system, programs, case.setup) as service:
-        ask(service, case.setup, case.inputs, CONNECTIONS, 1)
-        return ask(service, case.setup, case.inputs, CONNECTIONS, seconds)
+        work = (service, case.setup, case.inputs, CONNECTIONS)
+        ask(*work, 1, headers=case.headers)
+        return ask(*work, seconds, headers=case.headers)
 
 
 def cells(rounds: list[list[Answers]]) -> tuple[str, ...]:
