@@ -68,10 +68,11 @@ class Move(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Claimer(NamedTuple):
-    """Somebody who waits to claim up to `limit`."""
+    """Somebody who waits to claim up to `limit`, until the loop's time `deadline`."""
 
     bell: asyncio.Future[bool]
     limit: int
+    deadline: float
 
 
 class ModelQueue:
@@ -92,6 +93,7 @@ class ModelQueue:
         self.rate = Rate()
         # Those who wait to claim, by whether they take suspects.
         self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
+        self._alarm: asyncio.TimerHandle | None = None
 
     def add(self, queued: int, queued_bytes: int) -> None:
         """So many more are queued; fewer, where the numbers are negative."""
@@ -131,28 +133,49 @@ class ModelQueue:
         """Wait until something may be there to claim; False if the loop's time `deadline` comes."""
         loop = asyncio.get_running_loop()
         bell: asyncio.Future[bool] = loop.create_future()
-        claimer = Claimer(bell, limit)
+        claimer = Claimer(bell, limit, deadline)
         claimers = self.claimers[suspects]
         claimers.append(claimer)
-        alarm = loop.call_at(deadline, resolve, bell, False)
+        self._set_alarm(loop, deadline)
         heard = False
         try:
             heard = await bell
+            await asyncio.sleep(0)  # what comes in the same turn of the loop is claimed with it
         except asyncio.CancelledError:
             if bell.done() and not bell.cancelled():
                 self.ring()  # somebody else has to answer the bell that this one heard
             raise
         finally:
-            alarm.cancel()
             if not heard and claimer in claimers:  # the bell takes out whom it wakes
                 claimers.remove(claimer)
         return heard
 
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """Have it ring by then. One for all who wait, which stays when they have been served: a
+        timer for each would cost more than most claims."""
+        if self._alarm is not None:
+            if self._alarm.when() <= deadline:
+                return
+            self._alarm.cancel()
+        self._alarm = loop.call_at(deadline, self._end_patience, loop)
+
+    def _end_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send those away whose deadline has come."""
+        self._alarm = None
+        now = loop.time()
+        for claimer in chain(*self.claimers.values()):
+            if claimer.deadline <= now:
+                resolve(claimer.bell, False)
+            else:
+                self._set_alarm(loop, claimer.deadline)
+
     def close(self) -> None:
         """Nothing will arrive any more: tell those who wait for it."""
-        for bell, _ in chain(*self.claimers.values()):
-            if not bell.done():
-                bell.set_exception(shutting_down())
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for claimer in chain(*self.claimers.values()):
+            if not claimer.bell.done():
+                claimer.bell.set_exception(shutting_down())
 
     def note_ends(self, status: Status, count: int, now: float) -> None:
         """So many have ended, at this steady time."""
