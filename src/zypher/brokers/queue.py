@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import chain
+from math import inf
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -94,6 +95,7 @@ class ModelQueue:
         # Those who wait to claim, by whether they take suspects.
         self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf  # the loop's time
 
     def add(self, queued: int, queued_bytes: int) -> None:
         """So many more are queued; fewer, where the numbers are negative."""
@@ -153,15 +155,16 @@ class ModelQueue:
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Have it ring by then. One for all who wait, which stays when they have been served: a
         timer for each would cost more than most claims."""
+        if self._alarm_at <= deadline:
+            return
         if self._alarm is not None:
-            if self._alarm.when() <= deadline:
-                return
             self._alarm.cancel()
+        self._alarm_at = deadline
         self._alarm = loop.call_at(deadline, self._end_patience, loop)
 
     def _end_patience(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send those away whose deadline has come."""
-        self._alarm = None
+        self._alarm, self._alarm_at = None, inf
         now = loop.time()
         for claimer in chain(*self.claimers.values()):
             if claimer.deadline <= now:
