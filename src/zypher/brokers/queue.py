@@ -94,6 +94,7 @@ class ModelQueue:
         self.rate = Rate()
         # Those who wait to claim, by whether they take suspects.
         self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
+        self._rings = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf  # the loop's time
 
@@ -121,10 +122,21 @@ class ModelQueue:
             self.ring()
 
     def ring(self) -> None:
-        """Wake one who waits for anything to claim, and one who waits for what is no suspect."""
+        """Wake one who waits for anything to claim, and one who waits for what is no suspect.
+
+        A turn of the loop later: what else comes in this one is claimed with it.
+        """
+        if any(self.claimers.values()):
+            if not self._rings:
+                asyncio.get_running_loop().call_soon(self._wake)
+            self._rings += 1
+
+    def _wake(self) -> None:
+        rings, self._rings = self._rings, 0
         for claimers in self.claimers.values():
-            while claimers and not resolve(claimers.popleft().bell, True):
-                pass
+            woken = 0
+            while claimers and woken < rings:
+                woken += resolve(claimers.popleft().bell, True)
 
     @property
     def appetite(self) -> int:
@@ -142,7 +154,6 @@ class ModelQueue:
         heard = False
         try:
             heard = await bell
-            await asyncio.sleep(0)  # what comes in the same turn of the loop is claimed with it
         except asyncio.CancelledError:
             if bell.done() and not bell.cancelled():
                 self.ring()  # somebody else has to answer the bell that this one heard

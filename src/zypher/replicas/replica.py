@@ -344,7 +344,8 @@ class Replica:
 
     async def _until(self, condition: Condition) -> None:
         """Wait until it holds. Raises `ReplicaDied`."""
-        await self._conditions.until(lambda: self._gone or condition())
+        if not condition():
+            await self._conditions.until(lambda: self._gone or condition())
         self._require_alive()
 
     def _has_room(self) -> bool:
