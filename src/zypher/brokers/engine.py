@@ -141,7 +141,10 @@ class Engine(Deliveries):
         self._require_open()
         entry = self._enter(prediction, keep=False, waits=True)
         entry.caller = self._loop.create_future()
-        self._show([Move(entry, None, prediction)])  # what is not kept is recorded nowhere
+        self._entries[prediction.id] = entry  # what is not kept is recorded nowhere
+        self._line_up(entry)
+        if prediction.options is not NO_OPTIONS:
+            self._set_alarm(entry)
         return entry.caller
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool]:

@@ -297,8 +297,9 @@ class Replica:
 
     def _take(self, claim: Claim, outcome: Outcome, now: float) -> None:
         self._news.add_outcome(claim, outcome, self._flights.end(claim, now))
-        self._overdue.discard(claim)
-        self._unwanted.discard(claim)
+        if self._overdue or self._unwanted:
+            self._overdue.discard(claim)
+            self._unwanted.discard(claim)
         self.finished += 1
 
     async def _loaded(self) -> Described | Ready:
