@@ -10,7 +10,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_who_waits_until_something_holds_is_woken_when_it_does_and_not_before() -> None:
-    conditions, there = Conditions(), []
+    conditions = Conditions()
+    there: list[int] = []
     waiting = asyncio.create_task(conditions.until(lambda: bool(there)))
     for _ in range(3):
         await asyncio.sleep(0)
