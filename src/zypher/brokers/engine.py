@@ -9,7 +9,7 @@ and nothing follows from it outside of this process, before it is recorded.
 import asyncio
 import heapq
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import cached_property, partial
 
 from msgspec.structs import replace
@@ -118,11 +118,11 @@ class Engine(Deliveries):
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
 
-    async def _arrival(
+    def _arrival(
         self, queue: ModelQueue, deadline: float, *, limit: int, suspects: bool
-    ) -> bool:
+    ) -> Awaitable[bool]:
         """Wait until something may be there to claim; False if `deadline` comes."""
-        return await queue.arrival(deadline, limit=limit, suspects=suspects)
+        return queue.arrival(deadline, limit=limit, suspects=suspects)
 
     # The life of a prediction.
 
@@ -141,7 +141,10 @@ class Engine(Deliveries):
         self._require_open()
         entry = self._enter(prediction, keep=False, waits=True)
         entry.caller = self._loop.create_future()
-        self._show([Move(entry, None, prediction)])  # what is not kept is recorded nowhere
+        self._entries[prediction.id] = entry  # what is not kept is recorded nowhere
+        self._line_up(entry)
+        if prediction.options is not NO_OPTIONS:
+            self._set_alarm(entry)
         return entry.caller
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool]:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import chain
+from math import inf
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -68,10 +69,11 @@ class Move(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Claimer(NamedTuple):
-    """Somebody who waits to claim up to `limit`."""
+    """Somebody who waits to claim up to `limit`, until the loop's time `deadline`."""
 
     bell: asyncio.Future[bool]
     limit: int
+    deadline: float
 
 
 class ModelQueue:
@@ -92,6 +94,9 @@ class ModelQueue:
         self.rate = Rate()
         # Those who wait to claim, by whether they take suspects.
         self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
+        self._rings = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf  # the loop's time
 
     def add(self, queued: int, queued_bytes: int) -> None:
         """So many more are queued; fewer, where the numbers are negative."""
@@ -117,10 +122,22 @@ class ModelQueue:
             self.ring()
 
     def ring(self) -> None:
-        """Wake one who waits for anything to claim, and one who waits for what is no suspect."""
+        """Wake one who waits for anything to claim, and one who waits for what is no suspect.
+
+        A turn of the loop later, so that what arrives meanwhile is claimed with it: where a run
+        takes no time, most of what it costs is to hand it over.
+        """
+        if self.claimers[True] or self.claimers[False]:
+            if not self._rings:
+                asyncio.get_running_loop().call_soon(self._wake)
+            self._rings += 1
+
+    def _wake(self) -> None:
+        rings, self._rings = self._rings, 0
         for claimers in self.claimers.values():
-            while claimers and not resolve(claimers.popleft().bell, True):
-                pass
+            woken = 0
+            while claimers and woken < rings:
+                woken += resolve(claimers.popleft().bell, True)
 
     @property
     def appetite(self) -> int:
@@ -131,10 +148,10 @@ class ModelQueue:
         """Wait until something may be there to claim; False if the loop's time `deadline` comes."""
         loop = asyncio.get_running_loop()
         bell: asyncio.Future[bool] = loop.create_future()
-        claimer = Claimer(bell, limit)
+        claimer = Claimer(bell, limit, deadline)
         claimers = self.claimers[suspects]
         claimers.append(claimer)
-        alarm = loop.call_at(deadline, resolve, bell, False)
+        self._set_alarm(loop, deadline)
         heard = False
         try:
             heard = await bell
@@ -143,16 +160,37 @@ class ModelQueue:
                 self.ring()  # somebody else has to answer the bell that this one heard
             raise
         finally:
-            alarm.cancel()
             if not heard and claimer in claimers:  # the bell takes out whom it wakes
                 claimers.remove(claimer)
         return heard
 
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """Have it ring by then. One for all who wait, which stays when they have been served: a
+        timer for each would cost more than most claims."""
+        if self._alarm_at <= deadline:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = deadline
+        self._alarm = loop.call_at(deadline, self._end_patience, loop)
+
+    def _end_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send those away whose deadline has come."""
+        self._alarm, self._alarm_at = None, inf
+        now = loop.time()
+        for claimer in chain(*self.claimers.values()):
+            if claimer.deadline <= now:
+                resolve(claimer.bell, False)
+            else:
+                self._set_alarm(loop, claimer.deadline)
+
     def close(self) -> None:
         """Nothing will arrive any more: tell those who wait for it."""
-        for bell, _ in chain(*self.claimers.values()):
-            if not bell.done():
-                bell.set_exception(shutting_down())
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for claimer in chain(*self.claimers.values()):
+            if not claimer.bell.done():
+                claimer.bell.set_exception(shutting_down())
 
     def note_ends(self, status: Status, count: int, now: float) -> None:
         """So many have ended, at this steady time."""

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from zypher.prediction import Claim
 from zypher.replicas.frames import Call
@@ -20,17 +21,14 @@ _BRIEF = (0.001, LONGEST_WAIT)
 _LEAD, _LEAD_PART = 0.002, 0.2
 
 
-class _Unit:
+class _Unit(msgspec.Struct, eq=False):
     """What runs in one call of predict: a batch, or one by itself. `since`: when it began."""
 
-    __slots__ = ("left", "since")
-
-    def __init__(self, left: int, since: float) -> None:
-        self.left = left
-        self.since = since
+    left: int
+    since: float
 
 
-class _Flight(NamedTuple):
+class _Flight(msgspec.Struct, frozen=True, eq=False):
     """A claim in flight: what it runs with, bytes of its input."""
 
     unit: _Unit
@@ -69,8 +67,9 @@ class Flights:
 
     def end(self, claim: Claim, now: float) -> float:
         """It has ended; the seconds that its call took. Raises KeyError if it did not run."""
-        unit, size = self.running.pop(claim)
-        self.bytes -= size
+        flight = self.running.pop(claim)
+        unit = flight.unit
+        self.bytes -= flight.size
         unit.left -= 1
         seconds = now - unit.since
         if not unit.left:
@@ -80,8 +79,8 @@ class Flights:
 
     def follow(self, now: float) -> None:
         """What waited has begun."""
-        for unit, _ in self.waiting.values():
-            unit.since = now
+        for flight in self.waiting.values():
+            flight.unit.since = now
         self.units += bool(self.waiting)
         self.running |= self.waiting
         self.waiting = {}
@@ -89,7 +88,7 @@ class Flights:
     def take_back(self) -> list[Claim]:
         """What waits is not in flight any more."""
         taken, self.waiting = self.waiting, {}
-        self.bytes -= sum(size for _, size in taken.values())
+        self.bytes -= sum(flight.size for flight in taken.values())
         return list(taken)
 
     def expected(self) -> float | None:
@@ -105,7 +104,7 @@ class Flights:
     def _batch(self, calls: Sequence[Call], since: float) -> dict[Claim, _Flight]:
         unit = _Unit(len(calls), since)
         batch = {call.claim: _Flight(unit, len(call.input)) for call in calls}
-        self.bytes += sum(size for _, size in batch.values())
+        self.bytes += sum(flight.size for flight in batch.values())
         return batch
 
 

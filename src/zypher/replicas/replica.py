@@ -9,6 +9,7 @@ from typing import Literal
 from zypher.errors import ModelLoadError, ZypherError
 from zypher.prediction import Claim, Outcome
 from zypher.replicas.ahead import Ahead
+from zypher.replicas.conditions import Condition, Conditions
 from zypher.replicas.connection import Connection
 from zypher.replicas.flights import Flights
 from zypher.replicas.frames import (
@@ -77,11 +78,8 @@ class Replica:
         self._doomed = False
         self._gone = False
         self._news = News()
-        self._is_free = asyncio.Event()
-        self._has_room = asyncio.Event()
-        self._has_room_ahead = asyncio.Event()
-        self._is_idle = asyncio.Event()
         self._has_news = asyncio.Event()
+        self._conditions = Conditions()
 
     # Life and death.
 
@@ -235,28 +233,25 @@ class Replica:
 
     async def has_room(self, *, ahead: bool = False) -> None:
         """Wait until `room` is at least one, or `has_room_ahead`. Raises `ReplicaDied`."""
-        await (self._has_room_ahead if ahead else self._has_room).wait()
-        self._require_alive()
+        await self._until(self._has_any_room if ahead else self._has_room)
 
     async def is_idle(self) -> None:
         """Wait until nothing is in flight. Raises `ReplicaDied`."""
-        await self._is_idle.wait()
-        self._require_alive()
+        await self._until(lambda: not self.is_busy)
 
     async def is_free(self) -> None:
         """Wait until it is not held, as it is while it is checked. Raises `ReplicaDied`."""
-        await self._is_free.wait()
-        self._require_alive()
+        await self._until(lambda: not self.is_held)
 
     async def reports(self) -> AsyncIterator[Report]:
         """What it has to say, as it comes; ends when the process has ended."""
         while True:
             await self._has_news.wait()
+            self._has_news.clear()
             report = self._news.take()
-            self._update()
             if any(report):
                 yield report
-            elif self._gone:
+            if self._gone and not self._news:
                 return
 
     # How it is.
@@ -264,7 +259,6 @@ class Replica:
     def hold(self, is_held: bool) -> None:
         """Hand it nothing more, until that is taken back."""
         self.is_held = is_held
-        _set(self._is_free, self._gone or not is_held)
         self._update()
 
     async def ask(self) -> str | None:
@@ -288,7 +282,7 @@ class Replica:
                 now = asyncio.get_running_loop().time()
                 for claim, outcome in message.outcomes:
                     self._take(claim, outcome, now)
-                if not self._flights.running:
+                if self.described.is_serial and not self._flights.running:
                     self._flights.follow(now)
                     self._ahead.expect_end()
                 if self.finished >= self._most_finished and not self.is_worn:
@@ -303,8 +297,9 @@ class Replica:
 
     def _take(self, claim: Claim, outcome: Outcome, now: float) -> None:
         self._news.add_outcome(claim, outcome, self._flights.end(claim, now))
-        self._overdue.discard(claim)
-        self._unwanted.discard(claim)
+        if self._overdue or self._unwanted:
+            self._overdue.discard(claim)
+            self._unwanted.discard(claim)
         self.finished += 1
 
     async def _loaded(self) -> Described | Ready:
@@ -328,17 +323,14 @@ class Replica:
         await process.wait()
         self._ahead.close()
         self._gone = True
-        self._is_free.set()
         self._answers.put_nowait(None)
         self._update()
 
     def _update(self) -> None:
-        """Wake those whose condition has come true."""
-        has_room = self._gone or self.room > 0
-        _set(self._has_room, has_room)
-        _set(self._has_room_ahead, has_room or self.has_room_ahead)
-        _set(self._is_idle, self._gone or not self._flights.running)
-        _set(self._has_news, self._gone or bool(self._news))
+        """Something has changed: wake those who wait for it."""
+        self._conditions.look()  # first: what is to run next need not wait for what has ended
+        if self._gone or self._news:
+            self._has_news.set()
         if (self._overdue or self.is_retired) and not (self._gone or self._doomed):
             self._kill_if_nothing_else_runs()
 
@@ -350,6 +342,18 @@ class Replica:
             assert self._process is not None
             self._doomed = True  # also if all that ran there turns out to have ended just then
             self._process.kill()
+
+    async def _until(self, condition: Condition) -> None:
+        """Wait until it holds. Raises `ReplicaDied`."""
+        if not condition():
+            await self._conditions.until(lambda: self._gone or condition())
+        self._require_alive()
+
+    def _has_room(self) -> bool:
+        return self.room > 0
+
+    def _has_any_room(self) -> bool:
+        return self.room > 0 or self.has_room_ahead
 
     def _require_alive(self) -> None:
         # It can be dead for a moment before `_watch` has seen to it.
@@ -367,10 +371,3 @@ def _limit(most: int | None) -> float:
     if most is None:
         return math.inf
     return most - random.randrange(most // 10 + 1)  # noqa: S311 - no secret
-
-
-def _set(event: asyncio.Event, happened: bool) -> None:
-    if happened:
-        event.set()
-    else:
-        event.clear()

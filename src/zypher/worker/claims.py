@@ -47,7 +47,8 @@ class Claims:
 
     def of(self, replica: Replica) -> set[Claim]:
         """What is held for this replica, from now on."""
-        self._can_tell.setdefault(replica, _opened())
+        if replica not in self._can_tell:
+            self._can_tell[replica] = _opened()
         return self._holdings.of(replica)
 
     def forget(self, replica: Replica) -> None:

@@ -34,7 +34,9 @@ class Clearing:
         """False for one that passes them over now."""
         if not replica.is_busy:
             return True
-        return self._clears is None and _now() >= self._rests_until.get(replica, 0.0)
+        if self._clears is not None:
+            return False
+        return replica not in self._rests_until or _now() >= self._rests_until[replica]
 
     async def clear(self, replica: Replica) -> None:
         """Wait until a replica is idle, if it is its turn, but not for ever."""

@@ -185,7 +185,7 @@ class Worker:
                     if ended:
                         self._metrics.run_seconds.of(replica.spec.name).observe_many(seconds)
                         breaker.note(replica, ended)
-                        signed = [(claim, _signed(outcome, replica)) for claim, outcome in ended]
+                        signed = _signed(ended, replica)
                         recordings = self._attempts.end(ended)
                         await self._claims.finish(replica, signed)
                         self._attempts.recorded(recordings)
@@ -283,10 +283,11 @@ class Worker:
         no longer than half of what the clock of a member leaves. A trial is one alone.
         """
         batching = replica.described.batching
-        limit = 1 if is_trial else batching.max_size if batching else max(1, replica.room)
+        room = replica.room
+        limit = 1 if is_trial else batching.max_size if batching else max(1, room)
         clearing = self._clearings[replica.spec.name]
         now = asyncio.get_running_loop().time
-        if not replica.room:
+        if not room:
             await self._look_ahead(replica, batch, limit)
             claimed = now()
             if len(batch) == limit or _are_suspects(batch):
@@ -304,8 +305,8 @@ class Worker:
         full_at = min([now() + batching.max_wait, *spare])
         while len(batch) < limit and (left := full_at - now()) > 0:
             try:
-                room = limit - len(batch)
-                more = await self._claims.claim(replica, room, left, suspects=False)
+                missing = limit - len(batch)
+                more = await self._claims.claim(replica, missing, left, suspects=False)
             except Unavailable:
                 return  # what is here need not wait for a broker that is away
             batch += more
@@ -363,11 +364,23 @@ def _call(claim: Claim, prediction: Prediction, traceparent: str | None) -> Call
     return Call(claim, prediction.input, due.at if due else None, traceparent)
 
 
-def _signed(outcome: Outcome, replica: Replica) -> Outcome:
-    """An outcome that says, where the input was refused, which signature refused it."""
-    if outcome.failure is None or outcome.failure.code != InvalidInput.code:
-        return outcome
-    return replace(outcome, signature=signature_of(replica.described.input_schema))
+def _signed(
+    ended: Sequence[tuple[Claim, Outcome]], replica: Replica
+) -> Sequence[tuple[Claim, Outcome]]:
+    """Outcomes that say, where the input was refused, which signature refused it."""
+    codes = {outcome.failure.code for _, outcome in ended if outcome.failure is not None}
+    if InvalidInput.code not in codes:
+        return ended
+    signature = signature_of(replica.described.input_schema)
+    return [
+        (claim, replace(outcome, signature=signature) if _is_refusal(outcome) else outcome)
+        for claim, outcome in ended
+    ]
+
+
+def _is_refusal(outcome: Outcome) -> bool:
+    """True if the input did not fit the model's signature."""
+    return outcome.failure is not None and outcome.failure.code == InvalidInput.code
 
 
 def _spare_times(claimed: Sequence[Prediction]) -> list[float]:
