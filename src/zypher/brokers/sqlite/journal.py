@@ -175,14 +175,21 @@ class Journal:
             await asyncio.to_thread(self._thread.join)
 
     def _enlist(self, call: Write | Ask) -> None:
-        """Hand a call to the thread, together with all else that this turn of the loop brings."""
+        """Hand a call to the thread, together with all else that this turn of the loop brings.
+
+        Moves of what is known already have been put together by who ran it, or is about to: they
+        need not wait for the rest of the turn.
+        """
         if not self._turns_calls:
             self._loop.call_soon(self._hand_over)
         self._turns_calls.append(call)
+        if isinstance(call, Write) and not call.refusable:
+            self._hand_over()
 
     def _hand_over(self) -> None:
-        self._inbox.put(self._turns_calls)
-        self._turns_calls = []
+        if self._turns_calls:
+            self._inbox.put(self._turns_calls)
+            self._turns_calls = []
 
     def _tell(self, what: Callable[..., object], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(what, *arguments)
