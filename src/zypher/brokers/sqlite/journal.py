@@ -195,11 +195,14 @@ class Journal:
         self._loop.call_soon_threadsafe(what, *arguments)
 
     def _on_written(self, writes: Sequence[Write], known: set[int]) -> None:
+        recorded = []
         for write in writes:
-            if write.moves and write.moves[0].entry.place in known:
+            if known and write.moves[0].entry.place in known:
                 self._on_refused(write, KnownId())
-                continue
-            self._listener.written(write.moves)
+            else:
+                recorded.append(write)
+        self._listener.written([move for write in recorded for move in write.moves])
+        for write in recorded:
             resolve(write.written, True)
 
     def _on_refused(self, write: Write, error: Exception) -> None:
