@@ -383,8 +383,8 @@ class SqliteBroker(Engine):
         for move in moves:
             move.entry.recorded = True
         self._show([shown(move) for move in moves] if foreseen else moves)
-        if foreseen:  # those who wait for them claim them first
-            asyncio.get_running_loop().call_soon(self._write_missed, foreseen)
+        if foreseen:  # those who wait for them are woken in the next turn, and claim them first
+            self._loop.call_soon(self._loop.call_soon, self._write_missed, foreseen)
 
     def _write_missed(self, foreseen: Sequence[Entry]) -> None:
         if moves := missed(foreseen):

@@ -129,6 +129,8 @@ class Journal:
         if self._is_stopped or (self.trouble is not None and not refusable):
             resolve(written, False)
         self._enlist(Write(moves, written, refusable))
+        if not refusable:  # what a worker tells at once is together already
+            self._hand_over()
         return written
 
     async def ask(self, question: Callable[[Store], T], *, follows: bool = False) -> T:
@@ -175,16 +177,10 @@ class Journal:
             await asyncio.to_thread(self._thread.join)
 
     def _enlist(self, call: Write | Ask) -> None:
-        """Hand a call to the thread, together with all else that this turn of the loop brings.
-
-        Moves of what is known already have been put together by who ran it, or is about to: they
-        need not wait for the rest of the turn.
-        """
+        """Hand a call to the thread, together with all else that this turn of the loop brings."""
         if not self._turns_calls:
             self._loop.call_soon(self._hand_over)
         self._turns_calls.append(call)
-        if isinstance(call, Write) and not call.refusable:
-            self._hand_over()
 
     def _hand_over(self) -> None:
         if self._turns_calls:
