@@ -317,8 +317,8 @@ class Store:
     def rest(self) -> None:
         """Write all of the log back while there is nothing else to do.
 
-        One of the usual length stays as long as it is, to be written over: that takes the disk
-        about half as long as a log that has to grow.
+        One of the usual length stays as long as it is, to be written over: that takes a disk less
+        time than to make a file longer.
         """
         self._checkpoint("PASSIVE" if self._wal_size() <= _USUAL_LOG else "TRUNCATE")
 
