@@ -1,6 +1,7 @@
 """Claims that are written together with what is claimed; and how much is written at all."""
 
 import asyncio
+import threading
 from collections import Counter
 
 import pytest
@@ -47,6 +48,18 @@ async def statements(broker: SqliteBroker) -> list[str]:
     return told
 
 
+async def told_of(statement: str, broker: SqliteBroker) -> threading.Event:
+    """Set once the file is told this."""
+    told = threading.Event()
+
+    def listen(begun: str) -> None:
+        if begun == statement:
+            told.set()
+
+    await broker._journal.ask(lambda store: store._connection.set_trace_callback(listen))
+    return told
+
+
 async def test_what_is_claimed_and_finished_at_once_takes_two_commits(queue: Queue) -> None:
     async with queue.opened() as broker:
         claim = await claiming(broker, limit=1)
@@ -73,6 +86,19 @@ async def test_what_comes_together_is_written_in_one_statement_of_each_kind(queu
             "INSERT",
             "COMMIT",
         ]
+
+
+async def test_outcomes_reach_the_disk_while_the_loop_is_busy_with_the_rest_of_its_turn(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        (claimed,) = await broker.claim("w", "m", limit=1, timeout=0)
+        committing = await told_of("COMMIT", broker)
+        finishing = asyncio.create_task(broker.finish([(claimed.claim, GOOD)]))
+        await asyncio.sleep(0)
+        assert committing.wait(10)  # and no turn of the loop meanwhile
+        assert not await finishing
 
 
 async def test_no_more_is_foreseen_than_somebody_waits_for(queue: Queue) -> None:

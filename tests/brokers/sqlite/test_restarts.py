@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,7 +16,8 @@ from zypher.brokers import Limits
 from zypher.brokers.queue import Entry, Move
 from zypher.brokers.sqlite import SqliteBroker, store
 from zypher.brokers.sqlite.backlog import WINDOW
-from zypher.brokers.sqlite.opening import Script, migrate, schema
+from zypher.brokers.sqlite.opening import Script, looking_into, migrate, schema, value
+from zypher.brokers.sqlite.store import Store
 from zypher.errors import ConfigurationError, QueueFull
 from zypher.prediction import Status
 
@@ -351,3 +353,32 @@ async def test_a_stop_in_order_on_a_full_disk_is_one(queue: Queue) -> None:
     async with queue.opened() as broker:
         assert not [*broker.degraded()]
         assert await drain(broker) == [record.id for record in accepted]
+
+
+async def rest(broker: SqliteBroker) -> None:
+    """What the journal does when it has nothing else to do for a while."""
+    await broker._journal.ask(Store.rest, follows=True)
+
+
+async def test_a_queue_that_rests_has_all_of_it_in_its_file_and_writes_over_its_log(
+    queue: Queue, tmp_path: Path
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 500)
+        size = queue.wal.stat().st_size
+        await rest(broker)
+        shutil.copy(queue.path, tmp_path / "copy.db")
+        with looking_into(tmp_path / "copy.db") as file:
+            assert value(file, "SELECT count(*) FROM prediction") == 500
+        await submit(broker, 100)
+        assert queue.wal.stat().st_size == size
+
+
+async def test_a_log_that_is_longer_than_usual_is_given_back_when_its_queue_rests(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await broker.submit(new(b'"' + b"x" * 25_000_000 + b'"'), keep=True)
+        assert queue.wal.stat().st_size > 25_000_000
+        await rest(broker)
+        assert not queue.wal.stat().st_size

@@ -129,6 +129,8 @@ class Journal:
         if self._is_stopped or (self.trouble is not None and not refusable):
             resolve(written, False)
         self._enlist(Write(moves, written, refusable))
+        if not refusable:  # what a worker tells at once is together already
+            self._hand_over()
         return written
 
     async def ask(self, question: Callable[[Store], T], *, follows: bool = False) -> T:
@@ -181,18 +183,22 @@ class Journal:
         self._turns_calls.append(call)
 
     def _hand_over(self) -> None:
-        self._inbox.put(self._turns_calls)
-        self._turns_calls = []
+        if self._turns_calls:
+            self._inbox.put(self._turns_calls)
+            self._turns_calls = []
 
     def _tell(self, what: Callable[..., object], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(what, *arguments)
 
     def _on_written(self, writes: Sequence[Write], known: set[int]) -> None:
+        recorded = []
         for write in writes:
-            if write.moves and write.moves[0].entry.place in known:
+            if known and write.moves[0].entry.place in known:
                 self._on_refused(write, KnownId())
-                continue
-            self._listener.written(write.moves)
+            else:
+                recorded.append(write)
+        self._listener.written([move for write in recorded for move in write.moves])
+        for write in recorded:
             resolve(write.written, True)
 
     def _on_refused(self, write: Write, error: Exception) -> None:
