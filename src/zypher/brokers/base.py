@@ -227,7 +227,7 @@ class Broker(ABC):
 
         For a prediction with a new id and no idempotency key. Raises what `submit` does, and the
         future does as well; it is False if nobody knows when that will be. None, and nothing has
-        happened, where a broker has to ask elsewhere: `submit` does it.
+        happened, where that takes more than a moment and a task: `submit` does it.
         """
         return None
 
@@ -245,6 +245,10 @@ class Broker(ABC):
 
     def ended(self, id: str) -> Prediction | None:
         """The final record of a prediction, if nobody has to be asked for it."""
+        return None
+
+    def find(self, id: str) -> asyncio.Future[Prediction | None] | None:
+        """What `get` returns, where it is asked for elsewhere, without a task."""
         return None
 
     @abstractmethod
@@ -456,7 +460,10 @@ class Broker(ABC):
         return Overview(await self.stats(), await self.workers())
 
     def glance(self) -> Overview | None:
-        """What `overview` says, if nobody has to be asked: as it was in this turn of the loop."""
+        """What `overview` says, if nobody has to be asked: as it was in this turn of the loop.
+
+        Where asking takes a while it may be a moment old.
+        """
         return None
 
     @abstractmethod

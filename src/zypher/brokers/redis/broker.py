@@ -5,7 +5,8 @@ move if the record is still where it was seen. A node holds no state but what it
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -63,23 +64,17 @@ class RedisBroker(Waits):
     ) -> Prediction:
         waits = waits or not keep
         self._require_open()
-        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits))
-        verdict, *rest = await self._answer_to(self._link.run_with_others("submit", submission))
-        match verdict:
-            case b"known":
-                return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
-            case b"other":
-                raise another_request(prediction.idempotency_key)
-            case b"full" if rest == [b"max-queued"]:
-                raise too_many(prediction.model, self._limits, waits=waits)
-            case b"full" if rest == [b"max-queued-of"]:
-                assert prediction.owner is not None
-                raise too_many_of(prediction.owner, self._limits)
-            case b"full":
-                raise too_many_bytes(self._limits, waits=waits)
-        if waits:
+        means = partial(self._submitted, prediction, waits)
+        record: Prediction
+        record = await self._answer_to(self._submit(prediction, keep, waits, means))
+        if waits and record is prediction:  # not one that is known
             self._waited[prediction.id] = prediction, keep
-        return prediction
+        return record
+
+    def take(self, prediction: Prediction) -> asyncio.Future[bool]:
+        self._require_open()
+        means = partial(self._recorded, prediction)
+        return self._submit(prediction, keep=True, waits=False, means=means)
 
     async def keep(self, id: str) -> Prediction | None:
         self._waited.pop(id, None)
@@ -88,6 +83,10 @@ class RedisBroker(Waits):
 
     async def get(self, id: str) -> Prediction | None:
         return await self._read(id)
+
+    def find(self, id: str) -> asyncio.Future[Prediction | None]:
+        self._require_open()
+        return self._ask_for(id, partial(self._found, id))
 
     async def position(self, id: str) -> int | None:
         found = await self._run("position", id, self._clock.wall())
@@ -150,6 +149,37 @@ class RedisBroker(Waits):
         return count
 
     # What the verbs are made of.
+
+    def _submit(
+        self, prediction: Prediction, keep: bool, waits: bool, means: Callable[[Any], Any]
+    ) -> asyncio.Future[Any]:
+        """What the answer to a submission means."""
+        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits))
+        return self._link.run_with_others("submit", submission, means)
+
+    def _submitted(self, prediction: Prediction, waits: bool, answer: Sequence[Any]) -> Prediction:
+        """The record that there is now. Raises what refuses it."""
+        verdict, *rest = answer
+        match verdict:
+            case b"known":
+                return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
+            case b"other":
+                raise another_request(prediction.idempotency_key)
+            case b"full" if rest == [b"max-queued"]:
+                raise too_many(prediction.model, self._limits, waits=waits)
+            case b"full" if rest == [b"max-queued-of"]:
+                assert prediction.owner is not None
+                raise too_many_of(prediction.owner, self._limits)
+            case b"full":
+                raise too_many_bytes(self._limits, waits=waits)
+        return prediction
+
+    def _recorded(self, prediction: Prediction, answer: Sequence[Any]) -> bool:
+        return bool(self._submitted(prediction, False, answer))
+
+    def _found(self, id: str, values: Sequence[Any]) -> Prediction | None:
+        record, _ = self._seen(id, False, values)
+        return record
 
     def _submission(self, prediction: Prediction, keep: bool, waits: bool) -> Sequence[Any]:
         time, wall = self._time, self._clock.wall()

@@ -80,13 +80,18 @@ class Link:
         command = ("EVALSHA", _SHAS[script], 0, *arguments)
         return self.send(Call(command, orphaned, repeatable=False))
 
-    def run_with_others(self, script: str, argument: bytes) -> asyncio.Future[Any]:
-        """The same for one that takes any number of arguments, and answers each of them."""
-        return self.send(Call(("EVALSHA", _SHAS[script], 0, argument), joins=True))
+    def run_with_others(
+        self, script: str, argument: bytes, means: Callable[[Any], Any]
+    ) -> asyncio.Future[Any]:
+        """The same for one that takes any number of arguments, and answers each of them.
 
-    def do(self, *command: Any) -> asyncio.Future[Any]:
-        """What Redis answers to a command."""
-        return self.send(Call(command))
+        The future has what that answer `means`, or what it raises.
+        """
+        return self.send(Call(("EVALSHA", _SHAS[script], 0, argument), means=means, joins=True))
+
+    def do(self, *command: Any, means: Callable[[Any], Any] | None = None) -> asyncio.Future[Any]:
+        """What Redis answers to a command, or what that `means`."""
+        return self.send(Call(command, means=means))
 
     def send(self, call: Call) -> asyncio.Future[Any]:
         """Have a call made."""

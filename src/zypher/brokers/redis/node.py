@@ -1,7 +1,8 @@
 """One of the nodes that share a Redis: how it asks, what time it is, and how records move."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -104,8 +105,16 @@ class Node(Broker):
     async def _look_up(self, id: str, *, any: bool = False) -> tuple[Prediction | None, float]:
         """A record, and the shared time of its last move."""
         self._require_open()
-        asked = self._link.do("HMGET", f"zypher:p:{id}", *_NAMES)
-        *values, gone, since = await self._answer_to(asked)
+        seen: tuple[Prediction | None, float]
+        seen = await self._answer_to(self._ask_for(id, partial(self._seen, id, any)))
+        return seen
+
+    def _ask_for(self, id: str, means: Callable[[Any], Any]) -> asyncio.Future[Any]:
+        """What the fields of a record mean."""
+        return self._link.do("HMGET", f"zypher:p:{id}", *_NAMES, means=means)
+
+    def _seen(self, id: str, any: bool, values: Sequence[Any]) -> tuple[Prediction | None, float]:
+        *values, gone, since = values
         if values[_STATUS] is None or (gone and not any):
             return None, 0.0
         record = from_values(id, FIELDS, values)
