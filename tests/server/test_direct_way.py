@@ -2,19 +2,52 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from tests.receiver import SECRET
+from tests.redis_servers import RedisServer
 from tests.server.service import PATIENCE, Service
 from tests.server.site import INPUT, Site, get, post
+from zypher.brokers import Broker, Limits
+from zypher.brokers.memory import MemoryBroker
+from zypher.brokers.redis import RedisBroker
 from zypher.prediction import Failure, Outcome, Status
+from zypher.testing.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
 
 KEY = "0123456789abcdef0123456789"
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+def broker(
+    request: pytest.FixtureRequest, redis: RedisServer
+) -> Callable[[Limits, ManualClock], Broker]:
+    """Makes one that is here, or elsewhere."""
+    if request.param == "memory":
+        return MemoryBroker
+    redis.call("FLUSHALL")
+    return partial(RedisBroker, redis.url)
+
+
+@pytest.fixture
+async def service(
+    request: pytest.FixtureRequest, broker: Callable[[Limits, ManualClock], Broker]
+) -> AsyncIterator[Service]:
+    service = Service(broker, **getattr(request, "param", {}))
+    await service.start()
+    yield service
+    await service.stop()
 
 
 @pytest.fixture
@@ -113,6 +146,7 @@ POLLS = {
 }
 
 
+@pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)
 @pytest.mark.parametrize("outcome", [GOOD, BAD, LARGE, None], ids=["good", "bad", "large", "none"])
 async def test_a_poll_has_the_same_answer_on_both_ways(
     service: Service, outcome: Outcome | None

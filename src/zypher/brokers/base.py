@@ -171,6 +171,16 @@ class Delivery(NamedTuple):
     failures: int  # how often it was tried in vain
 
 
+class Sent(NamedTuple):
+    """A call that is under way: `submitted` raises what `submit` does, `outcome` what `wait` does.
+
+    What is refused has no outcome: that raises the same.
+    """
+
+    submitted: asyncio.Future[Prediction]
+    outcome: asyncio.Future[Prediction | None]
+
+
 class Page(NamedTuple):
     """One page of a listing; `cursor` asks for the next, None on the last."""
 
@@ -218,7 +228,14 @@ class Broker(ABC):
 
         Whoever has waited long enough cancels it, and then keeps the prediction or abandons it.
         Raises what `submit` does; the future raises `Unavailable` when the broker closes. None,
-        and nothing has happened, where a broker has to ask elsewhere: `submit` and `wait` do it.
+        and nothing has happened, where a broker has to ask elsewhere: `send` does it.
+        """
+        return None
+
+    def send(self, prediction: Prediction) -> Sent | None:
+        """What `call` does, where it is asked for elsewhere; None if `submit` and `wait` do it.
+
+        Who no longer waits cancels the outcome. It is None once this node is to `hurry`.
         """
         return None
 

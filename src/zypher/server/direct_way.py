@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from fastapi import Request, Response
 
+from zypher.brokers.base import Sent
 from zypher.errors import NotFound, PredictionError, QueueFull, Unavailable
 from zypher.prediction import Prediction
 from zypher.server.fields import Fields
@@ -204,12 +205,20 @@ class DirectWay:
             answer: Callable[[Any], Response | Awaitable[Response]]
             if call.waits:
                 outcome, answer = self._intake.call(prediction), self._concluded
+                if outcome is None:
+                    return self._sent(call, prediction)
             else:
                 answer = partial(self._accepted, prediction, perf_counter(), call)
                 outcome = self._intake.take(prediction)
         except Exception:  # what it was, the usual way tells
             return None
         return None if outcome is None else Taken(prediction.id, outcome, answer)
+
+    def _sent(self, call: PlainCall, prediction: Prediction) -> Taken | None:
+        sent = self._intake.send(prediction)
+        if sent is None:
+            return None
+        return Taken(prediction.id, sent.outcome, partial(self._ended, call, prediction, sent))
 
     def _found(self, poll: PlainPoll) -> Taken | None:
         try:
@@ -242,6 +251,17 @@ class DirectWay:
 
     def _concluded(self, outcome: asyncio.Future[Prediction]) -> Response:
         return self._predictions.concluded(outcome.result())
+
+    def _ended(
+        self, call: PlainCall, prediction: Prediction, sent: Sent, _: object
+    ) -> Response | Awaitable[Response]:
+        error = sent.submitted.exception() if sent.submitted.done() else None
+        if isinstance(error, PredictionError):
+            return self._refused(error, prediction)
+        record = sent.outcome.result()
+        if record is None:
+            return self.late(prediction.id, call)
+        return self._predictions.concluded(record)
 
     def _accepted(
         self, prediction: Prediction, begun: float, call: PlainCall, recorded: asyncio.Future[bool]

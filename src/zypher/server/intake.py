@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple, Self
 
@@ -10,7 +11,7 @@ from fastapi import Request, Response
 from msgspec.structs import replace
 from starlette.datastructures import Headers
 
-from zypher.brokers.base import Broker, ModelInfo
+from zypher.brokers.base import Broker, ModelInfo, Sent
 from zypher.errors import PredictionError, QueueFull
 from zypher.logs import about
 from zypher.prediction import Prediction, new_id
@@ -111,6 +112,23 @@ class Intake:
             broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
             _note(prediction)
         return outcome
+
+    def send(self, prediction: Prediction) -> Sent | None:
+        """What `call` does, where the broker has to ask elsewhere."""
+        if is_kept(prediction, waits=True) or may_be_too_late(prediction):
+            return None
+        begun = perf_counter()
+        sent = self._broker.send(prediction)
+        if sent is not None:
+            sent.submitted.add_done_callback(partial(self._note_submission, prediction, begun))
+        return sent
+
+    def _note_submission(
+        self, prediction: Prediction, begun: float, submitted: asyncio.Future[Prediction]
+    ) -> None:
+        self._broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
+        if submitted.exception() is None:
+            _note(prediction)
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
         """Have the broker take in what nobody waits for; the future says if it is recorded.

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zypher.brokers.base import Page
+from zypher.brokers.base import Page, Sent
 from zypher.brokers.decisions import time_to_live
 from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import host_of
@@ -75,6 +75,16 @@ class RedisBroker(Waits):
         self._require_open()
         means = partial(self._recorded, prediction)
         return self._submit(prediction, keep=True, waits=False, means=means)
+
+    def send(self, prediction: Prediction) -> Sent:
+        self._require_open()
+        means = partial(self._submitted, prediction, True)
+        submitted = self._submit(
+            prediction, keep=False, waits=True, means=means, waiting=self._name
+        )
+        outcome = self._expected(prediction)
+        submitted.add_done_callback(partial(_pass_on, outcome))
+        return Sent(submitted, outcome)
 
     async def keep(self, id: str) -> Prediction | None:
         self._waited.pop(id, None)
@@ -151,10 +161,15 @@ class RedisBroker(Waits):
     # What the verbs are made of.
 
     def _submit(
-        self, prediction: Prediction, keep: bool, waits: bool, means: Callable[[Any], Any]
+        self,
+        prediction: Prediction,
+        keep: bool,
+        waits: bool,
+        means: Callable[[Any], Any],
+        waiting: str | None = None,
     ) -> asyncio.Future[Any]:
-        """What the answer to a submission means."""
-        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits))
+        """What the answer to a submission means; `waiting`: a node that is to be told the end."""
+        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits, waiting))
         return self._link.run_with_others("submit", submission, means)
 
     def _submitted(self, prediction: Prediction, waits: bool, answer: Sequence[Any]) -> Prediction:
@@ -181,7 +196,9 @@ class RedisBroker(Waits):
         record, _ = self._seen(id, False, values)
         return record
 
-    def _submission(self, prediction: Prediction, keep: bool, waits: bool) -> Sequence[Any]:
+    def _submission(
+        self, prediction: Prediction, keep: bool, waits: bool, waiting: str | None
+    ) -> Sequence[Any]:
         time, wall = self._time, self._clock.wall()
         part = share(self._limits, waits=waits)
         lane = Priority.HIGH if waits else prediction.priority
@@ -198,6 +215,7 @@ class RedisBroker(Waits):
             "host": host_of(prediction) if options.webhook else None,
             "kept": flag(True) if keep else None,
             "waits": flag(True) if waits else None,
+            "waiting": waiting,
         }
         fields = to_hash(prediction)
         for name, value in (extra | clocks).items():
@@ -211,3 +229,10 @@ class RedisBroker(Waits):
             *(prediction.idempotency_key or "", string_of(prediction.fingerprint or b"")),
             fields,
         ]
+
+
+def _pass_on(outcome: asyncio.Future[Any], submitted: asyncio.Future[Any]) -> None:
+    """What is refused has no outcome."""
+    error = submitted.exception()
+    if error is not None and not outcome.done():
+        outcome.set_exception(error)
