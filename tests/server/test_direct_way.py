@@ -5,6 +5,8 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,8 @@ from tests.server.service import PATIENCE, Service
 from tests.server.site import INPUT, Site, get, post
 from zypher.brokers import Broker, Limits
 from zypher.brokers.memory import MemoryBroker
-from zypher.brokers.redis import RedisBroker
+from zypher.brokers.redis import RedisBroker, link
+from zypher.errors import Unavailable
 from zypher.prediction import Failure, Outcome, Status
 from zypher.testing.clock import ManualClock
 
@@ -29,10 +32,11 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
+MakesBroker = Callable[[Limits, ManualClock], Broker]
+
+
 @pytest.fixture(params=["memory", "redis"])
-def broker(
-    request: pytest.FixtureRequest, redis: RedisServer
-) -> Callable[[Limits, ManualClock], Broker]:
+def broker(request: pytest.FixtureRequest, redis: RedisServer) -> MakesBroker:
     """Makes one that is here, or elsewhere."""
     if request.param == "memory":
         return MemoryBroker
@@ -41,9 +45,7 @@ def broker(
 
 
 @pytest.fixture
-async def service(
-    request: pytest.FixtureRequest, broker: Callable[[Limits, ManualClock], Broker]
-) -> AsyncIterator[Service]:
+async def service(request: pytest.FixtureRequest, broker: MakesBroker) -> AsyncIterator[Service]:
     service = Service(broker, **getattr(request, "param", {}))
     await service.start()
     yield service
@@ -161,6 +163,49 @@ async def test_a_poll_has_the_same_answer_on_both_ways(
             assert await answers(direct, asked) == await answers(usual, asked), name
 
 
+async def test_a_full_queue_has_the_same_answer_on_both_ways(broker: MakesBroker) -> None:
+    limits = Limits(max_queued=1, waiting_share=0.0)
+    service = Service(lambda _, clock: broker(limits, clock))
+    await service.start()
+    direct, usual = Site(service), Site(service, is_direct=False)
+    async with direct.serving(), usual.serving():
+        await service.submit()
+        await service.run(seconds=30.0)  # so that it is known when there is room again
+        service.clock.advance(1.0)
+        await service.submit()
+        for request in (post(INPUT, "Async-Mode: true"), post()):
+            refusals = await answers(direct, request)
+            assert refusals == await answers(usual, request)
+            assert [status for status, *_ in refusals] == [429] * 3
+            assert ("retry-after", "30") in refusals[0][1]
+    assert service.broker.metrics.rejections["queue_full",] == 12
+    await service.stop()
+
+
+async def test_a_redis_that_is_away_has_the_same_answer_on_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PATIENCE", 0.1)
+    monkeypatch.setattr(link, "_LEAST", 0.1)
+    with RedisServer(tmp_path) as redis:
+        service = Service(partial(RedisBroker, redis.url))
+        await service.start()
+        direct, usual = Site(service), Site(service, is_direct=False)
+        async with direct.serving(), usual.serving():
+            place = f"/predict/{await service.submit()}"
+            redis.kill()
+            for _ in range(2):  # that it is lost, and that it cannot be had again
+                with pytest.raises(Unavailable):
+                    await service.broker.get(place)
+            for request in (post(), post(INPUT, "Async-Mode: true"), get(place)):
+                ((status, headers, _), *_) = refusals = await answers(direct, request)
+                assert refusals == await answers(usual, request)
+                assert status == 503
+                assert ("x-prediction-id" in dict(headers)) == request.startswith(b"POST")
+            assert service.broker.metrics.rejections["unavailable",] == 12
+        await service.stop()
+
+
 async def test_what_has_expired_is_found_on_no_way(site: Site) -> None:
     id = await site.service.submit(ttl=5)
     await site.service.run()
@@ -171,9 +216,9 @@ async def test_what_has_expired_is_found_on_no_way(site: Site) -> None:
         assert (await client.answer()).status == status
 
 
-async def answers(site: Site, request: bytes) -> list[object]:
+async def answers(site: Site, request: bytes) -> list[Any]:
     """What is answered to a request, and to the same one again and again."""
-    found: list[object] = []
+    found: list[Any] = []
     client = await site.client()
     for _ in range(3):
         client.send(request)

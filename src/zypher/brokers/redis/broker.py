@@ -192,8 +192,8 @@ class RedisBroker(Waits):
     def _recorded(self, prediction: Prediction, answer: Sequence[Any]) -> bool:
         return bool(self._submitted(prediction, False, answer))
 
-    def _found(self, id: str, values: Sequence[Any]) -> Prediction | None:
-        record, _ = self._seen(id, False, values)
+    def _found(self, id: str, hash: dict[bytes, bytes]) -> Prediction | None:
+        record, _ = self._seen(id, False, hash)
         return record
 
     def _submission(

@@ -47,6 +47,7 @@ class Call:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         command: Sequence[Any],
         orphaned: Callable[[Any], None] | None = None,
         *,
@@ -57,7 +58,6 @@ class Call:
         self.command = command
         self.repeatable = repeatable
         self.joins = joins
-        loop = asyncio.get_running_loop()
         self.asked = loop.time()
         self.answer: asyncio.Future[Any] = loop.create_future()
         self._orphaned = orphaned

@@ -13,16 +13,11 @@ from zypher.brokers.base import Broker, Limits
 from zypher.brokers.redis.address import parse
 from zypher.brokers.redis.leases import Beats
 from zypher.brokers.redis.link import Link
-from zypher.brokers.redis.records import FIELDS, changes, from_values
+from zypher.brokers.redis.records import changes, from_pairs
 from zypher.brokers.refusals import shutting_down
 from zypher.clock import Clock
 from zypher.errors import Unavailable
 from zypher.prediction import Prediction, Status
-
-_STATUS = FIELDS.index("status")
-
-# What is read of a record.
-_NAMES = tuple(name.encode() for name in (*FIELDS, "gone", "since"))
 
 
 class Move(NamedTuple):
@@ -110,16 +105,17 @@ class Node(Broker):
         return seen
 
     def _ask_for(self, id: str, means: Callable[[Any], Any]) -> asyncio.Future[Any]:
-        """What the fields of a record mean."""
-        return self._link.do("HMGET", f"zypher:p:{id}", *_NAMES, means=means)
+        """What the hash of a record means."""
+        return self._link.do("HGETALL", f"zypher:p:{id}", means=means)
 
-    def _seen(self, id: str, any: bool, values: Sequence[Any]) -> tuple[Prediction | None, float]:
-        *values, gone, since = values
-        if values[_STATUS] is None or (gone and not any):
+    def _seen(
+        self, id: str, any: bool, hash: dict[bytes, bytes]
+    ) -> tuple[Prediction | None, float]:
+        if b"status" not in hash or (b"gone" in hash and not any):
             return None, 0.0
-        record = from_values(id, FIELDS, values)
+        record = from_pairs(id, hash.items())
         has_expired = record.expires is not None and record.expires <= self._clock.wall()
-        return (None if has_expired and not any else record), float(since)
+        return (None if has_expired and not any else record), float(hash[b"since"])
 
     async def _move(self, moves: Sequence[Move], name: str | None = None) -> list[bool]:
         """Make moves; False for those whose record is not as it was.
