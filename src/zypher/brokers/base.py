@@ -244,7 +244,7 @@ class Broker(ABC):
 
         For a prediction with a new id and no idempotency key. Raises what `submit` does, and the
         future does as well; it is False if nobody knows when that will be. None, and nothing has
-        happened, where that takes more than a moment and a task: `submit` does it.
+        happened, where a broker needs a task for it: `submit` does it.
         """
         return None
 

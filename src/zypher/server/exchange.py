@@ -80,8 +80,10 @@ class Exchange:
         """The connection is lost."""
         self.disconnected = True
         if self._outcome is not None:
+            assert self._call is not None
             self._let_go()
-            self._spawn(self._way.abandon(self._id))
+            if self._call.waits:  # else it was not for this caller that it runs
+                self._spawn(self._way.abandon(self._id))
 
     def _conclude(self, outcome: asyncio.Future[Any]) -> None:
         if outcome is not self._outcome:

@@ -24,7 +24,7 @@ async def test_who_calls_is_told_of_the_end_on_another_node(join: Join, outcome:
     for _ in called:
         (claimed,) = await other.claim("w", "m", limit=1, timeout=PATIENCE)
         assert not await other.finish([(claimed.claim, outcome)])
-    for record in await asyncio.gather(*called):
+    for record in await asyncio.wait_for(asyncio.gather(*called), PATIENCE):
         assert record is not None
         assert record.result == outcome.result
         assert await node.get(record.id) is None
@@ -79,6 +79,6 @@ async def test_a_call_that_is_refused_is_waited_for_by_nobody(join: Join) -> Non
     refused = node.send(new())
     for future in refused:
         with pytest.raises(QueueFull, match="max-queued"):
-            await future
+            await asyncio.wait_for(future, PATIENCE)
     await node.stats()  # what follows from that is done
     assert len(node._ends) == len(node._waited) == len(node._called) == 1

@@ -47,8 +47,8 @@ class Waits(Runs):
         self._watchers: Waiters[bool] = Waiters()
         # What was submitted here by callers who wait, should Redis lose it; and if it is kept.
         self._waited: dict[str, tuple[Prediction, bool]] = {}
-        self._called: set[str] = set()  # what is waited for without a task, which would look again
         self._unheeded: set[str] = set()  # those of them that nobody waited for at the last sweep
+        self._called: set[str] = set()  # those that no task waits for, which could look again
         self._sweeping: asyncio.Task[None] | None = None
         self._hurries = False
 
