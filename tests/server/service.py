@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from zypher.brokers import Limits
-from zypher.brokers.base import Event, ModelInfo, ReplicaCounts, WorkerInfo
+from zypher.brokers.base import Broker, Event, ModelInfo, ReplicaCounts, WorkerInfo
 from zypher.brokers.memory import MemoryBroker
 from zypher.prediction import Claim, Failure, Outcome, Prediction
 from zypher.server import Phase, ServerState, build_app
@@ -31,9 +31,11 @@ async def _no_lifespan(app: FastAPI) -> AsyncIterator[None]:
 class Service:
     """A server with the model `m`, which takes text, one slot, and a clock moved by hand."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(
+        self, broker: Callable[[Limits, ManualClock], Broker] = MemoryBroker, **settings: Any
+    ) -> None:
         self.clock = ManualClock()
-        self.broker = MemoryBroker(Limits(), self.clock)
+        self.broker = broker(Limits(), self.clock)
         self.state = ServerState(self.broker, Settings(**settings), self.clock)
         self.app = build_app(self.state, _no_lifespan)
         self.client = self.client_of(self.app)

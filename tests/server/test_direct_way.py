@@ -2,19 +2,61 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.receiver import SECRET
+from tests.redis_servers import RedisServer
 from tests.server.service import PATIENCE, Service
 from tests.server.site import INPUT, Site, get, post
+from zypher.brokers import Broker, Limits
+from zypher.brokers.memory import MemoryBroker
+from zypher.brokers.redis import RedisBroker, link
 from zypher.prediction import Failure, Outcome, Status
+from zypher.testing.clock import ManualClock
+from zypher.testing.contract.base import new
 
 pytestmark = pytest.mark.anyio
 
 KEY = "0123456789abcdef0123456789"
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+MakesBroker = Callable[[Limits, ManualClock], Broker]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def broker(request: pytest.FixtureRequest, redis: RedisServer) -> MakesBroker:
+    """Makes one that is here, or elsewhere."""
+    if request.param == "memory":
+        return MemoryBroker
+    redis.call("FLUSHALL")
+    return partial(RedisBroker, redis.url)
+
+
+@pytest.fixture
+async def service(request: pytest.FixtureRequest, broker: MakesBroker) -> AsyncIterator[Service]:
+    async with started(Service(broker, **getattr(request, "param", {}))) as service:
+        yield service
+
+
+@asynccontextmanager
+async def started(service: Service) -> AsyncIterator[Service]:
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
 
 
 @pytest.fixture
@@ -113,6 +155,7 @@ POLLS = {
 }
 
 
+@pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)
 @pytest.mark.parametrize("outcome", [GOOD, BAD, LARGE, None], ids=["good", "bad", "large", "none"])
 async def test_a_poll_has_the_same_answer_on_both_ways(
     service: Service, outcome: Outcome | None
@@ -127,6 +170,47 @@ async def test_a_poll_has_the_same_answer_on_both_ways(
             assert await answers(direct, asked) == await answers(usual, asked), name
 
 
+async def test_a_full_queue_has_the_same_answer_on_both_ways(broker: MakesBroker) -> None:
+    limits = Limits(max_queued=1, waiting_share=0.0)
+    async with (
+        started(Service(lambda _, clock: broker(limits, clock))) as service,
+        (direct := Site(service)).serving(),
+        (usual := Site(service, is_direct=False)).serving(),
+    ):
+        await service.submit()
+        await service.run(seconds=30.0)  # so that it is known when there is room again
+        service.clock.advance(1.0)
+        await service.submit()
+        for request in (post(INPUT, "Async-Mode: true"), post()):
+            refusals = await answers(direct, request)
+            assert refusals == await answers(usual, request)
+            assert [status for status, *_ in refusals] == [429] * 3
+            assert ("retry-after", "30") in refusals[0][1]
+        assert service.broker.metrics.rejections["queue_full",] == 12
+
+
+async def test_a_redis_that_is_away_has_the_same_answer_on_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PATIENCE", 0.1)
+    monkeypatch.setattr(link, "_LEAST", 0.1)
+    with RedisServer(tmp_path) as redis:
+        async with (
+            started(Service(partial(RedisBroker, redis.url))) as service,
+            (direct := Site(service)).serving(),
+            (usual := Site(service, is_direct=False)).serving(),
+        ):
+            place = f"/predict/{await service.submit()}"
+            redis.kill()
+            for request in (post(), post(INPUT, "Async-Mode: true"), get(place)):
+                for site in (direct, usual):
+                    for status, headers, body in await answers(site, request):
+                        assert (status, json.loads(body)["code"]) == (503, "unavailable")
+                        assert dict(headers)["retry-after"] == "1"
+                        assert ("x-prediction-id" in dict(headers)) == request.startswith(b"POST")
+            assert service.broker.metrics.rejections["unavailable",] == 12
+
+
 async def test_what_has_expired_is_found_on_no_way(site: Site) -> None:
     id = await site.service.submit(ttl=5)
     await site.service.run()
@@ -137,9 +221,9 @@ async def test_what_has_expired_is_found_on_no_way(site: Site) -> None:
         assert (await client.answer()).status == status
 
 
-async def answers(site: Site, request: bytes) -> list[object]:
+async def answers(site: Site, request: bytes) -> list[Any]:
     """What is answered to a request, and to the same one again and again."""
-    found: list[object] = []
+    found: list[Any] = []
     client = await site.client()
     for _ in range(3):
         client.send(request)
@@ -213,6 +297,24 @@ async def test_a_caller_who_hangs_up_is_noticed(site: Site) -> None:
     ((claim, insists),) = await site.service.broker.withdrawn("w", timeout=PATIENCE)
     assert (claim, insists) == (claimed.claim, False)
     assert not site.direct_way.outcomes()
+
+
+async def test_one_who_asks_and_hangs_up_abandons_nothing(redis: RedisServer) -> None:
+    async with (
+        started(Service(partial(RedisBroker, redis.url))) as service,
+        (site := Site(service)).serving(),
+    ):
+        others = await service.broker.submit(new(), keep=False)
+        redis.call("CLIENT", "PAUSE", 300)
+        client = await site.client()
+        client.send(get(f"/predict/{others.id}"))
+        while not site.direct_way.outcomes():
+            await asyncio.sleep(0.01)
+        client.hang_up()
+        while site.direct_way.outcomes():
+            await asyncio.sleep(0.01)
+        await site.server.answered()
+        assert (await service.record(others.id)).status is Status.QUEUED
 
 
 @pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)

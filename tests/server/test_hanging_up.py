@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
 from tests.server.service import EVENTS, Call, Service
+from zypher.brokers.memory import MemoryBroker
 from zypher.prediction import Status
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +87,7 @@ async def test_a_prediction_that_somebody_else_waits_for_goes_on(service: Servic
     claimed = await service.claim()
     path = f"/predict/{claimed.id}"
     polling = asyncio.create_task(service.client.get(path, headers={"Prefer": "wait=9"}))
+    assert isinstance(service.broker, MemoryBroker)
     while len(service.broker._waiters[claimed.id]) < 2:
         await asyncio.sleep(0)
     await call.hang_up()

@@ -171,6 +171,16 @@ class Delivery(NamedTuple):
     failures: int  # how often it was tried in vain
 
 
+class Sent(NamedTuple):
+    """A call that is under way: `submitted` raises what `submit` does, `outcome` what `wait` does.
+
+    What is refused has no outcome: that raises the same.
+    """
+
+    submitted: asyncio.Future[Prediction]
+    outcome: asyncio.Future[Prediction | None]
+
+
 class Page(NamedTuple):
     """One page of a listing; `cursor` asks for the next, None on the last."""
 
@@ -218,7 +228,14 @@ class Broker(ABC):
 
         Whoever has waited long enough cancels it, and then keeps the prediction or abandons it.
         Raises what `submit` does; the future raises `Unavailable` when the broker closes. None,
-        and nothing has happened, where a broker has to ask elsewhere: `submit` and `wait` do it.
+        and nothing has happened, where a broker has to ask elsewhere: `send` does it.
+        """
+        return None
+
+    def send(self, prediction: Prediction) -> Sent | None:
+        """What `call` does, where it is asked for elsewhere; None if `submit` and `wait` do it.
+
+        Who no longer waits cancels the outcome. It is None once this node is to `hurry`.
         """
         return None
 
@@ -227,7 +244,7 @@ class Broker(ABC):
 
         For a prediction with a new id and no idempotency key. Raises what `submit` does, and the
         future does as well; it is False if nobody knows when that will be. None, and nothing has
-        happened, where a broker has to ask elsewhere: `submit` does it.
+        happened, where a broker needs a task for it: `submit` does it.
         """
         return None
 
@@ -245,6 +262,10 @@ class Broker(ABC):
 
     def ended(self, id: str) -> Prediction | None:
         """The final record of a prediction, if nobody has to be asked for it."""
+        return None
+
+    def find(self, id: str) -> asyncio.Future[Prediction | None] | None:
+        """What `get` returns, where it is asked for elsewhere, without a task."""
         return None
 
     @abstractmethod
@@ -456,7 +477,10 @@ class Broker(ABC):
         return Overview(await self.stats(), await self.workers())
 
     def glance(self) -> Overview | None:
-        """What `overview` says, if nobody has to be asked: as it was in this turn of the loop."""
+        """What `overview` says, if nobody has to be asked: as it was in this turn of the loop.
+
+        Where asking takes a while it may be a moment old.
+        """
         return None
 
     @abstractmethod

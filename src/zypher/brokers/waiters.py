@@ -1,6 +1,7 @@
 """Those who wait for something to happen to a prediction."""
 
 import asyncio
+from functools import partial
 from typing import Generic, TypeVar
 
 from zypher.brokers.queue import resolve
@@ -22,6 +23,20 @@ class Waiters(dict[str, list[asyncio.Future[T | None]]]):
         It has None after `timeout` seconds.
         """
         return Waiter(self, id, timeout)
+
+    def join(self, id: str) -> asyncio.Future[T | None]:
+        """The same for as long as it takes, until it is done."""
+        waiter: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        self.setdefault(id, []).append(waiter)
+        waiter.add_done_callback(partial(self.leave, id))
+        return waiter
+
+    def leave(self, id: str, waiter: asyncio.Future[T | None]) -> None:
+        """One of those waits no more."""
+        waiters = self[id]
+        waiters.remove(waiter)
+        if not waiters:
+            del self[id]
 
     def tell(self, id: str, news: T) -> int:
         """Wake all who wait for this id; how many there were."""
@@ -57,7 +72,4 @@ class Waiter(Generic[T]):
 
     def __exit__(self, *_: object) -> None:
         self._alarm.cancel()
-        waiters = self._waiters[self._id]
-        waiters.remove(self._future)
-        if not waiters:
-            del self._waiters[self._id]
+        self._waiters.leave(self._id, self._future)

@@ -7,7 +7,7 @@ the usual way, which comes upon it as well.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from fastapi import Request, Response
 
-from zypher.brokers import is_shared
-from zypher.errors import PredictionError, Unavailable
+from zypher.brokers.base import Sent
+from zypher.errors import NotFound, PredictionError, QueueFull, Unavailable
 from zypher.prediction import Prediction
 from zypher.server.fields import Fields
 from zypher.server.gate import Caller
@@ -26,7 +26,8 @@ from zypher.server.intake import Intake, Origin, place_of_predictions
 from zypher.server.patient import Patient
 from zypher.server.predictions import Predictions
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
-from zypher.server.problems import fault, problem_of
+from zypher.server.problems import fault, problem_of, problem_with_id
+from zypher.server.rendering import UNKNOWN
 from zypher.server.state import Phase, ServerState
 from zypher.server.writing import CommonLines, Field
 
@@ -68,6 +69,7 @@ class PlainPoll(NamedTuple):
     """What a request says that asks for the outcome of a prediction by its id."""
 
     id: str
+    path: str
     caller: Caller | None
     patience: Patience
     waits: bool = False  # not here
@@ -78,7 +80,8 @@ class Taken(NamedTuple):
 
     id: str
     outcome: asyncio.Future[Any]
-    answer: Callable[[Any], Response]  # raises a `PredictionError` that comes with the id
+    # Raises a `PredictionError` that comes with the id.
+    answer: Callable[[Any], Response | Awaitable[Response]]
 
 
 class DirectWay:
@@ -95,7 +98,6 @@ class DirectWay:
         self._predictions = predictions
         self._intake = intake
         self._serves = serves
-        self._is_open = not is_shared(state.settings.broker)  # else to take in takes a while
         self._patience = Patience(state.settings.sync_timeout)
         self._more = _MORE | {"origin"} if state.settings.cors_origins else _MORE
         self._most_body = state.settings.max_body_size
@@ -109,7 +111,7 @@ class DirectWay:
     def plain_call(self, target: bytes, fields: list[Field]) -> PlainCall | None:
         """The call of a POST with this head; None if it has to go the usual way."""
         place = _TARGET.fullmatch(target)
-        if place is None or not self._is_open or not self._serves(fields):
+        if place is None or not self._serves(fields):
             return None
         headers = Fields({"headers": fields})
         if not self._more.isdisjoint(headers.names) or "content-length" not in headers:
@@ -132,7 +134,7 @@ class DirectWay:
     def plain_poll(self, target: bytes, fields: list[Field]) -> PlainPoll | None:
         """The poll of a GET with this head; None if it has to go the usual way."""
         place = _PLACE.fullmatch(target)
-        if place is None or not self._is_open or not self._serves(fields):
+        if place is None or not self._serves(fields):
             return None
         headers = Fields({"headers": fields})
         if not self._more.isdisjoint(headers.names) or not _BODY.isdisjoint(headers.names):
@@ -143,7 +145,8 @@ class DirectWay:
             patience = patience_to_poll(headers, self._patience.seconds)
         except PredictionError:
             return None
-        return PlainPoll(place[1].decode(), caller, patience)
+        path = self._state.settings.root_path + target.decode()
+        return PlainPoll(place[1].decode(), path, caller, patience)
 
     def known(self, data: bytes) -> tuple[PlainCall, bytes] | None:
         """The call, and its body, of a request whose head is known: what it says is the same."""
@@ -199,8 +202,11 @@ class DirectWay:
         try:
             prediction = self._predictions.admitted(body, model, call.origin)
             outcome: asyncio.Future[Any] | None
+            answer: Callable[[Any], Response | Awaitable[Response]]
             if call.waits:
                 outcome, answer = self._intake.call(prediction), self._concluded
+                if outcome is None:
+                    return self._sent(call, prediction)
             else:
                 answer = partial(self._accepted, prediction, perf_counter(), call)
                 outcome = self._intake.take(prediction)
@@ -208,32 +214,79 @@ class DirectWay:
             return None
         return None if outcome is None else Taken(prediction.id, outcome, answer)
 
+    def _sent(self, call: PlainCall, prediction: Prediction) -> Taken | None:
+        sent = self._intake.send(prediction)
+        if sent is None:
+            return None
+        return Taken(prediction.id, sent.outcome, partial(self._ended, call, prediction, sent))
+
     def _found(self, poll: PlainPoll) -> Taken | None:
         try:
-            record = self._state.broker.ended(poll.id)
+            found = self._asked(poll)
         except PredictionError:
             return None
-        if record is None or not (poll.caller is None or poll.caller.sees(record)):
-            return None
-        found = asyncio.get_running_loop().create_future()
+        return None if found is None else Taken(poll.id, found, partial(self._polled, poll))
+
+    def _asked(self, poll: PlainPoll) -> asyncio.Future[Prediction | None] | None:
+        broker = self._state.broker
+        record = broker.ended(poll.id)
+        if record is None:
+            return None if poll.patience.seconds else broker.find(poll.id)
+        found: asyncio.Future[Prediction | None] = asyncio.get_running_loop().create_future()
         found.set_result(record)
-        return Taken(poll.id, found, lambda _: self._predictions.found(record, poll.patience))
+        return found
+
+    def _polled(
+        self, poll: PlainPoll, found: asyncio.Future[Prediction | None]
+    ) -> Response | Awaitable[Response]:
+        try:
+            record = found.result()
+            if record is None or not (poll.caller is None or poll.caller.sees(record)):
+                raise NotFound(UNKNOWN)
+        except PredictionError as error:
+            return problem_of(error)
+        if record.status.terminal:
+            return self._predictions.found(record, poll.patience)
+        return self._predictions.unfinished(record, poll.patience, poll.path)
 
     def _concluded(self, outcome: asyncio.Future[Prediction]) -> Response:
         return self._predictions.concluded(outcome.result())
 
+    def _ended(
+        self, call: PlainCall, prediction: Prediction, sent: Sent, _: object
+    ) -> Response | Awaitable[Response]:
+        error = sent.submitted.exception() if sent.submitted.done() else None
+        if isinstance(error, PredictionError):
+            return self._refused(error, prediction)
+        record = sent.outcome.result()
+        if record is None:
+            return self.late(prediction.id, call)
+        return self._predictions.concluded(record)
+
     def _accepted(
         self, prediction: Prediction, begun: float, call: PlainCall, recorded: asyncio.Future[bool]
-    ) -> Response:
+    ) -> Response | Awaitable[Response]:
+        self._state.broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
         try:
             if not recorded.result():
                 raise Unavailable("The prediction cannot be recorded now.")
         except PredictionError as error:
-            self._intake.refused(error)
-            if isinstance(error, Unavailable):  # whether it was taken in before is not known
-                raise
-            return problem_of(error)
-        return self._intake.taken(prediction, begun, call.location)
+            return self._refused(error, prediction)
+        return self._intake.taken(prediction, call.location)
+
+    def _refused(
+        self, error: PredictionError, prediction: Prediction
+    ) -> Response | Awaitable[Response]:
+        self._intake.refused(error)
+        if isinstance(error, QueueFull):
+            return self._without_room(error, prediction)
+        if isinstance(error, Unavailable):  # whether it was taken in before is not known
+            return problem_with_id(error, prediction.id)
+        return problem_of(error)
+
+    async def _without_room(self, error: QueueFull, prediction: Prediction) -> Response:
+        await self._intake.advise(error, prediction)
+        return problem_of(error)
 
     async def late(self, id: str, call: PlainCall) -> Response:
         """The answer once patience is over, and the prediction is kept."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, MutableSet
+from collections.abc import Awaitable, Callable, Coroutine, MutableSet
 from typing import Any
 
 from fastapi import Response
@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from zypher.errors import PredictionError
 from zypher.server.direct_way import DirectWay, PlainCall, PlainPoll
-from zypher.server.problems import problem_with_id
+from zypher.server.problems import problem_of, problem_with_id
 from zypher.server.writing import CLOSE, OneWrite, head_of
 
 log = logging.getLogger("zypher.server")
@@ -39,7 +39,7 @@ class Exchange:
         self._call: PlainCall | PlainPoll | None = None
         self._id = ""
         self._outcome: asyncio.Future[Any] | None = None
-        self._tell: Callable[[Any], Response] | None = None
+        self._tell: Callable[[Any], Response | Awaitable[Response]] | None = None
         # What a connection asks of a cycle, and tells it.
         self.response_started = False
         self.response_complete = True
@@ -74,14 +74,16 @@ class Exchange:
         if self.outcome.done():
             return  # it came in this very turn, and is about to be told
         self._let_go()
-        self._spawn(self._answer_late(self._id, self._call))
+        self._spawn(self._answer_later(self._way.late(self._id, self._call)))
 
     def hang_up(self) -> None:
         """The connection is lost."""
         self.disconnected = True
         if self._outcome is not None:
+            assert self._call is not None
             self._let_go()
-            self._spawn(self._way.abandon(self._id))
+            if self._call.waits:  # else it was not for this caller that it runs
+                self._spawn(self._way.abandon(self._id))
 
     def _conclude(self, outcome: asyncio.Future[Any]) -> None:
         if outcome is not self._outcome:
@@ -96,13 +98,18 @@ class Exchange:
         except Exception:
             log.exception("A fault while an outcome was told")
             response = self._way.fault()
-        self._answer(response)
+        if isinstance(response, Response):
+            self._answer(response)
+        else:
+            self._spawn(self._answer_later(response))
 
-    async def _answer_late(self, id: str, call: PlainCall) -> None:
+    async def _answer_later(self, answer: Awaitable[Response]) -> None:
         try:
-            response = await self._way.late(id, call)
+            response = await answer
+        except PredictionError as error:
+            response = problem_of(error)
         except Exception:
-            log.exception("A fault while a call became asynchronous")
+            log.exception("A fault while an answer was made")
             response = self._way.fault()
         self._answer(response)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple, Self
 
@@ -9,13 +11,12 @@ from fastapi import Request, Response
 from msgspec.structs import replace
 from starlette.datastructures import Headers
 
-from zypher.brokers.base import Broker, ModelInfo
+from zypher.brokers.base import Broker, ModelInfo, Sent
 from zypher.errors import PredictionError, QueueFull
 from zypher.logs import about
 from zypher.prediction import Prediction, new_id
 from zypher.server.answers import JSONText
 from zypher.server.estimates import (
-    UNKNOWN,
     Arrivals,
     may_be_too_late,
     require_in_time,
@@ -112,6 +113,23 @@ class Intake:
             _note(prediction)
         return outcome
 
+    def send(self, prediction: Prediction) -> Sent | None:
+        """What `call` does, where the broker has to ask elsewhere."""
+        if is_kept(prediction, waits=True) or may_be_too_late(prediction):
+            return None
+        begun = perf_counter()
+        sent = self._broker.send(prediction)
+        if sent is not None:
+            sent.submitted.add_done_callback(partial(self._note_submission, prediction, begun))
+        return sent
+
+    def _note_submission(
+        self, prediction: Prediction, begun: float, submitted: asyncio.Future[Prediction]
+    ) -> None:
+        self._broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
+        if submitted.exception() is None:
+            _note(prediction)
+
     def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
         """Have the broker take in what nobody waits for; the future says if it is recorded.
 
@@ -119,11 +137,16 @@ class Intake:
         """
         return None if may_be_too_late(prediction) else self._broker.take(prediction)
 
-    def taken(self, prediction: Prediction, begun: float, location: str) -> Response:
-        """The 202 for one that was taken in since that time."""
-        self._broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
+    def taken(self, prediction: Prediction, location: str) -> Response | Awaitable[Response]:
+        """The 202 for one that was taken in just now."""
         _note(prediction)
-        return _accepted(prediction, location, self._arrivals.at_hand(prediction) or UNKNOWN)
+        seconds = self._arrivals.at_hand(prediction)
+        if seconds is None:
+            return self._taken(prediction, location)
+        return _accepted(prediction, location, seconds)
+
+    async def _taken(self, prediction: Prediction, location: str) -> Response:
+        return _accepted(prediction, location, await self._arrivals.retry_after(prediction))
 
     async def _submitted(self, prediction: Prediction, *, waits: bool) -> Prediction:
         broker = self._broker
@@ -134,8 +157,12 @@ class Intake:
         try:
             return await broker.metrics.timed("submit", submitted)
         except QueueFull as error:
-            error.retry_after = await room_after(broker, prediction.model)
+            await self.advise(error, prediction)
             raise
+
+    async def advise(self, error: QueueFull, prediction: Prediction) -> None:
+        """Say when to come back with what has found no room."""
+        error.retry_after = await room_after(self._broker, prediction.model)
 
     def refused(self, error: PredictionError) -> None:
         """Count a call that asked for a prediction and got none."""

@@ -105,17 +105,21 @@ class Predictions:
             raise NotFound(UNKNOWN)
         if prediction.status.terminal:
             return self.found(prediction, patience)
+        return await self.unfinished(prediction, patience, request.scope["path"])
+
+    def found(self, prediction: Prediction, patience: Patience) -> Response:
+        """The answer to who asks for what has ended."""
+        return JSONText(polled(prediction, self._settings.compat), headers=patience.headers)
+
+    async def unfinished(self, prediction: Prediction, patience: Patience, path: str) -> Response:
+        """The answer to who asks at this path for what has not ended."""
         seconds = await retry_after(self._broker, self._state.clock, prediction)
-        headers = {"Retry-After": str(seconds), "Location": request.scope["path"]}
+        headers = {"Retry-After": str(seconds), "Location": path}
         return JSONText(
             polled(prediction, self._settings.compat),
             status_code=202,
             headers=patience.headers | headers,
         )
-
-    def found(self, prediction: Prediction, patience: Patience) -> Response:
-        """The answer to who asks for what has ended."""
-        return JSONText(polled(prediction, self._settings.compat), headers=patience.headers)
 
     async def _answer(
         self, prediction: Prediction, patience: Patience, request: Request

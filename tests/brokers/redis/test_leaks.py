@@ -59,7 +59,14 @@ class Life:
         made = await self.start(waits=True, idempotency_key=f"k{number}", fingerprint=b"f")
         await self.run()
         await self.server.wait(made.id, PATIENCE)
+        called = self.server.send(new(owner="ann"))
+        await self.run()
+        assert await called.outcome
         made = await self.start(keep=False)
+        await self.server.abandon(made.id)
+        made = await (called := self.server.send(new(owner="ann"))).submitted
+        called.outcome.cancel()
+        await asyncio.wait([called.outcome])
         await self.server.abandon(made.id)
         made = await self.start(keep=False)
         await self.server.keep(made.id)

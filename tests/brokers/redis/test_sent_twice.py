@@ -22,7 +22,7 @@ class Stutter(Link):
 
     def send(self, call: Call) -> asyncio.Future[Any]:
         if call.repeatable and TOLD_ONCE.isdisjoint(call.command):
-            super().send(Call(call.command))
+            super().send(Call(asyncio.get_running_loop(), call.command))
         return super().send(call)
 
 

@@ -36,8 +36,9 @@ async def test_submissions_of_one_turn_are_one_script(
 
 
 async def test_what_is_large_does_not_come_together() -> None:
-    small, large = (Call(("EVALSHA", "sha", 0, b"x" * n), joins=True) for n in (1, 600_000))
-    other = Call(("EVALSHA", "sha", 0, b"x"))
+    loop = asyncio.get_running_loop()
+    small, large = (Call(loop, ("EVALSHA", "sha", 0, b"x" * n), joins=True) for n in (1, 600_000))
+    other = Call(loop, ("EVALSHA", "sha", 0, b"x"))
     calls = [small, small, large, large, other, small]
     assert joined(calls) == [[small, small, large], [large], [other], [small]]
 

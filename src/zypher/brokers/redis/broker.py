@@ -5,12 +5,13 @@ move if the record is still where it was seen. A node holds no state but what it
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from zypher.brokers.base import Page
+from zypher.brokers.base import Page, Sent
 from zypher.brokers.decisions import time_to_live
 from zypher.brokers.lanes import claims_before
 from zypher.brokers.outbox import host_of
@@ -63,23 +64,27 @@ class RedisBroker(Waits):
     ) -> Prediction:
         waits = waits or not keep
         self._require_open()
-        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits))
-        verdict, *rest = await self._answer_to(self._link.run_with_others("submit", submission))
-        match verdict:
-            case b"known":
-                return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
-            case b"other":
-                raise another_request(prediction.idempotency_key)
-            case b"full" if rest == [b"max-queued"]:
-                raise too_many(prediction.model, self._limits, waits=waits)
-            case b"full" if rest == [b"max-queued-of"]:
-                assert prediction.owner is not None
-                raise too_many_of(prediction.owner, self._limits)
-            case b"full":
-                raise too_many_bytes(self._limits, waits=waits)
-        if waits:
+        means = partial(self._submitted, prediction, waits)
+        record: Prediction
+        record = await self._answer_to(self._submit(prediction, keep, waits, means))
+        if waits and record is prediction:  # not one that is known
             self._waited[prediction.id] = prediction, keep
-        return prediction
+        return record
+
+    def take(self, prediction: Prediction) -> asyncio.Future[bool]:
+        self._require_open()
+        means = partial(self._recorded, prediction)
+        return self._submit(prediction, keep=True, waits=False, means=means)
+
+    def send(self, prediction: Prediction) -> Sent:
+        self._require_open()
+        means = partial(self._submitted, prediction, True)
+        submitted = self._submit(
+            prediction, keep=False, waits=True, means=means, waiting=self._name
+        )
+        outcome = self._expected(prediction)
+        submitted.add_done_callback(partial(_pass_on, outcome))
+        return Sent(submitted, outcome)
 
     async def keep(self, id: str) -> Prediction | None:
         self._waited.pop(id, None)
@@ -88,6 +93,10 @@ class RedisBroker(Waits):
 
     async def get(self, id: str) -> Prediction | None:
         return await self._read(id)
+
+    def find(self, id: str) -> asyncio.Future[Prediction | None]:
+        self._require_open()
+        return self._ask_for(id, partial(self._found, id))
 
     async def position(self, id: str) -> int | None:
         found = await self._run("position", id, self._clock.wall())
@@ -151,7 +160,45 @@ class RedisBroker(Waits):
 
     # What the verbs are made of.
 
-    def _submission(self, prediction: Prediction, keep: bool, waits: bool) -> Sequence[Any]:
+    def _submit(
+        self,
+        prediction: Prediction,
+        keep: bool,
+        waits: bool,
+        means: Callable[[Any], Any],
+        waiting: str | None = None,
+    ) -> asyncio.Future[Any]:
+        """What the answer to a submission means; `waiting`: a node that is to be told the end."""
+        submission = msgspec.msgpack.encode(self._submission(prediction, keep, waits, waiting))
+        return self._link.run_with_others("submit", submission, means)
+
+    def _submitted(self, prediction: Prediction, waits: bool, answer: Sequence[Any]) -> Prediction:
+        """The record that there is now. Raises what refuses it."""
+        verdict, *rest = answer
+        match verdict:
+            case b"known":
+                return from_hash((rest[1].decode() if rest[1:] else prediction.id), rest[0])
+            case b"other":
+                raise another_request(prediction.idempotency_key)
+            case b"full" if rest == [b"max-queued"]:
+                raise too_many(prediction.model, self._limits, waits=waits)
+            case b"full" if rest == [b"max-queued-of"]:
+                assert prediction.owner is not None
+                raise too_many_of(prediction.owner, self._limits)
+            case b"full":
+                raise too_many_bytes(self._limits, waits=waits)
+        return prediction
+
+    def _recorded(self, prediction: Prediction, answer: Sequence[Any]) -> bool:
+        return bool(self._submitted(prediction, False, answer))
+
+    def _found(self, id: str, hash: dict[bytes, bytes]) -> Prediction | None:
+        record, _ = self._seen(id, False, hash)
+        return record
+
+    def _submission(
+        self, prediction: Prediction, keep: bool, waits: bool, waiting: str | None
+    ) -> Sequence[Any]:
         time, wall = self._time, self._clock.wall()
         part = share(self._limits, waits=waits)
         lane = Priority.HIGH if waits else prediction.priority
@@ -168,6 +215,7 @@ class RedisBroker(Waits):
             "host": host_of(prediction) if options.webhook else None,
             "kept": flag(True) if keep else None,
             "waits": flag(True) if waits else None,
+            "waiting": waiting,
         }
         fields = to_hash(prediction)
         for name, value in (extra | clocks).items():
@@ -181,3 +229,10 @@ class RedisBroker(Waits):
             *(prediction.idempotency_key or "", string_of(prediction.fingerprint or b"")),
             fields,
         ]
+
+
+def _pass_on(outcome: asyncio.Future[Any], submitted: asyncio.Future[Any]) -> None:
+    """What is refused has no outcome."""
+    error = submitted.exception()
+    if error is not None and not outcome.done():
+        outcome.set_exception(error)

@@ -38,7 +38,7 @@ REFUSALS = (ResponseError, *_NOT_NOW)
 
 
 class Call:
-    """A command and the future of its answer.
+    """A command and the future of its answer, or of what that `means`.
 
     `orphaned` is told the answer if nobody waits for it any more. One that is not `repeatable` is
     not sent again when nobody knows whether it was done. One that `joins` has one argument for a
@@ -47,19 +47,21 @@ class Call:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         command: Sequence[Any],
         orphaned: Callable[[Any], None] | None = None,
         *,
+        means: Callable[[Any], Any] | None = None,
         repeatable: bool = True,
         joins: bool = False,
     ) -> None:
         self.command = command
         self.repeatable = repeatable
         self.joins = joins
-        loop = asyncio.get_running_loop()
         self.asked = loop.time()
         self.answer: asyncio.Future[Any] = loop.create_future()
         self._orphaned = orphaned
+        self._means = means
 
     def takes(self, other: "Call") -> bool:
         """True if another one can be made together with it."""
@@ -68,9 +70,17 @@ class Call:
     def answered(self, answer: Any) -> None:
         """Redis has answered."""
         if not self.answer.done():
-            self.answer.set_result(answer)
+            self._told(answer)
         elif self._orphaned is not None:
             self._orphaned(answer)
+
+    def _told(self, answer: Any) -> None:
+        try:
+            result = answer if self._means is None else self._means(answer)
+        except Exception as error:
+            self.failed(error)
+        else:
+            self.answer.set_result(result)
 
     def failed(self, error: Exception) -> None:
         """There is no answer."""

@@ -10,8 +10,10 @@ does its work twice.
 import asyncio
 import hashlib
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from hiredis import pack_command
@@ -45,6 +47,9 @@ _LEAST = 0.3
 # A connection is given up when Redis has not answered for so long, in seconds.
 _SILENCE = 2.0
 
+# Answers that come within so many seconds move the end of that silence once.
+_MOMENT = 0.05
+
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
@@ -67,26 +72,37 @@ class Link:
         self._pumping: asyncio.Task[None] | None = None
         self._closed = False
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # asking for it is a system call, in Python 3.11
+
     def run(
         self, script: str, *arguments: Any, orphaned: Callable[[Any], None] | None = None
     ) -> asyncio.Future[Any]:
         """What a script answers. Raises `Unavailable` or `StorageFull`."""
-        return self.send(Call(("EVALSHA", _SHAS[script], 0, *arguments), orphaned))
+        return self.send(Call(self._loop, ("EVALSHA", _SHAS[script], 0, *arguments), orphaned))
 
     def run_once(
         self, script: str, *arguments: Any, orphaned: Callable[[Any], None]
     ) -> asyncio.Future[Any]:
         """The same for one that must not be sent twice; `Unavailable`: it may have been done."""
         command = ("EVALSHA", _SHAS[script], 0, *arguments)
-        return self.send(Call(command, orphaned, repeatable=False))
+        return self.send(Call(self._loop, command, orphaned, repeatable=False))
 
-    def run_with_others(self, script: str, argument: bytes) -> asyncio.Future[Any]:
-        """The same for one that takes any number of arguments, and answers each of them."""
-        return self.send(Call(("EVALSHA", _SHAS[script], 0, argument), joins=True))
+    def run_with_others(
+        self, script: str, argument: bytes, means: Callable[[Any], Any]
+    ) -> asyncio.Future[Any]:
+        """The same for one that takes any number of arguments, and answers each of them.
 
-    def do(self, *command: Any) -> asyncio.Future[Any]:
-        """What Redis answers to a command."""
-        return self.send(Call(command))
+        The future has what that answer `means`, or what it raises.
+        """
+        return self.send(
+            Call(self._loop, ("EVALSHA", _SHAS[script], 0, argument), means=means, joins=True)
+        )
+
+    def do(self, *command: Any, means: Callable[[Any], Any] | None = None) -> asyncio.Future[Any]:
+        """What Redis answers to a command, or what that `means`."""
+        return self.send(Call(self._loop, command, means=means))
 
     def send(self, call: Call) -> asyncio.Future[Any]:
         """Have a call made."""
@@ -129,7 +145,7 @@ class Link:
 
     async def _make(self, calls: list[Call]) -> None:
         """Have these calls answered, in as many tries as fit into the patience of the first."""
-        now = asyncio.get_running_loop().time
+        now = self._loop.time
         deadline = max(calls[0].asked + PATIENCE, now() + _LEAST)
         pause = _FIRST_PAUSE
         while calls:
@@ -178,10 +194,13 @@ class Link:
 
         Each is told its answer at once, and its caller goes on while Redis answers the others.
         """
-        now = asyncio.get_running_loop().time
+        now = self._loop.time
+        heard = -math.inf
         refusals: list[tuple[Call, Exception]] = []
         for group in groups:
-            patience.reschedule(now() + _SILENCE)
+            if now() > heard + _MOMENT:
+                heard = now()
+                patience.reschedule(heard + _SILENCE)
             try:
                 answer = await self._client.parse_response(connection, group[0].command[0])
             except REFUSALS as error:

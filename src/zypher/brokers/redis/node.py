@@ -1,7 +1,8 @@
 """One of the nodes that share a Redis: how it asks, what time it is, and how records move."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -12,16 +13,11 @@ from zypher.brokers.base import Broker, Limits
 from zypher.brokers.redis.address import parse
 from zypher.brokers.redis.leases import Beats
 from zypher.brokers.redis.link import Link
-from zypher.brokers.redis.records import FIELDS, changes, from_values
+from zypher.brokers.redis.records import changes, from_pairs
 from zypher.brokers.refusals import shutting_down
 from zypher.clock import Clock
 from zypher.errors import Unavailable
 from zypher.prediction import Prediction, Status
-
-_STATUS = FIELDS.index("status")
-
-# What is read of a record.
-_NAMES = tuple(name.encode() for name in (*FIELDS, "gone", "since"))
 
 
 class Move(NamedTuple):
@@ -104,13 +100,22 @@ class Node(Broker):
     async def _look_up(self, id: str, *, any: bool = False) -> tuple[Prediction | None, float]:
         """A record, and the shared time of its last move."""
         self._require_open()
-        asked = self._link.do("HMGET", f"zypher:p:{id}", *_NAMES)
-        *values, gone, since = await self._answer_to(asked)
-        if values[_STATUS] is None or (gone and not any):
+        seen: tuple[Prediction | None, float]
+        seen = await self._answer_to(self._ask_for(id, partial(self._seen, id, any)))
+        return seen
+
+    def _ask_for(self, id: str, means: Callable[[Any], Any]) -> asyncio.Future[Any]:
+        """What the hash of a record means."""
+        return self._link.do("HGETALL", f"zypher:p:{id}", means=means)
+
+    def _seen(
+        self, id: str, any: bool, hash: dict[bytes, bytes]
+    ) -> tuple[Prediction | None, float]:
+        if b"status" not in hash or (b"gone" in hash and not any):
             return None, 0.0
-        record = from_values(id, FIELDS, values)
+        record = from_pairs(id, hash.items())
         has_expired = record.expires is not None and record.expires <= self._clock.wall()
-        return (None if has_expired and not any else record), float(since)
+        return (None if has_expired and not any else record), float(hash[b"since"])
 
     async def _move(self, moves: Sequence[Move], name: str | None = None) -> list[bool]:
         """Make moves; False for those whose record is not as it was.

@@ -65,9 +65,14 @@ def changes(before: Prediction, after: Prediction) -> list[msgspec.Raw | str]:
 
 def from_hash(id: str, hash: Sequence[bytes]) -> Prediction:
     """The record that a hash holds; its fields and values follow each other."""
-    pairs = iter(hash)
+    words = iter(hash)
+    return from_pairs(id, zip(words, words, strict=True))
+
+
+def from_pairs(id: str, pairs: Iterable[tuple[bytes, bytes]]) -> Prediction:
+    """The record that has these fields and values, among others."""
     given: dict[str, Any] = {"input": b""}
-    for field, value in zip(pairs, pairs, strict=True):
+    for field, value in pairs:
         if field in _OF_HASH:
             name, decode = _OF_HASH[field]
             given[name] = decode(value)

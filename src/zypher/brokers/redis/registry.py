@@ -73,6 +73,9 @@ class Registry(Node):
             self._overview = Overview(*await asyncio.gather(self.stats(), self.workers()))
         return self._overview
 
+    def glance(self) -> Overview | None:
+        return self._overview if self._clock.steady() < self._overview_until else None
+
     async def _register_model(self, model: ModelInfo, number: int | str = "") -> None:
         version = f"{model.name}@{model.signature}"
         number = await self._run("register", version, msgspec.json.encode(model), number)

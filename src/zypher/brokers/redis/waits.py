@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Literal
 from uuid import uuid4
@@ -47,6 +48,7 @@ class Waits(Runs):
         # What was submitted here by callers who wait, should Redis lose it; and if it is kept.
         self._waited: dict[str, tuple[Prediction, bool]] = {}
         self._unheeded: set[str] = set()  # those of them that nobody waited for at the last sweep
+        self._called: set[str] = set()  # those that no task waits for, which could look again
         self._sweeping: asyncio.Task[None] | None = None
         self._hurries = False
 
@@ -97,6 +99,26 @@ class Waits(Runs):
                 await watcher
 
     # What the verbs are made of.
+
+    def _expected(self, prediction: Prediction) -> asyncio.Future[Any]:
+        """The end of what is being submitted, of which this node will be told.
+
+        It is listened for before: the end may be told sooner than the answer to the submission.
+        """
+        id = prediction.id
+        self._waited[id] = prediction, False
+        self._called.add(id)
+        outcome = self._ends.join(id)
+        outcome.add_done_callback(partial(self._stop_expecting, id))
+        return outcome
+
+    def _stop_expecting(self, id: str, outcome: asyncio.Future[Any]) -> None:
+        self._called.discard(id)
+        is_left = outcome.cancelled() or (outcome.exception() is None and outcome.result() is None)
+        if not is_left:
+            self._waited.pop(id, None)
+        elif id not in self._ends and not self._closed:
+            self._link.run("leave", id, self._clock.wall(), self._name, flag(False))
 
     async def _wait(self, id: str, deadline: float) -> Prediction | Literal["gone"] | None:
         """A record once it is final, or at the deadline; None if unknown, or that it is gone."""
@@ -155,7 +177,7 @@ class Waits(Runs):
 
     def _note_end(self, id: str, hash: Sequence[bytes]) -> None:
         if self._ends.tell(id, from_hash(id, hash)):
-            self._begin(self._run("told", id, self._name))
+            self._link.run("told", id, self._name)
 
     def _look_at_end(self, id: str) -> None:
         if id in self._ends:
@@ -167,7 +189,14 @@ class Waits(Runs):
         if hash is None and id in self._waited and not self._waited[id][1]:
             await self._submit_again(id)  # nobody else could have forgotten it
         else:
-            self._ends.tell(id, from_hash(id, hash) if hash else GONE)
+            self._tell_end(id, from_hash(id, hash) if hash else GONE)
+
+    def _tell_end(self, id: str, end: Prediction | Literal["gone"]) -> None:
+        """Tell those who wait here; what is gone may be there again, and is waited for anew."""
+        if end == GONE and id in self._called:
+            self._link.run("wait", id, self._clock.wall(), self._name)
+        else:
+            self._ends.tell(id, end)
 
     async def _submit_again(self, id: str) -> None:
         prediction, keep = self._waited[id]
@@ -176,7 +205,7 @@ class Waits(Runs):
         # Attempts at the one that was lost may go on, and must not end this one.
         again = replace(prediction, attempt=prediction.attempt + _LOST_ATTEMPTS)
         await self.submit(again, keep=keep, waits=True)
-        self._ends.tell(id, GONE)  # they begin to wait anew
+        self._tell_end(id, GONE)
 
     async def _sweep_forever(self) -> None:
         for turn in count(1):

@@ -1,6 +1,7 @@
 """Calling: to submit and to wait for the end, in one."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,10 @@ from zypher.testing.contract.base import BAD, GOOD, PATIENCE, BrokerTests, new
 
 def called(broker: Broker, prediction: Prediction) -> asyncio.Future[Prediction]:
     """The outcome of a call, as a server asks for it."""
-    return broker.call(prediction) or asyncio.ensure_future(_submitted(broker, prediction))
+    outcome: asyncio.Future[Any] | None = broker.call(prediction)
+    if outcome is None and (sent := broker.send(prediction)) is not None:
+        outcome = sent.outcome
+    return outcome or asyncio.ensure_future(_submitted(broker, prediction))
 
 
 async def taken(broker: Broker, prediction: Prediction) -> bool:

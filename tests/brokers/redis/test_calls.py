@@ -1,0 +1,84 @@
+"""What is called over Redis: submitted and waited for in one, without a task."""
+
+import asyncio
+
+import pytest
+
+from tests.brokers.redis.conftest import Join
+from tests.brokers.redis.test_nodes import LARGE
+from tests.brokers.redis.test_together import scripts_run
+from tests.redis_servers import RedisServer
+from zypher.brokers.base import Limits
+from zypher.errors import QueueFull
+from zypher.prediction import Outcome, Status
+from zypher.testing.contract.base import GOOD, PATIENCE, new
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.usefixtures("without_sweeps")
+@pytest.mark.parametrize("outcome", [GOOD, LARGE], ids=["small", "large"])
+async def test_who_calls_is_told_of_the_end_on_another_node(join: Join, outcome: Outcome) -> None:
+    node, other = await join(), await join()
+    called = [node.send(new()).outcome for _ in range(20)]
+    for _ in called:
+        (claimed,) = await other.claim("w", "m", limit=1, timeout=PATIENCE)
+        assert not await other.finish([(claimed.claim, outcome)])
+    for record in await asyncio.wait_for(asyncio.gather(*called), PATIENCE):
+        assert record is not None
+        assert record.result == outcome.result
+        assert await node.get(record.id) is None
+    assert not node._ends
+    assert not node._waited
+    assert not node._called
+
+
+async def test_calls_of_one_turn_are_one_script(join: Join, redis_server: RedisServer) -> None:
+    node = await join()
+    await node.send(new()).submitted  # now Redis knows the script
+    before = scripts_run(redis_server)
+    await asyncio.gather(*(node.send(new()).submitted for _ in range(20)))
+    assert scripts_run(redis_server) - before <= 2  # the node looks around once a second
+
+
+@pytest.mark.usefixtures("quick_sweeps")
+async def test_who_calls_gets_an_outcome_though_redis_has_lost_the_call(
+    join: Join, redis_server: RedisServer
+) -> None:
+    node, worker = await join(), await join()
+    for _ in range(2):  # and once more: what was submitted again may be lost, too
+        sent = node.send(new())
+        await sent.submitted
+        redis_server.call("FLUSHALL")
+        (claimed,) = await worker.claim("w", "m", limit=1, timeout=PATIENCE)
+        assert not await worker.finish([(claimed.claim, GOOD)])
+        record = await asyncio.wait_for(sent.outcome, PATIENCE)
+        assert record is not None
+        assert record.status is Status.COMPLETED
+
+
+async def test_a_call_to_a_node_that_leaves_goes_on_and_can_be_kept(
+    join: Join, redis_server: RedisServer
+) -> None:
+    leaving, other = await join(), await join()
+    made = await (sent := leaving.send(new())).submitted
+    leaving.hurry()
+    assert await sent.outcome is None
+    assert await leaving.keep(made.id) is not None
+    assert redis_server.call("HGET", f"zypher:p:{made.id}", "waiting") is None
+    (claimed,) = await other.claim("w", "m", limit=1, timeout=PATIENCE)
+    assert not await other.finish([(claimed.claim, GOOD)])
+    record = await other.get(made.id)
+    assert record is not None
+    assert record.status is Status.COMPLETED
+
+
+async def test_a_call_that_is_refused_is_waited_for_by_nobody(join: Join) -> None:
+    node = await join(limits=Limits(max_queued=1))
+    await node.send(new()).submitted
+    refused = node.send(new())
+    for future in refused:
+        with pytest.raises(QueueFull, match="max-queued"):
+            await asyncio.wait_for(future, PATIENCE)
+    await node.stats()  # what follows from that is done
+    assert len(node._ends) == len(node._waited) == len(node._called) == 1
