@@ -74,6 +74,11 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     retries: int = 0  # how often it may run again because the model raised
     webhook: str | None = None
 
+    @property
+    def times_runs(self) -> bool:
+        """True if a clock depends on when a run begins."""
+        return self.queue_timeout is not None or self.run_timeout is not None
+
 
 NO_OPTIONS = Options()
 

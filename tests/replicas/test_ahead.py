@@ -16,11 +16,14 @@ from tests.replicas.test_hardware import MODELS
 from tests.replicas.test_pool import spec
 from zypher.prediction import Claim, Outcome
 from zypher.replicas import flights
-from zypher.replicas.flights import LONGEST_WAIT, Flights, longest_wait
+from zypher.replicas.flights import Flights
 from zypher.replicas.frames import Call
 from zypher.replicas.replica import Replica, ReplicaDied
 
 pytestmark = pytest.mark.anyio
+
+# So long before its end the next is handed over, in seconds, if a run takes 10 ms.
+LEAD = 0.004
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def held() -> Iterator[Holder]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine takes nothing back in the middle of a test."""
-    monkeypatch.setattr(flights, "LONGEST_WAIT", PATIENCE)
+    monkeypatch.setattr(flights, "PATIENCE", PATIENCE / LEAD)
 
 
 class Turns:
@@ -175,7 +178,7 @@ async def test_a_kill_at_any_moment_leaves_each_ended_running_or_unharmed(tmp_pa
 async def test_what_waits_too_long_comes_back_and_never_begins_there(
     held: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flights, "LONGEST_WAIT", LONGEST_WAIT)
+    monkeypatch.setattr(flights, "PATIENCE", 2.0)
     async with turns(tmp_path / "begun") as taking:
         run, _ = await taking.run_ahead(held)
         await taking.came_back("next")
@@ -240,7 +243,10 @@ def test_nothing_waits_behind_a_run_whose_like_was_not_brief() -> None:
 def test_who_has_a_clock_waits_for_no_more_than_half_of_what_it_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(flights, "LONGEST_WAIT", LONGEST_WAIT)
+    monkeypatch.setattr(flights, "PATIENCE", 2.0)
     monkeypatch.setattr("time.time", lambda: 100.0)
-    waits = [longest_wait([Call(Claim("id", 1), b"", at)]) for at in (None, 200.0, 100.1, 99.0)]
-    assert waits == [LONGEST_WAIT, LONGEST_WAIT, pytest.approx(0.05), 0.0]
+    known = Flights()
+    known.seconds = 0.01
+    calls = [Call(Claim("id", 1), b"", at) for at in (None, 200.0, 100.01, 99.0)]
+    waits = [known.patience([call]) for call in calls]
+    assert waits == pytest.approx([2 * LEAD, 2 * LEAD, 0.005, 0.0])

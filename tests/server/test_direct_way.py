@@ -243,6 +243,7 @@ async def test_a_page_that_may_call_is_told_so_on_each_way(site: Site) -> None:
             client.send(post(INPUT, *fields))
             answer = await client.answer()
             assert answer.names.get("access-control-allow-origin") == allowed
+            assert answer.names["vary"] == "Origin"
 
 
 async def test_a_call_whose_head_is_known_goes_the_direct_way_with_any_body(site: Site) -> None:
@@ -297,6 +298,17 @@ async def test_a_caller_who_hangs_up_is_noticed(site: Site) -> None:
     ((claim, insists),) = await site.service.broker.withdrawn("w", timeout=PATIENCE)
     assert (claim, insists) == (claimed.claim, False)
     assert not site.direct_way.outcomes()
+
+
+async def test_a_caller_who_hangs_up_is_noticed_although_they_have_asked_for_more(
+    site: Site,
+) -> None:
+    client, claimed = await site.calling()
+    client.send(get("/livez"))
+    await asyncio.sleep(0.01)  # so that it is read by itself
+    client.hang_up()
+    ((claim, _),) = await site.service.broker.withdrawn("w", timeout=PATIENCE)
+    assert claim == claimed.claim
 
 
 async def test_one_who_asks_and_hangs_up_abandons_nothing(redis: RedisServer) -> None:

@@ -93,3 +93,12 @@ async def test_a_prediction_that_somebody_else_waits_for_goes_on(service: Servic
     await call.hang_up()
     await service.finish(claimed.claim)
     assert (await polling).json()["status"] == "completed"
+
+
+async def test_of_what_was_abandoned_no_input_is_held(service: Service) -> None:
+    call = Call.predict(service.app)
+    claimed = await service.claim()
+    await call.hang_up()
+    record = await service.broker.get(claimed.id)
+    assert record is not None
+    assert (record.status, record.input) == (Status.CANCELED, b"")

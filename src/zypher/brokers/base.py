@@ -351,6 +351,15 @@ class Broker(ABC):
         and what is behind them is taken.
         """
 
+    async def claim_ahead(self, worker: str, model: str, *, limit: int) -> Sequence[Prediction]:
+        """Take `limit` queued predictions that may wait in a replica for a moment, or none at all.
+
+        As `claim`, without waiting; but neither suspects, nor what has a `queue_timeout` or a
+        `run_timeout`, which would go wrong if it is claimed before its run begins. A broker that
+        has to ask for that takes none.
+        """
+        return []
+
     @abstractmethod
     async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
         """Extend the leases of these claims, and return the lost ones.

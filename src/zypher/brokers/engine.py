@@ -269,6 +269,22 @@ class Engine(Deliveries):
         while not (group := queue.next_group(limit, suspects=suspects)):
             if not await self._arrival(queue, deadline, limit=limit, suspects=suspects):
                 break
+        return await self._claim(queue, group, worker)
+
+    async def claim_ahead(self, worker: str, model: str, *, limit: int) -> Sequence[Prediction]:
+        self._require_open()
+        queue = self._queues[model]
+        group = queue.next_group(limit, suspects=False)
+        if len(group) == limit and not any(entry.record.options.times_runs for entry in group):
+            return await self._claim(queue, group, worker)
+        for entry in group:
+            queue.lanes.push(entry)
+        return []
+
+    async def _claim(
+        self, queue: ModelQueue, group: Sequence[Entry], worker: str
+    ) -> Sequence[Prediction]:
+        """Claim these, which were taken out of their lanes."""
         now = self._decisions.now
         moves = [self._decisions.claim(entry, worker, now) for entry in group]
         if queue.lanes.peek(suspects=True) is not None:
@@ -468,7 +484,10 @@ class Engine(Deliveries):
         elif delivered:
             del self._entries[record.id]
         else:
-            entry.record = entry.shown = replace(record, expires=self._clock.wall() + _LINGER)
+            # To who comes late; of what was canceled nobody wants the input back.
+            input = b"" if record.status is Status.CANCELED else record.input
+            expires = self._clock.wall() + _LINGER
+            entry.record = entry.shown = replace(record, input=input, expires=expires)
             self._expire(entry)
 
     # What the verbs are made of.

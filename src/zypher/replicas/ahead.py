@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from zypher.prediction import Claim
-from zypher.replicas.flights import Flights, longest_wait
+from zypher.replicas.flights import Flights
 from zypher.replicas.frames import Call
 from zypher.replicas.tickets import TicketOffice
 
@@ -45,7 +45,7 @@ class Ahead:
         """These wait for what runs; the ticket that lets them begin."""
         self._flights.queue(calls)
         self._ticket = self._tickets.put()
-        self._wait(longest_wait(calls), self._end_wait)
+        self._wait(self._flights.patience(calls), self._end_wait)
         return self._ticket
 
     def expect_end(self) -> None:

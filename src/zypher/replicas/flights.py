@@ -9,16 +9,17 @@ import msgspec
 from zypher.prediction import Claim
 from zypher.replicas.frames import Call
 
-# What waits there has so long, in seconds, until it begins or is taken back. Its clocks run.
-LONGEST_WAIT = 0.1
-
 # Something may wait behind a call if the last one took so long, in seconds: after a longer one
 # it would wait in vain, and with a shorter one nothing is gained.
-_BRIEF = (0.001, LONGEST_WAIT)
+_BRIEF = (0.001, 0.1)
 
 # It is handed over so long before the end that is to be expected, in seconds and in parts of the
-# call: later than that it could come too late, and earlier others would do better to have it.
+# call: later than that it could come too late, and earlier others would do better to have it. So
+# long after that end it is taken back, for another replica may be idle.
 _LEAD, _LEAD_PART = 0.002, 0.2
+
+# How long it may wait there, in leads.
+PATIENCE = 2.0
 
 
 class _Unit(msgspec.Struct, eq=False):
@@ -99,16 +100,19 @@ class Flights:
         shortest, longest = _BRIEF
         if not shortest <= self.seconds <= longest:
             return None
-        return max(0.0, self.seconds * (1 - _LEAD_PART) - _LEAD)
+        return max(0.0, self.seconds - self._lead)
+
+    def patience(self, calls: Sequence[Call]) -> float:
+        """How many seconds these may wait: no more than half of what a clock leaves them."""
+        spare = [(call.deadline - time.time()) / 2 for call in calls if call.deadline is not None]
+        return max(0.0, min([PATIENCE * self._lead, *spare]))
+
+    @property
+    def _lead(self) -> float:
+        return self.seconds * _LEAD_PART + _LEAD
 
     def _batch(self, calls: Sequence[Call], since: float) -> dict[Claim, _Flight]:
         unit = _Unit(len(calls), since)
         batch = {call.claim: _Flight(unit, len(call.input)) for call in calls}
         self.bytes += sum(flight.size for flight in batch.values())
         return batch
-
-
-def longest_wait(calls: Sequence[Call]) -> float:
-    """How many seconds these may wait there: no longer than half of what a clock leaves them."""
-    spare = [(call.deadline - time.time()) / 2 for call in calls if call.deadline is not None]
-    return max(0.0, min([LONGEST_WAIT, *spare]))

@@ -114,9 +114,13 @@ class Replica:
     async def _open(self) -> None:
         """Start the process, and connect to it."""
         self._ahead = Ahead(self._flights, returns=self._news.add_returned, changed=self._update)
-        self._process = await Process.start(
-            self.spec, self.device, self._connection, self._ahead.descriptor
-        )
+        try:
+            self._process = await Process.start(
+                self.spec, self.device, self._connection, self._ahead.descriptor
+            )
+        except BaseException:
+            self._ahead.close()
+            raise
         self._watcher = asyncio.create_task(self._watch(self._process))
 
     async def set_up(self) -> None:

@@ -104,7 +104,9 @@ class DirectWay:
         self._known: dict[bytes, PlainCall] = {}
         self.patient = Patient(state.settings.sync_timeout)
         self.recordings: set[asyncio.Future[bool]] = set()  # for which others wait, for ever
-        self.common_lines = CommonLines()
+        # As the middleware has it: a page may read the answers by where it comes from.
+        varies = state.settings.cors_origins and "*" not in state.settings.cors_origins
+        self.common_lines = CommonLines([(b"vary", b"Origin")] if varies else [])
 
     # What a head says.
 

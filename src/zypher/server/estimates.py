@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from zypher.brokers.base import Broker, ModelStats, Overview
 from zypher.brokers.lanes import claims_before
@@ -42,8 +42,8 @@ class Arrivals:
     together, where the broker has the answer at hand, only the first of a lane has it worked out.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, broker: Callable[[], Broker]) -> None:
+        self._broker = broker  # another one, each time that the server starts
         self._overview: Overview | None = None
         self._known: dict[tuple[str, Priority], int] = {}  # by that overview
 
@@ -57,7 +57,7 @@ class Arrivals:
     def at_hand(self, prediction: Prediction) -> int | None:
         """The same, unless others have to be asked for it."""
         model, lane = prediction.model, prediction.priority
-        overview = self._broker.glance()
+        overview = self._broker().glance()
         if overview is None:
             return None
         if overview is not self._overview:
@@ -67,7 +67,7 @@ class Arrivals:
         return self._known[model, lane]
 
     async def _asked(self, model: str, lane: Priority) -> int:
-        return _until_last(lane, *_situation(await self._broker.overview(), model))
+        return _until_last(lane, *_situation(await self._broker().overview(), model))
 
 
 def _until_last(lane: Priority, stats: ModelStats, slots: int) -> int:

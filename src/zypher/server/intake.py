@@ -58,7 +58,7 @@ class Intake:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._allowance = Allowance(state.settings)
-        self._arrivals = Arrivals(state.broker)
+        self._arrivals = Arrivals(lambda: state.broker)
 
     @property
     def _broker(self) -> Broker:

@@ -301,6 +301,10 @@ class Protocol(HttpToolsProtocol):
             cast("dict[str, Any]", self.scope)[CALLER] = self._let_in
         self._goes_usual_way, self._let_in = False, None
         super().on_headers_complete()
+        if (
+            self._exchange and not self._exchange.response_complete
+        ):  # its caller's hanging up has to be heard of
+            self.flow.resume_reading()
 
     # Inside.
 

@@ -1,7 +1,7 @@
 """What is written to a connection: answers as bytes, and few of them to a system call."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import Response
@@ -28,16 +28,20 @@ def head_of(response: Response, common: bytes, *, closes: bool) -> bytes:
 
 
 class CommonLines:
-    """The lines that all answers have in common: made anew when the fields are, once a second."""
+    """The lines that all answers have in common: made anew when the fields are, once a second.
 
-    def __init__(self) -> None:
+    `always` are fields that stay as they are.
+    """
+
+    def __init__(self, always: Sequence[Field] = ()) -> None:
+        self._always = always
         self._fields: list[Field] = []
         self._text = b""
 
     def of(self, fields: list[Field]) -> bytes:
         """The lines of these fields."""
         if fields is not self._fields:
-            self._fields, self._text = fields, lines(fields)
+            self._fields, self._text = fields, lines([*fields, *self._always])
         return self._text
 
 

@@ -37,6 +37,11 @@ class Breaker:
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
 
+    @property
+    def is_calm(self) -> bool:
+        """True while nothing has failed since the last success."""
+        return not self._failed and self.reason is None
+
     def admits(self, replica: Replica) -> bool:
         """True if this replica may run predictions now."""
         return self.reason is None or self._trying is replica

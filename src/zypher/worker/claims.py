@@ -68,12 +68,20 @@ class Claims:
         self, replica: Replica, limit: int, timeout: float, *, suspects: bool
     ) -> Sequence[Prediction]:
         """Take up to `limit` predictions for this replica. Raises `Unavailable`."""
+        claim = partial(self._broker.claim, limit=limit, timeout=timeout, suspects=suspects)
+        return await self._claim(replica, claim)
+
+    async def claim_ahead(self, replica: Replica, limit: int) -> Sequence[Prediction]:
+        """Take `limit` predictions that may wait in this replica, or none. Raises `Unavailable`."""
+        return await self._claim(replica, partial(self._broker.claim_ahead, limit=limit))
+
+    async def _claim(
+        self, replica: Replica, claim: Callable[[str, str], Awaitable[Sequence[Prediction]]]
+    ) -> Sequence[Prediction]:
         await self._can_renew.wait()
         await self._can_tell[replica].wait()
         model = replica.spec.name
-        claimed = await self._broker.claim(
-            self._worker, model, limit=limit, timeout=timeout, suspects=suspects
-        )
+        claimed = await claim(self._worker, model)
         self._metrics.began(model, claimed)
         self._holdings.add(replica, [prediction.claim for prediction in claimed])
         return claimed

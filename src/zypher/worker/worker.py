@@ -18,7 +18,6 @@ from zypher.brokers.base import Broker, ReplicaCounts
 from zypher.errors import InvalidInput, Unavailable
 from zypher.periodic import every, insist
 from zypher.prediction import Claim, Outcome, Prediction, new_id, signature_of
-from zypher.replicas.flights import LONGEST_WAIT
 from zypher.replicas.frames import Call
 from zypher.replicas.pool import Pool
 from zypher.replicas.replica import Replica, ReplicaDied
@@ -217,7 +216,7 @@ class Worker:
                 if not breaker.admits(replica):
                     await replica.is_idle()  # what runs since before says nothing of a trial
                 is_trial = await breaker.admission(replica)
-                await replica.has_room(ahead=True)
+                await replica.has_room(ahead=breaker.is_calm)
                 if replica in self._retiring:
                     break
                 await self._gather(replica, batch, is_trial=is_trial)
@@ -288,11 +287,10 @@ class Worker:
         clearing = self._clearings[replica.spec.name]
         now = asyncio.get_running_loop().time
         if not room:
-            await self._look_ahead(replica, batch, limit)
-            claimed = now()
-            if len(batch) == limit or _are_suspects(batch):
+            batch += await self._claimed_ahead(replica, limit)
+            if batch:
                 return
-            await self._until_room(replica, batch)
+            await replica.has_room()
         while not batch:
             suspects = clearing.takes_suspects(replica)
             patience = _PATIENCE if suspects else _GLANCE
@@ -312,22 +310,11 @@ class Worker:
             batch += more
             full_at = min([full_at, *(now() + spare for spare in _spare_times(more))])
 
-    async def _look_ahead(self, replica: Replica, batch: list[Prediction], limit: int) -> None:
-        """Claim what waits now, while the replica still runs something."""
-        suspects = self._clearings[replica.spec.name].takes_suspects(replica)
+    async def _claimed_ahead(self, replica: Replica, limit: int) -> Sequence[Prediction]:
+        """A full batch that can wait in the replica for the end of what runs there."""
         with contextlib.suppress(Unavailable):
-            batch += await self._claims.claim(replica, limit, 0, suspects=suspects)
-
-    async def _until_room(self, replica: Replica, batch: list[Prediction]) -> None:
-        """Wait until a batch that is not full can begin. It goes back if that takes too long."""
-        if batch:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min([LONGEST_WAIT, *_spare_times(batch)])):
-                    await replica.has_room()
-                    return
-            await self._claims.release(replica, _claims(batch))
-            batch.clear()
-        await replica.has_room()
+            return await self._claims.claim_ahead(replica, limit)
+        return ()
 
     # New code.
 

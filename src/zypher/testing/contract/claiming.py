@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from zypher.brokers.base import Broker
-from zypher.prediction import Priority, Status
+from zypher.prediction import Options, Priority, Status
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import PATIENCE, BrokerTests, new
 
@@ -73,6 +73,26 @@ class Claiming(BrokerTests):
                 assert [p.id for p in await staying] == [submitted.id]
         else:  # it had it already
             staying.cancel()
+
+    async def test_what_is_claimed_ahead_is_all_that_was_asked_for_or_nothing(
+        self, broker: Broker
+    ) -> None:
+        submitted = await self.submit(broker, 2)
+        assert not await broker.claim_ahead("w", "m", limit=3)
+        ahead = await broker.claim_ahead("w", "m", limit=2)
+        assert [p.id for p in ahead] in ([], [p.id for p in submitted])
+        await broker.release([p.claim for p in ahead])
+        assert [p.id for p in await self.claim(broker, 3)] == [p.id for p in submitted]
+
+    @pytest.mark.parametrize("clock", [Options(queue_timeout=5), Options(run_timeout=5)])
+    async def test_nothing_is_claimed_ahead_that_has_a_clock_of_its_run(
+        self, broker: Broker, clock: Options
+    ) -> None:
+        submitted = await self.submit(broker)
+        timed = new(options=clock)
+        await broker.submit(timed, keep=True)
+        assert not await broker.claim_ahead("w", "m", limit=2)
+        assert [p.id for p in await self.claim(broker, 3)] == [submitted[0].id, timed.id]
 
     async def test_the_lanes_share_thirteen_claims_eight_to_four_to_one(
         self, broker: Broker

@@ -209,13 +209,15 @@ def same(found: object, expected: object) -> None:
 
 
 def promised(value: object) -> object:
-    """An answer without what a broker may choose: the time of expiry, the words of a failure."""
+    """An answer without what a broker may choose: the time of expiry, the words of a failure, and
+    whether it holds the input of what was called off."""
     if isinstance(value, list):
         return [promised(one) for one in value]
     if not isinstance(value, Prediction):
         return value
     failure = value.failure and replace(value.failure, detail="")
-    return replace(value, expires=None, failure=failure)
+    input = b"" if value.status is Status.CANCELED else value.input
+    return replace(value, expires=None, failure=failure, input=input)
 
 
 def check_move(before: Prediction, after: Prediction) -> None:
