@@ -98,10 +98,11 @@ class Exchange:
         except Exception:
             log.exception("A fault while an outcome was told")
             response = self._way.fault()
-        if isinstance(response, Response):
-            self._answer(response)
-        else:
-            self._spawn(self._answer_later(response))
+        match response:
+            case Response():
+                self._answer(response)
+            case _:  # it takes more than a moment to say
+                self._spawn(self._answer_later(response))
 
     async def _answer_later(self, answer: Awaitable[Response]) -> None:
         try:
