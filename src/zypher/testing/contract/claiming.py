@@ -84,12 +84,12 @@ class Claiming(BrokerTests):
         await broker.release([p.claim for p in ahead])
         assert [p.id for p in await self.claim(broker, 3)] == [p.id for p in submitted]
 
-    @pytest.mark.parametrize("clock", [Options(queue_timeout=5), Options(run_timeout=5)])
+    @pytest.mark.parametrize("options", [Options(queue_timeout=5), Options(run_timeout=5)])
     async def test_nothing_is_claimed_ahead_that_has_a_clock_of_its_run(
-        self, broker: Broker, clock: Options
+        self, broker: Broker, options: Options
     ) -> None:
         submitted = await self.submit(broker)
-        timed = new(options=clock)
+        timed = new(options=options)
         await broker.submit(timed, keep=True)
         assert not await broker.claim_ahead("w", "m", limit=2)
         assert [p.id for p in await self.claim(broker, 3)] == [submitted[0].id, timed.id]
