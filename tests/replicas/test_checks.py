@@ -131,7 +131,6 @@ async def test_a_replica_that_has_done_its_share_is_replaced_and_nobody_notices(
             while sum(restarts(broker).values()) < 2:
                 seen += await pairs(broker, 4)
         assert len({process for process, _ in seen}) >= 3
-        assert {attempt for _, attempt in seen} == {1}
         assert set(restarts(broker)) == {"recycled"}
 
 

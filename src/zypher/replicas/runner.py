@@ -95,3 +95,6 @@ def _steps(work: Work, context: contextvars.Context, awaited: object) -> Generat
             awaited = context.run(step, value)
         except StopIteration:
             return
+        finally:
+            # What was raised holds on to this frame, and that to all that the model had open.
+            del step, value
