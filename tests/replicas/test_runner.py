@@ -1,6 +1,9 @@
 """Many coroutines in few tasks: each runs as if it were in one of its own."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from contextvars import ContextVar
 
 import pytest
@@ -120,3 +123,29 @@ async def test_an_interruption_comes_to_the_one_that_waits_where_it_waits() -> N
     run.withdraw(run.claims[0])
     await turns()
     assert said == ["a", "-", "b", "interrupted"]
+
+
+async def test_what_an_interrupted_run_had_open_is_closed_with_it() -> None:
+    opened: list[weakref.ref[Said]] = []
+
+    async def wait() -> None:
+        something = Said()
+        opened.append(weakref.ref(something))
+        run.begin(runner.task)
+        await asyncio.Event().wait()
+
+    async def see_through() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await wait()
+
+    runner = Runner(Said().rest)
+    run = Run([Claim("id", 1)], None, Nobody())
+    gc.disable()
+    try:
+        runner.take([see_through()])
+        await turns()
+        run.withdraw(run.claims[0])
+        await turns()
+        assert opened[0]() is None
+    finally:
+        gc.enable()
