@@ -70,6 +70,7 @@ class RedisServer:
             *arguments,
             *("--bind", "127.0.0.1", "--dir", str(directory), "--save", ""),
             *_listen(self.port, certificate),
+            *_talk_to_the_cluster(arguments),
             *(("--requirepass", password) if password else ()),
         ]
         self._process: subprocess.Popen[bytes] | None = None
@@ -150,3 +151,9 @@ def _listen(port: int, certificate: Certificate | None) -> tuple[str, ...]:
         *("--tls-cert-file", str(certificate.file), "--tls-key-file", str(certificate.key)),
         *("--tls-ca-cert-file", str(certificate.file)),
     )
+
+
+def _talk_to_the_cluster(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Its second port, which is 10,000 above the first unless it is told: there, among the ports
+    of outgoing connections, it may be taken."""
+    return ("--cluster-port", str(steady_port())) if "--cluster-enabled" in arguments else ()
