@@ -323,6 +323,8 @@ class Reference:
 
     def _move(self, row: Row, record: Prediction) -> None:
         """Take the record, and forget it if it is final and all who wanted it have it."""
+        if record.status is Status.CANCELED and not row.kept:
+            record = replace(record, input=b"")  # nobody wants it back
         row.record, row.pauses = record, False
         self._pause(row)
         self._set_alarm(row)
