@@ -18,6 +18,7 @@ from zypher.brokers.memory import MemoryBroker
 from zypher.node import limits_of
 from zypher.prediction import new_id
 from zypher.server.app import build_router
+from zypher.server.intake import Intake
 from zypher.server.quota import Quota
 from zypher.testing.contract.base import new
 
@@ -109,7 +110,8 @@ async def test_a_probe_without_a_key_learns_the_status_and_nothing_of_the_models
 
 
 def all_routes(service: Service) -> list[APIRoute]:
-    return [route for route in build_router(service.state).routes if isinstance(route, APIRoute)]
+    router = build_router(service.state, Intake(service.state))
+    return [route for route in router.routes if isinstance(route, APIRoute)]
 
 
 @pytest.mark.parametrize(

@@ -174,10 +174,11 @@ class Delivery(NamedTuple):
 class Sent(NamedTuple):
     """A call that is under way: `submitted` raises what `submit` does, `outcome` what `wait` does.
 
-    What is refused has no outcome: that raises the same.
+    What is refused has no outcome: that raises the same. `submitted` is None for what was taken in
+    at once.
     """
 
-    submitted: asyncio.Future[Prediction]
+    submitted: asyncio.Future[Prediction] | None
     outcome: asyncio.Future[Prediction | None]
 
 
@@ -223,19 +224,12 @@ class Broker(ABC):
         `Unavailable` when the broker cannot take anything now.
         """
 
-    def call(self, prediction: Prediction) -> asyncio.Future[Prediction] | None:
-        """Submit with `keep=False`, and wait, without a task: the future has the final record.
+    def call(self, prediction: Prediction) -> Sent | None:
+        """Submit with `keep=False`, and wait, without a task: the outcome is the final record.
 
-        Whoever has waited long enough cancels it, and then keeps the prediction or abandons it.
-        Raises what `submit` does; the future raises `Unavailable` when the broker closes. None,
-        and nothing has happened, where a broker has to ask elsewhere: `send` does it.
-        """
-        return None
-
-    def send(self, prediction: Prediction) -> Sent | None:
-        """What `call` does, where it is asked for elsewhere; None if `submit` and `wait` do it.
-
-        Who no longer waits cancels the outcome. It is None once this node is to `hurry`.
+        Whoever has waited long enough cancels it, and then keeps the prediction or abandons it. It
+        is None once this node is to `hurry`. Raises what refuses it at once. None, and nothing has
+        happened, where a broker needs a task for it: `submit` and `wait` do it.
         """
         return None
 
@@ -260,12 +254,11 @@ class Broker(ABC):
     async def get(self, id: str) -> Prediction | None:
         """The record, or None when it is unknown or has expired."""
 
-    def ended(self, id: str) -> Prediction | None:
-        """The final record of a prediction, if nobody has to be asked for it."""
-        return None
+    def find(self, id: str, *, ended: bool) -> asyncio.Future[Prediction | None] | None:
+        """What `get` returns, without a task; None where that needs one.
 
-    def find(self, id: str) -> asyncio.Future[Prediction | None] | None:
-        """What `get` returns, where it is asked for elsewhere, without a task."""
+        Also None, if it is to have `ended`, where this is not known yet.
+        """
         return None
 
     @abstractmethod

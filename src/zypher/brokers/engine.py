@@ -15,7 +15,16 @@ from functools import cached_property, partial
 from msgspec.structs import replace
 
 from zypher.brokers.alarms import Alarms
-from zypher.brokers.base import Event, Limits, ModelStats, News, Overview, Seen, Withdrawal
+from zypher.brokers.base import (
+    Event,
+    Limits,
+    ModelStats,
+    News,
+    Overview,
+    Seen,
+    Sent,
+    Withdrawal,
+)
 from zypher.brokers.decisions import Decisions
 from zypher.brokers.deliveries import Deliveries
 from zypher.brokers.events import EventLogs
@@ -137,7 +146,7 @@ class Engine(Deliveries):
             return await self._accept(prediction, keep, waits or not keep)
         return await self._accept_once(key_of(prediction), prediction, waits)
 
-    def call(self, prediction: Prediction) -> asyncio.Future[Prediction]:
+    def call(self, prediction: Prediction) -> Sent:
         self._require_open()
         entry = self._enter(prediction, keep=False, waits=True)
         entry.caller = self._loop.create_future()
@@ -145,7 +154,7 @@ class Engine(Deliveries):
         self._line_up(entry)
         if prediction.options is not NO_OPTIONS:
             self._set_alarm(entry)
-        return entry.caller
+        return Sent(None, entry.caller)
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool]:
         self._require_open()
@@ -175,12 +184,16 @@ class Engine(Deliveries):
         entry = await self._known(id)
         return None if entry is None else entry.shown
 
-    def ended(self, id: str) -> Prediction | None:
+    def find(self, id: str, *, ended: bool) -> asyncio.Future[Prediction | None] | None:
         self._require_open()
         entry = self._entries.get(id)
-        if entry is None or not entry.shown.status.terminal or self._expired(entry.shown):
+        if entry is None or self._expired(entry.shown):
             return None
-        return entry.shown
+        if ended and not entry.shown.status.terminal:
+            return None
+        found: asyncio.Future[Prediction | None] = self._loop.create_future()
+        found.set_result(entry.shown)
+        return found
 
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()

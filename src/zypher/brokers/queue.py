@@ -44,7 +44,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # many wait at once, and none 
     leased_until: float = 0.0
     withdrawal: bool | None = None  # set while it runs and is ended by others: do they insist?
     foreseen: Prediction | None = None  # its claim, if that was written before it was made
-    caller: asyncio.Future[Prediction] | None = None  # of `Broker.call`, and nobody else's
+    caller: asyncio.Future[Prediction | None] | None = None  # of `Broker.call`, and nobody else's
 
     @property
     def is_called(self) -> bool:

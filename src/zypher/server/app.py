@@ -60,7 +60,8 @@ class Application(FastAPI):
     """
 
     def __init__(self, state: ServerState, lifespan: Lifespan) -> None:
-        router = build_router(state)
+        intake = Intake(state)
+        router = build_router(state, intake)
         super().__init__(
             docs_url=None,
             redoc_url=None,
@@ -73,7 +74,6 @@ class Application(FastAPI):
         self.include_router(router)
         self._allowed = allowed_hosts(state.settings)
         self._short_way = ShortWay(router.routes, state)
-        intake = Intake(state)
         self.direct_way = DirectWay(state, Predictions(state, intake), intake, self._serves)
         origins = state.settings.cors_origins
         self._cors = cors(self._answer, origins) if origins else None
@@ -113,14 +113,13 @@ def cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     )
 
 
-def build_router(state: ServerState) -> APIRouter:
+def build_router(state: ServerState, intake: Intake) -> APIRouter:
     """All endpoints."""
     router = APIRouter(
         route_class=routes_behind(state.gate),
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    intake = Intake(state)
     Predictions(state, intake).add_to(router)
     Resource(state, intake).add_to(router)
     Information(state).add_to(router)

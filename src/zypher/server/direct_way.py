@@ -203,40 +203,27 @@ class DirectWay:
             return None
         try:
             prediction = self._predictions.admitted(body, model, call.origin)
-            outcome: asyncio.Future[Any] | None
-            answer: Callable[[Any], Response | Awaitable[Response]]
             if call.waits:
-                outcome, answer = self._intake.call(prediction), self._concluded
-                if outcome is None:
-                    return self._sent(call, prediction)
-            else:
-                answer = partial(self._accepted, prediction, perf_counter(), call)
-                outcome = self._intake.take(prediction)
+                sent = self._intake.call(prediction)
+                if sent is None:
+                    return None
+                answer = partial(self._ended, call, prediction, sent)
+                return Taken(prediction.id, sent.outcome, answer)
+            begun = perf_counter()
+            recorded = self._intake.take(prediction)
         except Exception:  # what it was, the usual way tells
             return None
-        return None if outcome is None else Taken(prediction.id, outcome, answer)
-
-    def _sent(self, call: PlainCall, prediction: Prediction) -> Taken | None:
-        sent = self._intake.send(prediction)
-        if sent is None:
+        if recorded is None:
             return None
-        return Taken(prediction.id, sent.outcome, partial(self._ended, call, prediction, sent))
+        answer = partial(self._accepted, prediction, begun, call)
+        return Taken(prediction.id, recorded, answer)
 
     def _found(self, poll: PlainPoll) -> Taken | None:
         try:
-            found = self._asked(poll)
+            found = self._state.broker.find(poll.id, ended=poll.patience.seconds > 0)
         except PredictionError:
             return None
         return None if found is None else Taken(poll.id, found, partial(self._polled, poll))
-
-    def _asked(self, poll: PlainPoll) -> asyncio.Future[Prediction | None] | None:
-        broker = self._state.broker
-        record = broker.ended(poll.id)
-        if record is None:
-            return None if poll.patience.seconds else broker.find(poll.id)
-        found: asyncio.Future[Prediction | None] = asyncio.get_running_loop().create_future()
-        found.set_result(record)
-        return found
 
     def _polled(
         self, poll: PlainPoll, found: asyncio.Future[Prediction | None]
@@ -251,16 +238,18 @@ class DirectWay:
             return self._predictions.found(record, poll.patience)
         return self._predictions.unfinished(record, poll.patience, poll.path)
 
-    def _concluded(self, outcome: asyncio.Future[Prediction]) -> Response:
-        return self._predictions.concluded(outcome.result())
-
     def _ended(
-        self, call: PlainCall, prediction: Prediction, sent: Sent, _: object
+        self,
+        call: PlainCall,
+        prediction: Prediction,
+        sent: Sent,
+        outcome: asyncio.Future[Prediction | None],
     ) -> Response | Awaitable[Response]:
-        error = sent.submitted.exception() if sent.submitted.done() else None
-        if isinstance(error, PredictionError):
-            return self._refused(error, prediction)
-        record = sent.outcome.result()
+        if sent.submitted is not None and sent.submitted.done():
+            error = sent.submitted.exception()
+            if isinstance(error, PredictionError):
+                return self._refused(error, prediction)
+        record = outcome.result()
         if record is None:
             return self.late(prediction.id, call)
         return self._predictions.concluded(record)

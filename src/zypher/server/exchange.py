@@ -118,7 +118,7 @@ class Exchange:
         if self.disconnected:
             return
         fields = self._server_state.default_headers
-        turns_away = len(fields) > 1 and CLOSE in fields
+        turns_away = CLOSE in fields
         closes = not self.keep_alive and not turns_away
         common = self._way.common_lines.of(fields)
         self._writer.write_answer(head_of(response, common, closes=closes), bytes(response.body))

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from msgspec.structs import replace
 from starlette.datastructures import Headers
 
-from zypher.brokers.base import Broker, ModelInfo, Sent
+from zypher.brokers.base import ModelInfo, Sent
 from zypher.errors import PredictionError, QueueFull
 from zypher.logs import about
 from zypher.prediction import Prediction, new_id
@@ -60,10 +60,6 @@ class Intake:
         self._allowance = Allowance(state.settings)
         self._arrivals = Arrivals(lambda: state.broker)
 
-    @property
-    def _broker(self) -> Broker:
-        return self._state.broker
-
     def prediction(self, body: Body, input: bytes, model: ModelInfo, origin: Origin) -> Prediction:
         """What a request asks for. Raises `InvalidInput`."""
         if body.webhook is not None:
@@ -98,36 +94,31 @@ class Intake:
             _note(record)
         return record
 
-    def call(self, prediction: Prediction) -> asyncio.Future[Prediction] | None:
+    def call(self, prediction: Prediction) -> Sent | None:
         """Have the broker take in what nobody keeps, and wait for its end.
 
-        None, and nothing has happened, if that takes more than a moment. Raises `QueueFull`.
+        None, and nothing has happened, if that takes a task. Raises `QueueFull`.
         """
         if is_kept(prediction, waits=True) or may_be_too_late(prediction):
             return None
-        broker = self._broker
         begun = perf_counter()
-        outcome = broker.call(prediction)
-        if outcome is not None:
-            broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
-            _note(prediction)
-        return outcome
-
-    def send(self, prediction: Prediction) -> Sent | None:
-        """What `call` does, where the broker has to ask elsewhere."""
-        if is_kept(prediction, waits=True) or may_be_too_late(prediction):
+        sent = self._state.broker.call(prediction)
+        if sent is None:
             return None
-        begun = perf_counter()
-        sent = self._broker.send(prediction)
-        if sent is not None:
+        if sent.submitted is None:
+            self._note_submission(prediction, begun)
+        else:
             sent.submitted.add_done_callback(partial(self._note_submission, prediction, begun))
         return sent
 
     def _note_submission(
-        self, prediction: Prediction, begun: float, submitted: asyncio.Future[Prediction]
+        self,
+        prediction: Prediction,
+        begun: float,
+        submitted: asyncio.Future[Prediction] | None = None,
     ) -> None:
-        self._broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
-        if submitted.exception() is None:
+        self._state.broker.metrics.broker_seconds["submit",].observe(perf_counter() - begun)
+        if submitted is None or submitted.exception() is None:
             _note(prediction)
 
     def take(self, prediction: Prediction) -> asyncio.Future[bool] | None:
@@ -135,7 +126,7 @@ class Intake:
 
         None, and nothing has happened, if that takes more than a moment. Raises `QueueFull`.
         """
-        return None if may_be_too_late(prediction) else self._broker.take(prediction)
+        return None if may_be_too_late(prediction) else self._state.broker.take(prediction)
 
     def taken(self, prediction: Prediction, location: str) -> Response | Awaitable[Response]:
         """The 202 for one that was taken in just now."""
@@ -149,7 +140,7 @@ class Intake:
         return _accepted(prediction, location, await self._arrivals.retry_after(prediction))
 
     async def _submitted(self, prediction: Prediction, *, waits: bool) -> Prediction:
-        broker = self._broker
+        broker = self._state.broker
         if prediction.idempotency_key is None:  # one that is known is taken in already
             await require_in_time(broker, prediction, waits=waits)
         keep = is_kept(prediction, waits=waits)
@@ -162,7 +153,7 @@ class Intake:
 
     async def advise(self, error: QueueFull, prediction: Prediction) -> None:
         """Say when to come back with what has found no room."""
-        error.retry_after = await room_after(self._broker, prediction.model)
+        error.retry_after = await room_after(self._state.broker, prediction.model)
 
     def refused(self, error: PredictionError) -> None:
         """Count a call that asked for a prediction and got none."""
@@ -180,7 +171,7 @@ class Intake:
         if is_newest:
             seconds = await self._arrivals.retry_after(prediction)
         else:
-            seconds = await retry_after(self._broker, self._state.clock, prediction)
+            seconds = await retry_after(self._state.broker, self._state.clock, prediction)
         path, parameters = request.scope["path"], request.path_params
         location = place_of_predictions(path, parameters.get("name"), parameters.get("id"))
         return _accepted(prediction, location, seconds, message)

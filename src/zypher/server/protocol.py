@@ -71,9 +71,7 @@ class Protocol(HttpToolsProtocol):
         # Of the request that is under way, as long as it may be a plain call.
         self._call: PlainCall | PlainPoll | None = None
         self._body = b""
-        self._taken: PlainCall | PlainPoll | None = (
-            None  # the one that was taken in directly just now
-        )
+        self._taken: PlainCall | PlainPoll | None = None  # directly, by what was read last
         self._goes_usual_way = False
         self._let_in: Caller | None = None  # whose request was, before it turned to that way
         self._is_deaf = False  # what comes is no request any more
@@ -301,10 +299,8 @@ class Protocol(HttpToolsProtocol):
             cast("dict[str, Any]", self.scope)[CALLER] = self._let_in
         self._goes_usual_way, self._let_in = False, None
         super().on_headers_complete()
-        if (
-            self._exchange and not self._exchange.response_complete
-        ):  # its caller's hanging up has to be heard of
-            self.flow.resume_reading()
+        if self._exchange is not None and not self._exchange.response_complete:
+            self.flow.resume_reading()  # uvicorn would not hear of a hanging up behind this one
 
     # Inside.
 

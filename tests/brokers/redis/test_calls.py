@@ -8,19 +8,25 @@ from tests.brokers.redis.conftest import Join
 from tests.brokers.redis.test_nodes import LARGE
 from tests.brokers.redis.test_together import scripts_run
 from tests.redis_servers import RedisServer
-from zypher.brokers.base import Limits
+from zypher.brokers.base import Limits, Sent
 from zypher.errors import QueueFull
-from zypher.prediction import Outcome, Status
+from zypher.prediction import Outcome, Prediction, Status
 from zypher.testing.contract.base import GOOD, PATIENCE, new
 
 pytestmark = pytest.mark.anyio
+
+
+async def submitted(sent: Sent) -> Prediction:
+    """What there is of a call once Redis has it."""
+    assert sent.submitted is not None
+    return await sent.submitted
 
 
 @pytest.mark.usefixtures("without_sweeps")
 @pytest.mark.parametrize("outcome", [GOOD, LARGE], ids=["small", "large"])
 async def test_who_calls_is_told_of_the_end_on_another_node(join: Join, outcome: Outcome) -> None:
     node, other = await join(), await join()
-    called = [node.send(new()).outcome for _ in range(20)]
+    called = [node.call(new()).outcome for _ in range(20)]
     for _ in called:
         (claimed,) = await other.claim("w", "m", limit=1, timeout=PATIENCE)
         assert not await other.finish([(claimed.claim, outcome)])
@@ -35,9 +41,9 @@ async def test_who_calls_is_told_of_the_end_on_another_node(join: Join, outcome:
 
 async def test_calls_of_one_turn_are_one_script(join: Join, redis_server: RedisServer) -> None:
     node = await join()
-    await node.send(new()).submitted  # now Redis knows the script
+    await submitted(node.call(new()))  # now Redis knows the script
     before = scripts_run(redis_server)
-    await asyncio.gather(*(node.send(new()).submitted for _ in range(20)))
+    await asyncio.gather(*(submitted(node.call(new())) for _ in range(20)))
     assert scripts_run(redis_server) - before <= 2  # the node looks around once a second
 
 
@@ -47,8 +53,8 @@ async def test_who_calls_gets_an_outcome_though_redis_has_lost_the_call(
 ) -> None:
     node, worker = await join(), await join()
     for _ in range(2):  # and once more: what was submitted again may be lost, too
-        sent = node.send(new())
-        await sent.submitted
+        sent = node.call(new())
+        await submitted(sent)
         redis_server.call("FLUSHALL")
         (claimed,) = await worker.claim("w", "m", limit=1, timeout=PATIENCE)
         assert not await worker.finish([(claimed.claim, GOOD)])
@@ -61,7 +67,7 @@ async def test_a_call_to_a_node_that_leaves_goes_on_and_can_be_kept(
     join: Join, redis_server: RedisServer
 ) -> None:
     leaving, other = await join(), await join()
-    made = await (sent := leaving.send(new())).submitted
+    made = await submitted(sent := leaving.call(new()))
     leaving.hurry()
     assert await sent.outcome is None
     assert await leaving.keep(made.id) is not None
@@ -75,10 +81,10 @@ async def test_a_call_to_a_node_that_leaves_goes_on_and_can_be_kept(
 
 async def test_a_call_that_is_refused_is_waited_for_by_nobody(join: Join) -> None:
     node = await join(limits=Limits(max_queued=1))
-    await node.send(new()).submitted
-    refused = node.send(new())
-    for future in refused:
+    await submitted(node.call(new()))
+    refused = node.call(new())
+    for answer in (submitted(refused), refused.outcome):
         with pytest.raises(QueueFull, match="max-queued"):
-            await asyncio.wait_for(future, PATIENCE)
+            await asyncio.wait_for(answer, PATIENCE)
     await node.stats()  # what follows from that is done
     assert len(node._ends) == len(node._waited) == len(node._called) == 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.brokers.redis.conftest import Join
+from tests.brokers.redis.test_calls import submitted
 from tests.redis_servers import RedisServer
 from zypher.brokers import Limits
 from zypher.brokers.base import Event, Seen, WorkerInfo
@@ -59,12 +60,12 @@ class Life:
         made = await self.start(waits=True, idempotency_key=f"k{number}", fingerprint=b"f")
         await self.run()
         await self.server.wait(made.id, PATIENCE)
-        called = self.server.send(new(owner="ann"))
+        called = self.server.call(new(owner="ann"))
         await self.run()
         assert await called.outcome
         made = await self.start(keep=False)
         await self.server.abandon(made.id)
-        made = await (called := self.server.send(new(owner="ann"))).submitted
+        made = await submitted(called := self.server.call(new(owner="ann")))
         called.outcome.cancel()
         await asyncio.wait([called.outcome])
         await self.server.abandon(made.id)

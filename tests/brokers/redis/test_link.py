@@ -270,9 +270,12 @@ async def test_a_primary_that_becomes_a_replica_is_away_until_it_is_one_again(
     join: Join, redis_server: RedisServer
 ) -> None:
     node = await join()
+    made = await node.submit(new(), keep=True)
     redis_server.call("REPLICAOF", "127.0.0.1", 1)
     with pytest.raises(Unavailable, match="cannot be used"):
         await node.submit(new(), keep=True)
+    with pytest.raises(Unavailable, match="cannot be used"):
+        await node.get(made.id)  # which others may have moved on at the primary that there is now
     redis_server.call("REPLICAOF", "NO", "ONE")
     await works_soon(node)
 

@@ -76,7 +76,7 @@ class RedisBroker(Waits):
         means = partial(self._recorded, prediction)
         return self._submit(prediction, keep=True, waits=False, means=means)
 
-    def send(self, prediction: Prediction) -> Sent:
+    def call(self, prediction: Prediction) -> Sent:
         self._require_open()
         means = partial(self._submitted, prediction, True)
         submitted = self._submit(
@@ -94,9 +94,9 @@ class RedisBroker(Waits):
     async def get(self, id: str) -> Prediction | None:
         return await self._read(id)
 
-    def find(self, id: str) -> asyncio.Future[Prediction | None]:
+    def find(self, id: str, *, ended: bool) -> asyncio.Future[Prediction | None] | None:
         self._require_open()
-        return self._ask_for(id, partial(self._found, id))
+        return None if ended else self._ask_for(id, partial(self._found, id))
 
     async def position(self, id: str) -> int | None:
         found = await self._run("position", id, self._clock.wall())
@@ -192,8 +192,8 @@ class RedisBroker(Waits):
     def _recorded(self, prediction: Prediction, answer: Sequence[Any]) -> bool:
         return bool(self._submitted(prediction, False, answer))
 
-    def _found(self, id: str, hash: dict[bytes, bytes]) -> Prediction | None:
-        record, _ = self._seen(id, False, hash)
+    def _found(self, id: str, words: Sequence[bytes]) -> Prediction | None:
+        record, _ = self._seen(id, False, words)
         return record
 
     def _submission(

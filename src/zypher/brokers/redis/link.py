@@ -77,10 +77,15 @@ class Link:
         return asyncio.get_running_loop()  # asking for it is a system call, in Python 3.11
 
     def run(
-        self, script: str, *arguments: Any, orphaned: Callable[[Any], None] | None = None
+        self,
+        script: str,
+        *arguments: Any,
+        orphaned: Callable[[Any], None] | None = None,
+        means: Callable[[Any], Any] | None = None,
     ) -> asyncio.Future[Any]:
-        """What a script answers. Raises `Unavailable` or `StorageFull`."""
-        return self.send(Call(self._loop, ("EVALSHA", _SHAS[script], 0, *arguments), orphaned))
+        """What a script answers, or what that `means`. Raises `Unavailable` or `StorageFull`."""
+        command = ("EVALSHA", _SHAS[script], 0, *arguments)
+        return self.send(Call(self._loop, command, orphaned, means=means))
 
     def run_once(
         self, script: str, *arguments: Any, orphaned: Callable[[Any], None]
@@ -100,9 +105,9 @@ class Link:
             Call(self._loop, ("EVALSHA", _SHAS[script], 0, argument), means=means, joins=True)
         )
 
-    def do(self, *command: Any, means: Callable[[Any], Any] | None = None) -> asyncio.Future[Any]:
-        """What Redis answers to a command, or what that `means`."""
-        return self.send(Call(self._loop, command, means=means))
+    def do(self, *command: Any) -> asyncio.Future[Any]:
+        """What Redis answers to a command."""
+        return self.send(Call(self._loop, command))
 
     def send(self, call: Call) -> asyncio.Future[Any]:
         """Have a call made."""

@@ -13,7 +13,7 @@ from zypher.brokers.base import Broker, Limits
 from zypher.brokers.redis.address import parse
 from zypher.brokers.redis.leases import Beats
 from zypher.brokers.redis.link import Link
-from zypher.brokers.redis.records import changes, from_pairs
+from zypher.brokers.redis.records import changes, dict_of, from_pairs
 from zypher.brokers.refusals import shutting_down
 from zypher.clock import Clock
 from zypher.errors import Unavailable
@@ -105,12 +105,11 @@ class Node(Broker):
         return seen
 
     def _ask_for(self, id: str, means: Callable[[Any], Any]) -> asyncio.Future[Any]:
-        """What the hash of a record means."""
-        return self._link.do("HGETALL", f"zypher:p:{id}", means=means)
+        """What the hash of a record means; its fields and values follow each other."""
+        return self._link.run("read", id, means=means)
 
-    def _seen(
-        self, id: str, any: bool, hash: dict[bytes, bytes]
-    ) -> tuple[Prediction | None, float]:
+    def _seen(self, id: str, any: bool, words: Sequence[bytes]) -> tuple[Prediction | None, float]:
+        hash = dict_of(words)
         if b"status" not in hash or (b"gone" in hash and not any):
             return None, 0.0
         record = from_pairs(id, hash.items())

@@ -5,8 +5,8 @@ from typing import Any
 
 from zypher.brokers.base import MOST_TO_ONE_HOST, Delivery, Limits
 from zypher.brokers.redis.node import flag, happens
-from zypher.brokers.redis.records import from_hash
-from zypher.brokers.redis.registry import Registry, dict_of
+from zypher.brokers.redis.records import dict_of, from_hash
+from zypher.brokers.redis.registry import Registry
 from zypher.clock import Clock
 
 # A delivery that was taken is handed out again when nothing was heard of it for so long, in

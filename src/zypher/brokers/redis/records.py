@@ -69,6 +69,12 @@ def from_hash(id: str, hash: Sequence[bytes]) -> Prediction:
     return from_pairs(id, zip(words, words, strict=True))
 
 
+def dict_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Names and values that follow each other, as a dict."""
+    pairs = iter(flat)
+    return dict(zip(pairs, pairs, strict=True))
+
+
 def from_pairs(id: str, pairs: Iterable[tuple[bytes, bytes]]) -> Prediction:
     """The record that has these fields and values, among others."""
     given: dict[str, Any] = {"input": b""}

@@ -9,6 +9,7 @@ import msgspec
 
 from zypher.brokers.base import Limits, ModelInfo, ModelStats, Overview, WorkerInfo
 from zypher.brokers.redis.node import Node
+from zypher.brokers.redis.records import dict_of
 from zypher.brokers.registry import in_force
 from zypher.clock import Clock
 from zypher.prediction import Status
@@ -86,12 +87,6 @@ class Registry(Node):
             await self._register_model(model, number)
         for worker in self._workers.values():
             await self.register_worker(worker)
-
-
-def dict_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Names and values that follow each other, as a dict."""
-    pairs = iter(flat)
-    return dict(zip(pairs, pairs, strict=True))
 
 
 def _stats(time: float, queue: dict[bytes, bytes], numbers: Sequence[Any]) -> ModelStats:

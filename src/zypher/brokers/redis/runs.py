@@ -15,8 +15,7 @@ from zypher.brokers.decisions import LOST, lost_together
 from zypher.brokers.redis.news import Claimers, was_rung
 from zypher.brokers.redis.node import Move, flag, happens
 from zypher.brokers.redis.outbox import Outbox
-from zypher.brokers.redis.records import CLAIMED, from_hash, from_values
-from zypher.brokers.redis.registry import dict_of
+from zypher.brokers.redis.records import CLAIMED, dict_of, from_hash, from_values
 from zypher.clock import Clock
 from zypher.errors import StorageFull, Unavailable
 from zypher.prediction import Claim, Outcome, Prediction, Status

@@ -12,12 +12,12 @@ from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import BAD, GOOD, PATIENCE, BrokerTests, new
 
 
-def called(broker: Broker, prediction: Prediction) -> asyncio.Future[Prediction]:
+def called(broker: Broker, prediction: Prediction) -> asyncio.Future[Any]:
     """The outcome of a call, as a server asks for it."""
-    outcome: asyncio.Future[Any] | None = broker.call(prediction)
-    if outcome is None and (sent := broker.send(prediction)) is not None:
-        outcome = sent.outcome
-    return outcome or asyncio.ensure_future(_submitted(broker, prediction))
+    sent = broker.call(prediction)
+    if sent is None:
+        return asyncio.ensure_future(_submitted(broker, prediction))
+    return sent.outcome
 
 
 async def taken(broker: Broker, prediction: Prediction) -> bool:
