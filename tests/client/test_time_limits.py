@@ -14,13 +14,23 @@ import pytest
 from tests.client.conftest import Connect
 from tests.harness import Server, free_port, holder
 from zypher import AsyncClient, Client
-from zypher.client import requests
+from zypher.client import calls, persistence, requests
 from zypher.client.calls import Calls
 from zypher.client.http import arguments
 from zypher.errors import Unavailable, Unreachable, WaitTimeout, ZypherError
 from zypher.server.streams import HEARTBEAT
+from zypher.testing.clock import ManualClock
 
 LOADING = {"code": "unavailable", "detail": "The models are still loading."}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    """The time of those who take the steps of a call themselves, instead of the machine's."""
+    clock = ManualClock()
+    for module in (calls, persistence):
+        monkeypatch.setattr(module, "monotonic", clock.steady)
+    return clock
 
 
 @contextmanager
@@ -44,14 +54,14 @@ def within(seconds: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
 def test_a_server_that_loads_its_models_gets_all_patience_also_when_it_was_away_at_first(
-    headers: dict[str, str],
+    headers: dict[str, str], clock: ManualClock
 ) -> None:
     steps = Calls("http://127.0.0.1:8080", None, patience=60).models()
     next(steps)
-    began = time.monotonic()
+    began = clock.steady()
     request = steps.send(httpx2.ConnectError("Connection refused"))
-    while time.monotonic() - began < 2.5:
-        time.sleep(request.pause)
+    while clock.steady() - began < 50:
+        clock.advance(request.pause)
         request = steps.send(httpx2.Response(503, headers=headers, json=LOADING))
     with pytest.raises(StopIteration):
         steps.send(httpx2.Response(200, json={"models": []}))
@@ -60,12 +70,12 @@ def test_a_server_that_loads_its_models_gets_all_patience_also_when_it_was_away_
 def test_a_timeout_is_kept_where_the_server_hangs(connect: Connect) -> None:
     with hanging() as url:
         client = connect(url)
-        calls: list[Callable[[], object]] = [
+        given_up: list[Callable[[], object]] = [
             lambda: client.predict("x", timeout=2),
             lambda: client.predict("x", idempotency_key="key", timeout=2),
             lambda: client.handle("abc").wait(timeout=2),
         ]
-        for call in calls:
+        for call in given_up:
             with within(4), pytest.raises(WaitTimeout, match="did not answer in time") as late:
                 call()
             assert isinstance(late.value.__cause__, Unreachable)
@@ -76,8 +86,7 @@ def test_patience_is_kept_where_the_server_hangs(connect: Connect) -> None:
     with hanging() as url:
         client = connect(url, patience=5)
         client._calls.has_answered = True
-        calls: list[Callable[[], object]] = [client.models, lambda: client.submit("x")]
-        for call in calls:
+        for call in (client.models, lambda: client.submit("x")):
             with within(8), pytest.raises(Unreachable, match="did not answer in time"):
                 call()
 
@@ -128,22 +137,22 @@ def test_a_stream_of_events_may_be_silent_for_longer_than_a_heartbeat() -> None:
     assert arguments(requests.events("x", None))["timeout"].read >= 2 * HEARTBEAT
 
 
-def test_while_room_is_awaited_the_timeout_does_not_run() -> None:
+def test_while_room_is_awaited_the_timeout_does_not_run(clock: ManualClock) -> None:
     full = {"code": "queue_full", "detail": "No room."}
     calls = Calls("http://127.0.0.1:8080", timeout=1.5, patience=60)
     steps = calls.predict(1, None, None, {}, awaits_room=True)
     first = next(steps)
-    time.sleep(1)
+    clock.advance(1)
     again = steps.send(httpx2.Response(429, content=json.dumps(full)))
     assert again.wait == first.wait == 1
 
 
-def test_a_repeat_asks_the_server_to_wait_for_what_is_left() -> None:
+def test_a_repeat_asks_the_server_to_wait_for_what_is_left(clock: ManualClock) -> None:
     steps = Calls("http://127.0.0.1:8080", timeout=2.5, patience=60).predict(1, None, "key", {})
     assert next(steps).wait == 2
-    time.sleep(1)
+    clock.advance(1)
     assert steps.send(httpx2.Response(503, json=LOADING)).wait == 1
-    time.sleep(1.6)
+    clock.advance(1.6)
     with pytest.raises(WaitTimeout, match="still loading") as late:
         steps.send(httpx2.Response(503, json=LOADING))
     assert isinstance(late.value.__cause__, Unavailable)
