@@ -19,6 +19,7 @@ from zypher import logs, tracing
 from zypher.brokers import without_password
 from zypher.errors import ConfigurationError, ModelLoadError, ZypherError
 from zypher.node import Node
+from zypher.scheduling import give_way
 from zypher.settings import Settings
 from zypher.stderr import patient_stderr
 from zypher.terminal import has_terminal
@@ -57,6 +58,7 @@ def run_worker(node: Node, listener: socket.socket | None) -> None:
 
 
 def _run(life: Coroutine[Any, Any, None]) -> None:
+    give_way()
     uvloop.run(life)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # what has ended cannot be interrupted any more

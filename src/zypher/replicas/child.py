@@ -48,6 +48,7 @@ from zypher.replicas.frames import (
 from zypher.replicas.runner import Runner, Work
 from zypher.replicas.tickets import Tickets
 from zypher.replicas.warm_up import warm_up
+from zypher.scheduling import give_way_no_more
 
 # How many runs are in flight at once unless told otherwise; of a blocking model it is one.
 ASYNC_CONCURRENCY = 1_000
@@ -60,6 +61,7 @@ def main() -> None:
     """Serve the parent until it goes away."""
     descriptor, tickets, parent = map(int, sys.argv[1:])
     die_with(parent)
+    give_way_no_more()
     # Ctrl-C is for the parent, which lets running work finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable(all_threads=False)  # where a segfault happened is in the log
