@@ -13,7 +13,7 @@ import pytest
 from tests.receiver import SECRET
 from tests.redis_servers import RedisServer
 from tests.server.service import PATIENCE, Service
-from tests.server.site import INPUT, Site, get, post
+from tests.server.site import INPUT, Client, Site, get, post
 from zypher.brokers import Broker, Limits
 from zypher.brokers.memory import MemoryBroker
 from zypher.brokers.redis import RedisBroker, link
@@ -327,6 +327,37 @@ async def test_one_who_asks_and_hangs_up_abandons_nothing(redis: RedisServer) ->
             await asyncio.sleep(0.01)
         await site.server.answered()
         assert (await service.record(others.id)).status is Status.QUEUED
+
+
+async def polling(site: Site, id: str) -> Client:
+    """A client that waits on the direct way for the end of a prediction."""
+    client = await site.client()
+    client.send(get(f"/predict/{id}", "Prefer: wait=9"))
+    while not site.direct_way.outcomes():
+        await asyncio.sleep(0.01)
+    return client
+
+
+async def test_a_poll_that_waits_is_told_of_the_end() -> None:
+    async with started(Service()) as service, (site := Site(service)).serving():
+        client = await polling(site, await service.submit())
+        await service.run()
+        answer = await client.answer()
+        assert json.loads(answer.body)["output"]["result"] == "done"
+        assert answer.names["preference-applied"] == "wait=9"
+
+
+async def test_one_whose_poll_waits_and_who_hangs_up_abandons_nothing() -> None:
+    async with started(Service()) as service, (site := Site(service)).serving():
+        id = await service.submit()
+        claimed = await service.claim()
+        client = await polling(site, id)
+        client.hang_up()
+        while site.direct_way.outcomes():
+            await asyncio.sleep(0.01)
+        await site.server.answered()
+        await service.finish(claimed.claim)
+        assert (await service.record(id)).status is Status.COMPLETED
 
 
 @pytest.mark.parametrize("service", [{"sync_timeout": 0.1}], indirect=True)

@@ -254,10 +254,13 @@ class Broker(ABC):
     async def get(self, id: str) -> Prediction | None:
         """The record, or None when it is unknown or has expired."""
 
-    def find(self, id: str, *, ended: bool) -> asyncio.Future[Prediction | None] | None:
-        """What `get` returns, without a task; None where that needs one.
+    def find(
+        self, id: str, *, timeout: float = 0.0, owner: str | None = None
+    ) -> asyncio.Future[Prediction | None] | None:
+        """What `wait` returns, without a task; None where that needs one.
 
-        Also None, if it is to have `ended`, where this is not known yet.
+        Only what `owner` has, if given, is waited for. The future has None for what is unknown, and
+        for what has not ended after `timeout`.
         """
         return None
 

@@ -184,16 +184,25 @@ class Engine(Deliveries):
         entry = await self._known(id)
         return None if entry is None else entry.shown
 
-    def find(self, id: str, *, ended: bool) -> asyncio.Future[Prediction | None] | None:
+    def find(
+        self, id: str, *, timeout: float = 0.0, owner: str | None = None
+    ) -> asyncio.Future[Prediction | None] | None:
         self._require_open()
         entry = self._entries.get(id)
         if entry is None or self._expired(entry.shown):
             return None
-        if ended and not entry.shown.status.terminal:
-            return None
+        if timeout > 0 and not entry.shown.status.terminal:
+            return self._end_of(id, timeout) if owner in (None, entry.shown.owner) else None
         found: asyncio.Future[Prediction | None] = self._loop.create_future()
         found.set_result(entry.shown)
         return found
+
+    def _end_of(self, id: str, timeout: float) -> asyncio.Future[Prediction | None]:
+        """The final record of what is known and has not ended, or None after `timeout`."""
+        ended = self._waiters.join(id)
+        alarm = self._loop.call_later(timeout, resolve, ended, None)
+        ended.add_done_callback(lambda _: alarm.cancel())
+        return ended
 
     async def wait(self, id: str, timeout: float) -> Prediction | None:
         self._require_open()

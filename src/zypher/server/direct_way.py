@@ -72,7 +72,7 @@ class PlainPoll(NamedTuple):
     path: str
     caller: Caller | None
     patience: Patience
-    waits: bool = False  # not here
+    waits: bool = False  # it does not run for this caller
 
 
 class Taken(NamedTuple):
@@ -103,7 +103,7 @@ class DirectWay:
         self._most_body = state.settings.max_body_size
         self._known: dict[bytes, PlainCall] = {}
         self.patient = Patient(state.settings.sync_timeout)
-        self.recordings: set[asyncio.Future[bool]] = set()  # for which others wait, for ever
+        self.others: set[asyncio.Future[Any]] = set()  # what others wait for
         # As the middleware has it: a page may read the answers by where it comes from.
         varies = state.settings.cors_origins and "*" not in state.settings.cors_origins
         self.common_lines = CommonLines([(b"vary", b"Origin")] if varies else [])
@@ -219,8 +219,9 @@ class DirectWay:
         return Taken(prediction.id, recorded, answer)
 
     def _found(self, poll: PlainPoll) -> Taken | None:
+        owner = None if poll.caller is None else poll.caller.only
         try:
-            found = self._state.broker.find(poll.id, ended=poll.patience.seconds > 0)
+            found = self._state.broker.find(poll.id, timeout=poll.patience.seconds, owner=owner)
         except PredictionError:
             return None
         return None if found is None else Taken(poll.id, found, partial(self._polled, poll))
@@ -230,10 +231,23 @@ class DirectWay:
     ) -> Response | Awaitable[Response]:
         try:
             record = found.result()
-            if record is None or not (poll.caller is None or poll.caller.sees(record)):
-                raise NotFound(UNKNOWN)
+            if record is None and poll.patience.seconds > 0:
+                return self._polled_in_vain(poll)
+            return self._standing(poll, record)
         except PredictionError as error:
             return problem_of(error)
+
+    async def _polled_in_vain(self, poll: PlainPoll) -> Response:
+        """The answer to who has waited for an end that did not come."""
+        answer = self._standing(poll, await self._state.broker.get(poll.id))
+        return answer if isinstance(answer, Response) else await answer
+
+    def _standing(
+        self, poll: PlainPoll, record: Prediction | None
+    ) -> Response | Awaitable[Response]:
+        """How a prediction stands. Raises `NotFound`."""
+        if record is None or not (poll.caller is None or poll.caller.sees(record)):
+            raise NotFound(UNKNOWN)
         if record.status.terminal:
             return self._predictions.found(record, poll.patience)
         return self._predictions.unfinished(record, poll.patience, poll.path)
@@ -298,7 +312,7 @@ class DirectWay:
 
     def outcomes(self) -> list[asyncio.Future[Any]]:
         """What callers wait for at this moment."""
-        return [*[caller.outcome for caller in self.patient], *self.recordings]
+        return [*[caller.outcome for caller in self.patient], *self.others]
 
     async def abandon(self, id: str) -> None:
         """The caller has gone."""

@@ -63,8 +63,8 @@ class Exchange:
         if call.waits:
             self._way.patient.add(self)
         else:
-            self._way.recordings.add(taken.outcome)
-            taken.outcome.add_done_callback(self._way.recordings.discard)
+            self._way.others.add(taken.outcome)
+            taken.outcome.add_done_callback(self._way.others.discard)
         self._outcome.add_done_callback(self._conclude)
         return True
 

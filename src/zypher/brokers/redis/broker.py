@@ -94,9 +94,11 @@ class RedisBroker(Waits):
     async def get(self, id: str) -> Prediction | None:
         return await self._read(id)
 
-    def find(self, id: str, *, ended: bool) -> asyncio.Future[Prediction | None] | None:
+    def find(
+        self, id: str, *, timeout: float = 0.0, owner: str | None = None
+    ) -> asyncio.Future[Prediction | None] | None:
         self._require_open()
-        return None if ended else self._ask_for(id, partial(self._found, id))
+        return None if timeout > 0 else self._ask_for(id, partial(self._found, id))
 
     async def position(self, id: str) -> int | None:
         found = await self._run("position", id, self._clock.wall())

@@ -28,6 +28,14 @@ async def taken(broker: Broker, prediction: Prediction) -> bool:
     return await recorded
 
 
+async def found(broker: Broker, id: str, **how: Any) -> Prediction | None:
+    """How a prediction stands, as a server asks for it; perhaps once it has ended."""
+    finding = broker.find(id, **how)
+    if finding is None:
+        return await broker.wait(id, how.get("timeout", 0))
+    return await finding or await broker.get(id)
+
+
 async def _submitted(broker: Broker, prediction: Prediction) -> Prediction:
     await broker.submit(prediction, keep=False)
     record = await broker.wait(prediction.id, PATIENCE)
@@ -133,3 +141,42 @@ class Calling(BrokerTests):
             await calling
         with pytest.raises(Unavailable):
             await called(broker, new())
+
+    async def test_who_looks_for_the_end_of_a_prediction_has_its_final_record(
+        self, broker: Broker
+    ) -> None:
+        (prediction,) = await self.submit(broker)
+        looking = asyncio.create_task(found(broker, prediction.id, timeout=PATIENCE))
+        claimed = await self.taken(broker)
+        assert not looking.done()
+        assert not await broker.finish([(claimed.claim, GOOD)])
+        assert await looking == await broker.get(prediction.id)
+        assert await found(broker, prediction.id, timeout=PATIENCE) == await looking
+
+    async def test_who_looks_for_an_end_that_does_not_come_has_the_record_as_it_stands(
+        self, broker: Broker
+    ) -> None:
+        (prediction,) = await self.submit(broker)
+        for timeout in (0.01, 0.0):
+            record = await found(broker, prediction.id, timeout=timeout)
+            assert record is not None
+            assert record.status is Status.QUEUED
+
+    async def test_the_end_of_what_is_another_owners_is_not_looked_for(
+        self, broker: Broker
+    ) -> None:
+        prediction = await broker.submit(new(owner="a"), keep=True)
+        assert broker.find(prediction.id, timeout=PATIENCE, owner="b") is None
+        looking = asyncio.create_task(found(broker, prediction.id, timeout=PATIENCE, owner="a"))
+        await broker.finish([((await self.taken(broker)).claim, GOOD)])
+        record = await looking
+        assert record is not None
+        assert record.result == GOOD.result
+
+    async def test_who_looks_for_an_end_learns_that_the_broker_closes(self, broker: Broker) -> None:
+        (prediction,) = await self.submit(broker)
+        looking = asyncio.create_task(found(broker, prediction.id, timeout=PATIENCE))
+        await asyncio.sleep(0)
+        await broker.aclose()
+        with pytest.raises(Unavailable):
+            await looking
