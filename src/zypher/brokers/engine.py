@@ -291,7 +291,12 @@ class Engine(Deliveries):
         while not (group := queue.next_group(limit, suspects=suspects)):
             if not await self._arrival(queue, deadline, limit=limit, suspects=suspects):
                 break
-        return await self._claim(queue, group, worker)
+        room = limit - len(group)
+        queue.coming_back += room
+        try:
+            return await self._claim(queue, group, worker)
+        finally:
+            queue.coming_back -= room
 
     async def claim_ahead(self, worker: str, model: str, *, limit: int) -> Sequence[Prediction]:
         self._require_open()

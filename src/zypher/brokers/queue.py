@@ -94,6 +94,8 @@ class ModelQueue:
         self.rate = Rate()
         # Those who wait to claim, by whether they take suspects.
         self.claimers: dict[bool, deque[Claimer]] = {True: deque(), False: deque()}
+        # How much more those may claim who were woken, or whose claim is being recorded.
+        self.coming_back = 0
         self._rings = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf  # the loop's time
@@ -137,12 +139,15 @@ class ModelQueue:
         for claimers in self.claimers.values():
             woken = 0
             while claimers and woken < rings:
-                woken += resolve(claimers.popleft().bell, True)
+                claimer = claimers.popleft()
+                self.coming_back += claimer.limit
+                woken += resolve(claimer.bell, True)
 
     @property
     def appetite(self) -> int:
         """How many would be claimed at once if they came now."""
-        return sum([claimer.limit for claimer in chain(*self.claimers.values())])
+        waiting = sum([claimer.limit for claimer in chain(*self.claimers.values())])
+        return waiting + self.coming_back
 
     async def arrival(self, deadline: float, *, limit: int, suspects: bool) -> bool:
         """Wait until something may be there to claim; False if the loop's time `deadline` comes."""
@@ -160,8 +165,10 @@ class ModelQueue:
                 self.ring()  # somebody else has to answer the bell that this one heard
             raise
         finally:
-            if not heard and claimer in claimers:  # the bell takes out whom it wakes
+            if not heard and claimer in claimers:
                 claimers.remove(claimer)
+            else:  # the bell took it out
+                self.coming_back -= limit
         return heard
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:

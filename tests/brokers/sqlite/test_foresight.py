@@ -3,12 +3,15 @@
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
+from zypher.brokers.queue import Move
 from zypher.brokers.sqlite import SqliteBroker, backlog
 from zypher.brokers.sqlite.records import BARE
+from zypher.brokers.sqlite.store import Store
 from zypher.prediction import Prediction, Status
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +30,13 @@ async def claiming(broker: SqliteBroker, limit: int) -> Claiming:
     task = asyncio.create_task(claim())
     await asyncio.sleep(0)
     return task
+
+
+async def claim_twice(broker: SqliteBroker) -> list[Prediction]:
+    """What somebody gets who comes back for more at once."""
+    return [
+        claimed for _ in range(2) for claimed in await broker.claim("w", "m", limit=2, timeout=10)
+    ]
 
 
 async def on_disk(broker: SqliteBroker) -> Counter[bytes]:
@@ -109,6 +119,73 @@ async def test_no_more_is_foreseen_than_somebody_waits_for(queue: Queue) -> None
         assert await on_disk(broker) == {b"processing": 3, b"queued": 2}
         await submitting
         assert [len(await claim) for claim in claims] == [1, 2]
+
+
+async def test_what_comes_while_a_claim_is_recorded_is_foreseen_for_who_comes_back(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        told = await statements(broker)
+        claims = asyncio.create_task(claim_twice(broker))
+        await asyncio.sleep(0)  # the first is on its way to the disk
+        await broker.submit(new(), keep=True)
+        assert len(await claims) == 2
+        assert told.count("UPDATE") == 1
+
+
+async def test_what_comes_as_a_claimer_is_woken_by_something_else_is_foreseen_for_them(
+    queue: Queue,
+) -> None:
+    async with queue.opened() as broker:
+        told = await statements(broker)
+        claims = asyncio.create_task(claim_twice(broker))
+        await asyncio.sleep(0)
+        await broker.submit(new(), keep=False)
+        await asyncio.sleep(0)  # the bell was rung for that, and is about to be heard
+        await broker.take(new())
+        assert len(await claims) == 2
+        assert "UPDATE" not in told
+
+
+async def test_under_load_a_prediction_is_written_twice(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: Counter[str] = Counter()
+    write = Store.write
+
+    def counting(store: Store, moves: Sequence[Move]) -> set[int]:
+        written.update(move.after.status for move in moves)
+        return write(store, moves)
+
+    async def work(broker: SqliteBroker) -> None:
+        async with asyncio.TaskGroup() as ending:
+            while len(ended) < 21 * TOGETHER:
+                claimed = await broker.claim("w", "m", limit=1000, timeout=10)
+                ended.extend(claimed)
+                ending.create_task(broker.finish([(one.claim, GOOD) for one in claimed]))
+
+    async def ask(broker: SqliteBroker) -> None:
+        for _ in range(20):
+            await broker.take(new())
+
+    ended: list[Prediction] = []
+    async with queue.opened() as broker:
+        await submit(broker, TOGETHER)
+        monkeypatch.setattr(Store, "write", counting)
+        await asyncio.gather(work(broker), *(ask(broker) for _ in range(TOGETHER)))
+    once = 21 * TOGETHER
+    assert written == {Status.PROCESSING: once, Status.COMPLETED: once}
+
+
+async def test_what_is_foreseen_for_who_does_not_come_back_is_queued(queue: Queue) -> None:
+    async with queue.opened() as broker:
+        await submit(broker, 1)
+        claim = await claiming(broker, limit=2)
+        await asyncio.gather(claim, broker.submit(new(), keep=True))
+        await asyncio.sleep(0)
+        assert await on_disk(broker) == {b"processing": 1, b"queued": 1}
+        assert not broker.degraded()
 
 
 async def test_more_than_fits_into_memory_can_be_foreseen(

@@ -1,8 +1,9 @@
 """Claims that are written before they are made: together with what is to be claimed.
 
-Where somebody waits to claim, a new prediction will be claimed as soon as it is on the disk. It is
-written as claimed, then, and its claim needs no commit of its own; and yet the disk knows of each
-attempt before anybody else does. Only the disk: what is shown is queued until it is claimed.
+Where somebody waits to claim, or comes back at once to claim more, a new prediction will be claimed
+as soon as it is on the disk. It is written as claimed, then, and its claim needs no commit of its
+own; and yet the disk knows of each attempt before anybody else does. Only the disk: what is shown
+is queued until it is claimed.
 """
 
 from collections.abc import Iterable
