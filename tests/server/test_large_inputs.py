@@ -1,5 +1,7 @@
 """Large inputs are read at little cost, and mean what small ones do."""
 
+import gc
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -90,3 +92,30 @@ def test_a_text_in_which_few_lists_and_objects_begin_is_told_from_others() -> No
     assert opens_more(b'[{"a": [1]}, {}]', 3)
     assert opens_more(b"[", 0)
     assert not opens_more(b"1", 0)
+
+
+LISTS = b"[" + b",".join([b"[1]"] * 50_000) + b"]"
+
+
+@pytest.mark.parametrize("body", [LISTS, LISTS + b',"retries":3', LISTS + b',"no":3', LISTS + b"]"])
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_no_garbage_is_looked_for_while_a_large_body_is_read(
+    door: Door, body: bytes, is_enabled: bool
+) -> None:
+    looked: list[str] = []
+
+    def note(phase: str, _: object) -> None:
+        looked.append(phase)
+
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        if not is_enabled:
+            gc.disable()
+        with suppress(PredictionError):
+            door.admit(b'{"input":%b}' % body, ANYTHING)
+        assert looked.count("start") <= 1  # once it has been read
+        assert gc.isenabled() is is_enabled
+    finally:
+        gc.enable()
+        gc.callbacks.remove(note)

@@ -4,7 +4,10 @@ Nothing behind the door meets malformed input: one decoder, one JSON Schema vali
 (of the model's own signature), and bounds on size and depth.
 """
 
+import gc
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import msgspec
@@ -84,18 +87,15 @@ class Door:
 
         Raises `MalformedJSON` or `InvalidInput`.
         """
-        if len(body) > _LARGE and (alone := _alone(body)) is not None:
-            self._require_fit(*alone, model)
-            return Body(msgspec.Raw(alone.text)), alone.text
-        try:
+        is_large = len(body) > _LARGE
+        with _no_collection() if is_large else nullcontext():
+            if is_large and (alone := _alone(body)) is not None:
+                self._require_fit(*alone, model)
+                return Body(msgspec.Raw(alone.text)), alone.text
             request = _request(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise MalformedJSON(f"The body is not JSON: {error}.") from None
-        except RecursionError:
-            raise _too_deep() from None
-        text = bytes(request.input)
-        self.check(text, model)
-        return request, text
+            text = bytes(request.input)
+            self.check(text, model)
+            return request, text
 
     def check(self, input: bytes, model: ModelInfo) -> None:
         """Refuse an input that this model cannot take.
@@ -150,6 +150,22 @@ class Door:
         )
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within it, Python does not look for cycles: there are none in JSON.
+
+    It would look through all values there are again and again while more of them are made, which
+    takes seconds if a body is millions of small lists.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class _Input(NamedTuple):
     """An input: its JSON text, and its value."""
 
@@ -176,11 +192,15 @@ def _alone(body: bytes) -> _Input | None:
 
 
 def _request(body: bytes) -> Body:
-    """The members of a body."""
+    """The members of a body. Raises `MalformedJSON` or `InvalidInput`."""
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _misfit(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedJSON(f"The body is not JSON: {error}.") from None
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def _misfit(error: msgspec.ValidationError) -> InvalidInput:
