@@ -192,8 +192,6 @@ async def test_a_full_queue_has_the_same_answer_on_both_ways(broker: MakesBroker
 async def test_a_redis_that_is_away_has_the_same_answer_on_both_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "PATIENCE", 0.1)
-    monkeypatch.setattr(link, "_LEAST", 0.1)
     with RedisServer(tmp_path) as redis:
         async with (
             started(Service(partial(RedisBroker, redis.url))) as service,
@@ -201,6 +199,8 @@ async def test_a_redis_that_is_away_has_the_same_answer_on_both_ways(
             (usual := Site(service, is_direct=False)).serving(),
         ):
             place = f"/predict/{await service.submit()}"
+            monkeypatch.setattr(link, "PATIENCE", 0.1)
+            monkeypatch.setattr(link, "_LEAST", 0.1)
             redis.kill()
             for request in (post(), post(INPUT, "Async-Mode: true"), get(place)):
                 for site in (direct, usual):
