@@ -5,7 +5,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Container, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -16,9 +16,11 @@ from tests.replicas.test_hardware import MODELS
 from tests.replicas.test_pool import spec
 from zypher.prediction import Claim, Outcome
 from zypher.replicas import flights
+from zypher.replicas.ahead import Ahead
 from zypher.replicas.flights import Flights
 from zypher.replicas.frames import Call
 from zypher.replicas.replica import Replica, ReplicaDied
+from zypher.replicas.tickets import Tickets
 
 pytestmark = pytest.mark.anyio
 
@@ -188,6 +190,63 @@ async def test_what_waits_too_long_comes_back_and_never_begins_there(
         taking.hand_over("last")
         await taking.ended("last")
         assert taking.begun == ["brief", "first", "last"]
+
+
+def call(name: str) -> Call:
+    return Call(Claim(name, 1), name.encode())
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[tuple[Flights, Ahead, Tickets, list[str]]]:
+    """The first of three in a line is out; and what has come back of the others."""
+    flights, returned = Flights(), list[str]()
+    ahead = Ahead(
+        flights,
+        returns=lambda claims: returned.extend(claim.id for claim in claims),
+        changed=lambda: None,
+    )
+    flights.begin([call("first")], 0.0, together=False)
+    ahead.queue([call("next")])
+    flights.end(Claim("first", 1), 0.01)
+    ahead.follow()
+    ahead.queue([call("last")])
+    yield flights, ahead, Tickets(ahead.descriptor), returned
+    with suppress(OSError):  # it is closed already
+        ahead.close()
+
+
+async def test_what_should_run_comes_back_with_what_waits_behind_it_if_it_has_not_begun(
+    line: tuple[Flights, Ahead, Tickets, list[str]],
+) -> None:
+    flights, ahead, replica, returned = line
+    assert ahead.take_back()
+    assert returned == ["next", "last"]
+    assert not any(replica.take(ticket) for ticket in (1, 2))
+    assert (flights.running, flights.waiting, flights.units, flights.bytes) == ({}, {}, 0, 0)
+    flights.begin([call("new")], 0.02, together=False)
+    ahead.expect_end()
+    ahead.queue([call("newest")])
+    assert ahead.take_back()
+    assert returned == ["next", "last", "newest"]
+
+
+async def test_what_has_begun_stays_when_what_waits_behind_it_is_taken_back(
+    line: tuple[Flights, Ahead, Tickets, list[str]],
+) -> None:
+    flights, ahead, replica, returned = line
+    assert os.read(ahead.descriptor, 1) == b"\x01"  # as if it had come before the other was queued
+    assert ahead.take_back()
+    assert returned == ["last"]
+    assert [claim.id for claim in flights.running] == ["next"]
+    assert not replica.take(2)
+
+
+async def test_what_has_not_begun_in_a_replica_that_dies_is_unharmed(
+    line: tuple[Flights, Ahead, Tickets, list[str]],
+) -> None:
+    flights, ahead, _, returned = line
+    ahead.close()
+    assert (returned, flights.running) == (["next", "last"], {})
 
 
 async def test_what_is_canceled_while_it_waits_never_begins(held: Holder, tmp_path: Path) -> None:

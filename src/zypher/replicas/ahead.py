@@ -28,6 +28,7 @@ class Ahead:
         self._changed = changed
         self._tickets = TicketOffice()
         self._ticket = 0  # of what waits
+        self._followed: int | None = None  # of what waited, and runs now
         self._timer: asyncio.TimerHandle | None = None
         self._nears_end = False
 
@@ -48,6 +49,12 @@ class Ahead:
         self._wait(self._flights.patience(calls), self._end_wait)
         return self._ticket
 
+    def follow(self) -> None:
+        """What ran is out, and what waited for that runs."""
+        self._followed = self._ticket if self._flights.waiting else None
+        self._flights.follow(asyncio.get_running_loop().time())
+        self.expect_end()
+
     def expect_end(self) -> None:
         """Something has begun to run, or nothing does any more."""
         self._nears_end = False
@@ -58,16 +65,26 @@ class Ahead:
             self._wait(pause, self._near_end)
 
     def take_back(self) -> bool:
-        """Take back what waits, if anything does; False if that has begun."""
+        """Take back what waits, if anything does; False if that has begun.
+
+        What should run before it may not have arrived there yet: then it comes back as well, for
+        its ticket was there, too.
+        """
         self._nears_end = False
         if self._flights.waiting and not self._tickets.take(self._ticket):
             return False
-        self._returns(self._flights.take_back())
+        has_come_along = self._followed is not None and self._tickets.has(self._followed)
+        self._returns(self._flights.take_back(all=has_come_along))
+        if has_come_along:
+            self._followed = None
+            self.expect_end()
         return True
 
     def close(self) -> None:
-        """The replica is dead: what waited there is unharmed, unless it has begun."""
+        """The replica is dead: what has not begun there is unharmed."""
         self._stop_waiting()
+        if self._followed is not None:
+            self._tickets.look()
         if not self.take_back():
             self._flights.follow(asyncio.get_running_loop().time())
         self._tickets.close()

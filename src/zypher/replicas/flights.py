@@ -86,9 +86,11 @@ class Flights:
         self.running |= self.waiting
         self.waiting = {}
 
-    def take_back(self) -> list[Claim]:
-        """What waits is not in flight any more."""
+    def take_back(self, *, all: bool) -> list[Claim]:
+        """What waits is not in flight any more; nor is anything, if `all` that is has not begun."""
         taken, self.waiting = self.waiting, {}
+        if all:
+            taken, self.running, self.units = self.running | taken, {}, 0
         self.bytes -= sum(flight.size for flight in taken.values())
         return list(taken)
 

@@ -113,7 +113,7 @@ class Replica:
 
     async def _open(self) -> None:
         """Start the process, and connect to it."""
-        self._ahead = Ahead(self._flights, returns=self._news.add_returned, changed=self._update)
+        self._ahead = Ahead(self._flights, returns=self._return, changed=self._update)
         try:
             self._process = await Process.start(
                 self.spec, self.device, self._connection, self._ahead.descriptor
@@ -287,8 +287,7 @@ class Replica:
                 for claim, outcome in message.outcomes:
                     self._take(claim, outcome, now)
                 if self.described.is_serial and not self._flights.running:
-                    self._flights.follow(now)
-                    self._ahead.expect_end()
+                    self._ahead.follow()
                 if self.finished >= self._most_finished and not self.is_worn:
                     self.is_worn = True
                     self._note_worn()
@@ -305,6 +304,11 @@ class Replica:
             self._overdue.discard(claim)
             self._unwanted.discard(claim)
         self.finished += 1
+
+    def _return(self, claims: Sequence[Claim]) -> None:
+        self._news.add_returned(claims)
+        self._overdue.difference_update(claims)
+        self._unwanted.difference_update(claims)
 
     async def _loaded(self) -> Described | Ready:
         """The next thing that the process says while it loads."""
