@@ -37,6 +37,10 @@ from zypher.prediction import Claim, Outcome, Prediction, Status, signature_of
 # Deliveries to one host that may be under way at once.
 MOST_TO_ONE_HOST = 2
 
+# Bytes of inputs that may wait in a replica for its last run: more than what a connection holds
+# arrives once that is out, and could be taken back while it is on its way.
+MOST_AHEAD = 131_072
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a broker may hold, and for how long. Times are seconds."""
@@ -351,8 +355,8 @@ class Broker(ABC):
         """Take `limit` queued predictions that may wait in a replica for a moment, or none at all.
 
         As `claim`, without waiting; but neither suspects, nor what has a `queue_timeout` or a
-        `run_timeout`, which would go wrong if it is claimed before its run begins. A broker that
-        has to ask for that takes none.
+        `run_timeout`, which would go wrong if it is claimed before its run begins; nor inputs of
+        more than `MOST_AHEAD` bytes together. A broker that has to ask for that takes none.
         """
         return []
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from zypher.brokers.alarms import Alarms
 from zypher.brokers.base import (
+    MOST_AHEAD,
     Event,
     Limits,
     ModelStats,
@@ -302,7 +303,7 @@ class Engine(Deliveries):
         self._require_open()
         queue = self._queues[model]
         group = queue.next_group(limit, suspects=False)
-        if len(group) == limit and not any(entry.record.options.times_runs for entry in group):
+        if len(group) == limit and _can_wait([entry.record for entry in group]):
             return await self._claim(queue, group, worker)
         for entry in group:
             queue.lanes.push(entry)
@@ -628,3 +629,10 @@ class Engine(Deliveries):
 def key_of(prediction: Prediction) -> Key:
     assert prediction.idempotency_key is not None
     return prediction.owner or "", prediction.idempotency_key
+
+
+def _can_wait(records: Sequence[Prediction]) -> bool:
+    """True if these can be claimed before their runs begin, and wait in a replica for that."""
+    if any(record.options.times_runs for record in records):
+        return False
+    return sum([record.size for record in records]) <= MOST_AHEAD
