@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from zypher.brokers.base import MOST_AHEAD, Broker
+from zypher.brokers.base import MOST_AHEAD, Broker, Limits
 from zypher.prediction import Options, Priority, Status
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import PATIENCE, BrokerTests, new
@@ -94,11 +94,14 @@ class Claiming(BrokerTests):
         assert not await broker.claim_ahead("w", "m", limit=2)
         assert [p.id for p in await self.claim(broker, 3)] == [submitted[0].id, timed.id]
 
-    async def test_nothing_is_claimed_ahead_that_takes_long_to_arrive(self, broker: Broker) -> None:
+    async def test_nothing_is_claimed_ahead_that_takes_long_to_arrive(
+        self, clock: ManualClock
+    ) -> None:
         half = b'"%b"' % (b"x" * (MOST_AHEAD // 2))
-        submitted = await self.submit(broker, 2, input=half)
-        assert not await broker.claim_ahead("w", "m", limit=2)
-        assert [p.id for p in await self.claim(broker, 2)] == [p.id for p in submitted]
+        async with self.opened(Limits(), clock) as broker:
+            submitted = await self.submit(broker, 2, input=half)
+            assert not await broker.claim_ahead("w", "m", limit=2)
+            assert [p.id for p in await self.claim(broker, 2)] == [p.id for p in submitted]
 
     async def test_the_lanes_share_thirteen_claims_eight_to_four_to_one(
         self, broker: Broker
