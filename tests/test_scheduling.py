@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 
 from tests.harness import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such policies")
 
 
 def policy(pid: int) -> int:

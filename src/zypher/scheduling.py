@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 def give_way() -> None:
-    """From now on, this process and its children never interrupt another by waking up.
+    """From now on, this thread and those that it starts never interrupt another by waking up.
 
     A replica that sends its outcomes wakes the server: in the middle of its work it would lose its
     processor to it, and get it back once all callers are answered.
@@ -15,7 +15,7 @@ def give_way() -> None:
 
 
 def give_way_no_more() -> None:
-    """This process is treated as any other again."""
+    """This process, which was started by one that gives way, is treated as any other again."""
     _change("SCHED_BATCH", "SCHED_OTHER")
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from zypher.brokers import Broker, Limits
 from zypher.brokers.memory import MemoryBroker
 from zypher.brokers.redis import RedisBroker, link
 from zypher.prediction import Failure, Outcome, Status
+from zypher.server.protocol import Protocol
 from zypher.testing.clock import ManualClock
 from zypher.testing.contract.base import new
 
@@ -367,6 +368,10 @@ async def test_a_call_that_takes_too_long_goes_on_asynchronously(site: Site) -> 
     assert answer.status == 202
     assert answer.names["location"] == f"/predict/{claimed.id}"
     assert "Not finished within 0.1 s." in json.loads(answer.body)["message"]
+    (connection,) = site.server.server_state.connections
+    exchange = cast("Protocol", connection)._exchange
+    assert exchange is not None
+    assert exchange._tell is None  # which would hold its input
     await site.service.finish(claimed.claim)
     assert (await site.service.record(claimed.id)).status is Status.COMPLETED
     assert site.service.broker.metrics.upgrades["m",] == 1

@@ -261,7 +261,7 @@ class Broker(ABC):
     def find(
         self, id: str, *, timeout: float = 0.0, owner: str | None = None
     ) -> asyncio.Future[Prediction | None] | None:
-        """What `wait` returns, without a task; None where that needs one.
+        """The record, once it is final or at once if `timeout` is 0; None where that takes a task.
 
         Only what `owner` has, if given, is waited for. The future has None for what is unknown, and
         for what has not ended after `timeout`.

@@ -1,4 +1,4 @@
-"""The direct way of a plain call to its prediction and back: without ASGI, tasks and timers.
+"""The direct way of a plain call to its prediction and back: past ASGI, and without a task.
 
 What a call means is said once, by `Predictions` and `Intake`. This way is for the calls that can be
 taken in at once. Whatever stands in the way of one, a fault of its own or of the server, is told on

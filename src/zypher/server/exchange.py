@@ -129,7 +129,7 @@ class Exchange:
 
     def _let_go(self) -> None:
         assert self._outcome is not None
-        outcome, self._outcome = self._outcome, None
+        outcome, self._outcome, self._tell = self._outcome, None, None  # which has its input
         outcome.cancel()
         self._way.patient.discard(self)
 

@@ -10,6 +10,7 @@ import pytest
 from tests.brokers.sqlite.conftest import GOOD, Queue, drain, new, submit
 from zypher.brokers.queue import Move
 from zypher.brokers.sqlite import SqliteBroker, backlog
+from zypher.brokers.sqlite import broker as broker_module
 from zypher.brokers.sqlite.records import BARE
 from zypher.brokers.sqlite.store import Store
 from zypher.prediction import Prediction, Status
@@ -197,6 +198,26 @@ async def test_more_than_fits_into_memory_can_be_foreseen(
         submitted = await submit(broker, 5)
         assert [claimed.id for claimed in await claim] == [one.id for one in submitted]
         assert not broker.degraded()
+
+
+async def test_what_is_new_goes_ahead_of_nothing_that_waits_on_the_disk(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (backlog, broker_module):
+        monkeypatch.setattr(module, "WINDOW", 4)
+
+    async def claim_all(broker: SqliteBroker) -> list[str]:
+        claimed: list[Prediction] = []
+        while len(claimed) <= 20:
+            claimed += await broker.claim("w", "m", limit=100, timeout=10)
+        return [prediction.id for prediction in claimed]
+
+    async with queue.opened() as broker:
+        waiting = await submit(broker, 20)
+        claims = asyncio.create_task(claim_all(broker))
+        await asyncio.sleep(0)  # the first are being claimed, and the rest is to be loaded
+        newest = await broker.submit(new(), keep=True)
+        assert await claims == [prediction.id for prediction in (*waiting, newest)]
 
 
 async def test_what_was_foreseen_and_is_not_claimed_is_queued_for_the_next(queue: Queue) -> None:

@@ -14,7 +14,7 @@ from zypher.prediction import PROCESSING
 
 def foreseeing(move: Move, queue: ModelQueue, now: float) -> Move:
     """What to write for a new prediction, which counts as queued already."""
-    if queue.queued > queue.appetite:  # others are claimed before
+    if queue.lanes.incomplete or queue.queued > queue.appetite:  # others are claimed before
         return move
     move.entry.foreseen = move.after.claimed(now)
     return Move(move.entry, None, move.entry.foreseen)
