@@ -6,6 +6,7 @@ Nothing behind the door meets malformed input: one decoder, one JSON Schema vali
 
 import gc
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -35,6 +36,9 @@ _SPACE = b" \t\n\r"  # of JSON (RFC 8259 §2)
 _BEGIN = re.compile(rb'[ \t\n\r]*\{[ \t\n\r]*"input"[ \t\n\r]*:[ \t\n\r]*(?=[\[{])')
 
 _decoder = msgspec.json.Decoder(Body)
+
+# Of servers in several threads of a process one at a time changes how that collects garbage.
+_reading = threading.Lock()
 
 
 class Door:
@@ -157,13 +161,14 @@ def _no_collection() -> Iterator[None]:
     It would look through all values there are again and again while more of them are made, which
     takes seconds if a body is millions of small lists.
     """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    with _reading:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 class _Input(NamedTuple):
