@@ -70,7 +70,7 @@ class RedisServer:
             *arguments,
             *("--bind", "127.0.0.1", "--dir", str(directory), "--save", ""),
             *_listen(self.port, certificate),
-            *_talk_to_the_cluster(arguments),
+            *_cluster_port(arguments),
             *(("--requirepass", password) if password else ()),
         ]
         self._process: subprocess.Popen[bytes] | None = None
@@ -153,7 +153,9 @@ def _listen(port: int, certificate: Certificate | None) -> tuple[str, ...]:
     )
 
 
-def _talk_to_the_cluster(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """Its second port, which is 10,000 above the first unless it is told: there, among the ports
-    of outgoing connections, it may be taken."""
+def _cluster_port(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """The port on which the servers of a cluster talk to each other.
+
+    Untold, it is 10,000 above the first: among those of outgoing connections, and may be taken.
+    """
     return ("--cluster-port", str(steady_port())) if "--cluster-enabled" in arguments else ()

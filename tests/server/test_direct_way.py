@@ -334,8 +334,9 @@ async def polling(site: Site, id: str) -> Client:
     """A client that waits on the direct way for the end of a prediction."""
     client = await site.client()
     client.send(get(f"/predict/{id}", "Prefer: wait=9"))
-    while not site.direct_way.outcomes():
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while not site.direct_way.outcomes():
+            await asyncio.sleep(0.01)
     return client
 
 
@@ -354,8 +355,9 @@ async def test_one_whose_poll_waits_and_who_hangs_up_abandons_nothing() -> None:
         claimed = await service.claim()
         client = await polling(site, id)
         client.hang_up()
-        while site.direct_way.outcomes():
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while site.direct_way.outcomes():
+                await asyncio.sleep(0.01)
         await site.server.answered()
         await service.finish(claimed.claim)
         assert (await service.record(id)).status is Status.COMPLETED

@@ -73,8 +73,8 @@ class Ahead:
         self._nears_end = False
         if self._flights.waiting and not self._tickets.take(self._ticket):
             return False
-        has_come_along = self._followed is not None and self._tickets.has(self._followed)
-        self._returns(self._flights.take_back(all=has_come_along))
+        has_come_along = self._followed is not None and self._tickets.use(self._followed)
+        self._returns(self._flights.take_back(also_running=has_come_along))
         if has_come_along:
             self._followed = None
             self.expect_end()
@@ -83,8 +83,7 @@ class Ahead:
     def close(self) -> None:
         """The replica is dead: what has not begun there is unharmed."""
         self._stop_waiting()
-        if self._followed is not None:
-            self._tickets.look()
+        self._tickets.look()
         if not self.take_back():
             self._flights.follow(asyncio.get_running_loop().time())
         self._tickets.close()

@@ -86,10 +86,10 @@ class Flights:
         self.running |= self.waiting
         self.waiting = {}
 
-    def take_back(self, *, all: bool) -> list[Claim]:
-        """What waits is not in flight any more; nor is anything, if `all` that is has not begun."""
+    def take_back(self, *, also_running: bool) -> list[Claim]:
+        """What waits is not in flight any more; nor what should run, if that has not begun."""
         taken, self.waiting = self.waiting, {}
-        if all:
+        if also_running:
             taken, self.running, self.units = self.running | taken, {}, 0
         self.bytes -= sum(flight.size for flight in taken.values())
         return list(taken)

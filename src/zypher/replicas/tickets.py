@@ -23,15 +23,15 @@ class Tickets:
     def take(self, number: int) -> bool:
         """True if that ticket was there: from now on it is here."""
         self.look()
-        return self.has(number)
+        return self.use(number)
 
     def look(self) -> None:
         """Take all that are there."""
         with contextlib.suppress(BlockingIOError):
             self._taken.update(os.read(self._readable, NUMBERS))
 
-    def has(self, number: int) -> bool:
-        """True if that ticket has come along with others; it is used up then."""
+    def use(self, number: int) -> bool:
+        """True if that ticket is here, perhaps taken along with another; it is used up then."""
         is_here = number in self._taken
         self._taken.discard(number)
         return is_here

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from fastapi import Request, Response
 
 from zypher.brokers.base import Sent
-from zypher.errors import NotFound, PredictionError, QueueFull, Unavailable
+from zypher.errors import PredictionError, QueueFull, Unavailable
 from zypher.prediction import Prediction
 from zypher.server.fields import Fields
 from zypher.server.gate import Caller
@@ -27,7 +27,6 @@ from zypher.server.patient import Patient
 from zypher.server.predictions import Predictions
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
 from zypher.server.problems import fault, problem_of, problem_with_id
-from zypher.server.rendering import UNKNOWN
 from zypher.server.state import Phase, ServerState
 from zypher.server.writing import CommonLines, Field
 
@@ -245,12 +244,7 @@ class DirectWay:
     def _standing(
         self, poll: PlainPoll, record: Prediction | None
     ) -> Response | Awaitable[Response]:
-        """How a prediction stands. Raises `NotFound`."""
-        if record is None or not (poll.caller is None or poll.caller.sees(record)):
-            raise NotFound(UNKNOWN)
-        if record.status.terminal:
-            return self._predictions.found(record, poll.patience)
-        return self._predictions.unfinished(record, poll.patience, poll.path)
+        return self._predictions.standing(record, poll.caller, poll.patience, poll.path)
 
     def _ended(
         self,

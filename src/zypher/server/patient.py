@@ -12,7 +12,7 @@ class Waiting(Protocol):
     """Somebody who waits for an outcome."""
 
     @property
-    def outcome(self) -> asyncio.Future[Prediction]: ...
+    def outcome(self) -> asyncio.Future[Prediction | None]: ...
 
     def expire(self) -> None:
         """Their time is over."""

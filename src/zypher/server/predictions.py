@@ -4,6 +4,7 @@ The way of one POST is `Predictions.predict`: the door, `submit`, `wait`, one of
 An asynchronous prediction is a synchronous one that nobody waits for.
 """
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from zypher.server import operations
 from zypher.server.answers import JSONText
 from zypher.server.connection import while_connected
 from zypher.server.estimates import retry_after
-from zypher.server.gate import caller_of, require_visible
+from zypher.server.gate import Caller, caller_of, require_visible
 from zypher.server.headers import prefers_events
 from zypher.server.intake import Intake, Origin, is_kept
 from zypher.server.preferences import Patience, patience_to_poll, patience_to_predict
@@ -101,18 +102,20 @@ class Predictions:
         if patience.seconds:
             await require_visible(self._broker, request, id)
         prediction = await self._broker.wait(id, patience.seconds)
-        if prediction is None or not caller_of(request).sees(prediction):
-            raise NotFound(UNKNOWN)
-        if prediction.status.terminal:
-            return self.found(prediction, patience)
-        return await self.unfinished(prediction, patience, request.scope["path"])
+        answer = self.standing(prediction, caller_of(request), patience, request.scope["path"])
+        return answer if isinstance(answer, Response) else await answer
 
-    def found(self, prediction: Prediction, patience: Patience) -> Response:
-        """The answer to who asks for what has ended."""
+    def standing(
+        self, prediction: Prediction | None, caller: Caller | None, patience: Patience, path: str
+    ) -> Response | Awaitable[Response]:
+        """How a prediction stands, for who asks at this path. Raises `NotFound`."""
+        if prediction is None or not (caller is None or caller.sees(prediction)):
+            raise NotFound(UNKNOWN)
+        if not prediction.status.terminal:
+            return self._unfinished(prediction, patience, path)
         return JSONText(polled(prediction, self._settings.compat), headers=patience.headers)
 
-    async def unfinished(self, prediction: Prediction, patience: Patience, path: str) -> Response:
-        """The answer to who asks at this path for what has not ended."""
+    async def _unfinished(self, prediction: Prediction, patience: Patience, path: str) -> Response:
         seconds = await retry_after(self._broker, self._state.clock, prediction)
         headers = {"Retry-After": str(seconds), "Location": path}
         return JSONText(
