@@ -63,6 +63,25 @@ async def test_who_calls_gets_an_outcome_though_redis_has_lost_the_call(
         assert record.status is Status.COMPLETED
 
 
+@pytest.mark.usefixtures("without_sweeps")
+async def test_a_call_that_ended_before_it_was_known_to_be_taken_in_does_not_run_again(
+    join: Join,
+) -> None:
+    node, other = await join(), await join()
+    await node._hearing.stop()  # the network is away, and the answer to the submission is lost
+    prediction = new()
+    sent = node.call(prediction)
+    (claimed,) = await other.claim("w", "m", limit=1, timeout=PATIENCE)
+    assert not await other.finish([(claimed.claim, GOOD)])
+    again = await submitted(node.call(prediction))  # as it is sent when there is no answer
+    assert again.status is Status.COMPLETED
+    assert not await other.claim("w", "m", limit=1, timeout=0)
+    node._look_at_end(prediction.id)  # as it does once a second
+    record = await asyncio.wait_for(sent.outcome, PATIENCE)
+    assert record is not None
+    assert record.result == GOOD.result
+
+
 async def test_a_call_to_a_node_that_leaves_goes_on_and_can_be_kept(
     join: Join, redis_server: RedisServer
 ) -> None:

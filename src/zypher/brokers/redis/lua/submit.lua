@@ -34,7 +34,10 @@ local function take_in(submission)
   owner = owner ~= '' and owner
 
   local status, expires, gone = fields(id, 'status', 'expires', 'gone')
-  if is_there(status, expires, gone, wall) then return { 'known', redis.call('HGETALL', record_of(id)) } end
+  -- 'offered': it is sent again, for its answer was lost, and has ended meanwhile.
+  if gone == 'offered' or is_there(status, expires, gone, wall) then
+    return { 'known', redis.call('HGETALL', record_of(id)) }
+  end
   if key ~= '' then
     local other, is_same = holder_of(key, owner or '', fingerprint, wall)
     if other and not is_same then return { 'other', other } end
