@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.told import target
-from tests.harness import Holder, Server, holder
+from tests.harness import PATIENCE, Holder, Server, holder
+
+expect.set_options(timeout=1000 * PATIENCE)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -51,7 +53,7 @@ class Watch:
 def page(browser: Browser) -> Iterator[Page]:
     """A page. At the end: no script failed, no policy was violated, no other host was asked."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(1000 * PATIENCE)
     watch = Watch(page)
     yield page
     page.close()

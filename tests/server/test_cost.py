@@ -17,6 +17,7 @@ from zypher.prediction import Outcome
 pytestmark = pytest.mark.anyio
 
 TOGETHER = 50
+ROUNDS = 3
 GOOD = Outcome(b'"done"')
 
 SOURCE = str(Path(zypher.__file__).parent)
@@ -51,8 +52,16 @@ async def test_nor_does_one_that_comes_through_asgi(service: Service) -> None:
 
 
 async def cost_of(service: Service, ask: Callable[[], list[Awaitable[bytes]]]) -> float:
-    """The calls of functions for one of the requests that `ask` makes."""
+    """The calls of functions for one of the requests that `ask` makes.
+
+    The least of several rounds: into any of them may fall what is done once a second.
+    """
     await served(service, ask())  # what is done once has been done
+    return min([await calls_of(service, ask()) for _ in range(ROUNDS)]) / TOGETHER
+
+
+async def calls_of(service: Service, requests: list[Awaitable[bytes]]) -> int:
+    """The calls of functions for these requests."""
     calls = 0
 
     def count(frame: FrameType, event: str, function: object) -> None:
@@ -60,14 +69,13 @@ async def cost_of(service: Service, ask: Callable[[], list[Awaitable[bytes]]]) -
         is_ours = frame.f_code.co_filename.startswith(SOURCE)
         calls += is_ours and event in ("call", "c_call")
 
-    requests = ask()
     sys.setprofile(count)
     try:
         bodies = await served(service, requests)
     finally:
         sys.setprofile(None)
     assert bodies == [b'{"input":"x","result":"done"}'] * TOGETHER
-    return calls / TOGETHER
+    return calls
 
 
 async def served(service: Service, requests: list[Awaitable[bytes]]) -> list[bytes]:
