@@ -47,7 +47,7 @@ FAULTS: dict[str, Fault] = {
     "redis-restarts": rolling.rolling_restarts,
     "redis-held-interpreter": workers.held_interpreter,
     "redis-killed": outages.killed_redis,
-    "redis-killed-everysec": outages.killed_redis_everysec,
+    "redis-power-cut": outages.power_cut_everysec,
     "redis-away": outages.away,
     "redis-emptied": outages.flushed,
     "redis-partitions": network.partitions,

@@ -6,7 +6,7 @@ All times are of the machine's one monotonic clock, which every process reads th
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -114,11 +114,16 @@ class History:
         """A fault is injected now."""
         self.faults.append(Fault(time.monotonic(), what, pid))
 
-    def forgive(self, lost: Iterable[str]) -> None:
-        """These were lost where nobody had promised to keep them."""
-        lost = set(lost)
-        self.submits = [submit for submit in self.submits if submit.id not in lost]
-        self.overdue = [id for id in self.overdue if id not in lost]
+    def without(self, tokens: Collection[str]) -> "History":
+        """All of it but what is told of these."""
+        ids = {submit.id for submit in self.submits if submit.token in tokens}
+        return replace(
+            self,
+            submits=[submit for submit in self.submits if submit.token not in tokens],
+            runs=[run for run in self.runs if run.token not in tokens],
+            seen=[seen for seen in self.seen if seen.id not in ids],
+            overdue=[id for id in self.overdue if id not in ids],
+        )
 
     def saw(self, id: str, asked: float, status: int, body: dict[str, Any]) -> Seen | None:
         """Note what a poll was answered; None if it said nothing about the record."""

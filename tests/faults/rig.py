@@ -3,12 +3,14 @@
 import asyncio
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2
 
+from tests.faults import invariants
 from tests.faults.clients import client_of
 from tests.faults.history import Counts, History, Run, read_runs
 from tests.faults.load import Load, look
@@ -120,17 +122,22 @@ class Rig:
         *violations: str,
         remarks: Iterable[str] = (),
         has_looked: bool = False,
+        forgiven: Collection[str] = (),
     ) -> Report:
         """What the history says, after a last look at the queue.
 
-        And at all that was accepted, unless somebody `has_looked`.
+        And at all that was accepted, unless somebody `has_looked`. Nothing had been promised of
+        tokens that are `forgiven`: they are counted alone.
         """
         async with client_of(self.url) as client:
             self.history.counts.append(await _counts(client))
             for id in () if has_looked else self.history.accepted:
                 await look(client, self.history, id, {})
         self.history.runs = self.runs()
-        return report(fault, self.history, violations=violations, remarks=remarks)
+        promised = self.history.without(forgiven)
+        found = report(fault, promised, violations=violations, remarks=remarks)
+        lost = invariants.lost(self.history)
+        return replace(found, accepted=len(self.history.accepted), lost=len(lost))
 
 
 async def _counts(client: httpx2.AsyncClient) -> Counts:

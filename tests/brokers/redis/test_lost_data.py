@@ -41,6 +41,20 @@ async def test_callers_on_all_nodes_get_their_outcomes_though_redis_has_lost_the
             assert record.status is Status.COMPLETED
 
 
+async def test_so_does_one_whose_request_was_lost_before_it_began_to_wait(
+    join: Join, redis_server: RedisServer
+) -> None:
+    server, worker = await join(), await join()
+    made = await server.submit(new(), keep=False, waits=True)
+    for key in redis_server.call("KEYS", f"*{made.id}*"):
+        redis_server.call("DEL", key)
+    waiting = asyncio.create_task(server.wait(made.id, PATIENCE))
+    assert (await finish_next(worker)).id == made.id
+    record = await waiting
+    assert record is not None
+    assert record.status is Status.COMPLETED
+
+
 async def test_all_nodes_tell_of_their_models_and_workers_again_each_time_that_redis_loses_them(
     join: Join, redis_server: RedisServer
 ) -> None:

@@ -49,7 +49,7 @@ async def guarantee(url: str) -> str:
     ("arguments", "promise"),
     [
         (ALWAYS, "survives the death of Redis and of its machine."),
-        (EVERY_SECOND, "the last second or two may be lost"),
+        (EVERY_SECOND, "in the last second or two may be lost when Redis or its machine dies"),
         ((*ALWAYS[:2], "--appendfsync", "no"), "the last half minute may be lost"),
         ((), "write nothing to its disk"),
         (("--save", "60 1"), "write nothing to its disk"),

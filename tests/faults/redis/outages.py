@@ -4,7 +4,7 @@ import asyncio
 import functools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,10 +32,50 @@ async def killed_redis(size: Size, directory: Path) -> Report:
     return await _killed(size, directory, durable_redis(directory), "kill -9 of Redis")
 
 
-async def killed_redis_everysec(size: Size, directory: Path) -> Report:
-    """The same with one flush to the disk a second: a kill is no power cut."""
-    redis = RedisServer(directory, *EVERY_SECOND)
-    return await _killed(size, directory, redis, "kill -9 of Redis, appendfsync everysec")
+async def power_cut_everysec(size: Size, directory: Path) -> Report:
+    """The machine of Redis loses power, with one flush to the disk a second."""
+    with RedisServer(directory, *EVERY_SECOND) as redis:
+        async with Cluster(directory, redis.url) as cluster:
+            wrong: list[str] = []
+            forgiven: set[str] = set()
+            for number in range(size.of(2, 20)):
+                wrong += await _cut(cluster, redis, directory / f"copy-{number}", forgiven)
+            return await cluster.report(
+                "power cut of Redis, appendfsync everysec",
+                *wrong,
+                forgiven=forgiven,
+                remarks=["lost: what was not on the disk yet"],
+            )
+
+
+async def _cut(
+    cluster: Cluster, redis: RedisServer, place: Path, forgiven: set[str]
+) -> Sequence[str]:
+    """Cut the power under load; what is wrong. `forgiven` gets what may be lost or run again."""
+    callers = Callers(cluster.url, cluster.work, clients=2)
+    async with cluster.load() as load, callers:
+        await load.accepts(random.randint(20, 60))
+        safe = time.monotonic()
+        redis.copy_disk(place)
+        await load.accepts(random.randint(20, 60))
+        redis.cut_power(place)
+        redis.start()
+        back = time.monotonic()
+        late = await late_return(cluster, load)
+    history = cluster.history
+    before = [one for one in history.submits if one.asked < back and one.token not in forgiven]
+    lost = {*invariants.lost(history)}
+    lost_later = [one.id for one in before if one.answered < safe and one.id in lost]
+    ended = {seen.id for seen in history.seen if seen.final and seen.answered < safe}
+    forgiven |= {one.token for one in before if one.id not in ended}
+    forgiven |= {call.token for call in callers.calls if call.asked < back < call.answered}
+    return [
+        *late,
+        *(f"{id} was on the disk, and is lost." for id in lost_later),
+        *(f"{id} was asked for in vain." for id in history.overdue),
+        *callers.wrong(),
+        *(f"A caller was answered {call.status}." for call in callers.refused()),
+    ]
 
 
 async def _killed(size: Size, directory: Path, redis: RedisServer, fault: str) -> Report:

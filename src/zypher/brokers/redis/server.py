@@ -64,8 +64,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
             return "what was accepted survives the death of Redis and of its machine"
         if self.syncs == "everysec":
             return (
-                "what was accepted survives the death of Redis, and the last second or two may be "
-                "lost with its machine (appendfsync everysec)"
+                "what was accepted in the last second or two may be lost when Redis or its machine "
+                "dies (appendfsync everysec)"
             )
         if self.syncs == "no":
             return (

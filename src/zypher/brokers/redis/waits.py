@@ -125,6 +125,8 @@ class Waits(Runs):
         with self._ends.one(id, deadline - asyncio.get_running_loop().time()) as waiter:
             try:
                 hash = await self._run("wait", id, self._clock.wall(), self._name)
+                if hash is None and await self._restored(id):
+                    return GONE
                 record = hash and from_hash(id, hash)
                 if record is None or record.status.terminal:
                     return record
@@ -186,9 +188,7 @@ class Waits(Runs):
     async def _take(self, id: str) -> None:
         """Give a final record to those who wait for it here."""
         hash = await self._run("take", id, self._name)
-        if hash is None and id in self._waited and not self._waited[id][1]:
-            await self._submit_again(id)  # nobody else could have forgotten it
-        else:
+        if hash is not None or not await self._restored(id):
             self._tell_end(id, from_hash(id, hash) if hash else GONE)
 
     def _tell_end(self, id: str, end: Prediction | Literal["gone"]) -> None:
@@ -197,6 +197,13 @@ class Waits(Runs):
             self._link.run("wait", id, self._clock.wall(), self._name)
         else:
             self._ends.tell(id, end)
+
+    async def _restored(self, id: str) -> bool:
+        """True if what is not there any more was lost, and is there again: its caller waits."""
+        if id not in self._waited or self._waited[id][1]:
+            return False  # somebody else can have forgotten it
+        await self._submit_again(id)
+        return True
 
     async def _submit_again(self, id: str) -> None:
         prediction, keep = self._waited[id]
