@@ -125,9 +125,10 @@ class Waits(Runs):
         with self._ends.one(id, deadline - asyncio.get_running_loop().time()) as waiter:
             try:
                 hash = await self._run("wait", id, self._clock.wall(), self._name)
-                if hash is None and await self._restored(id):
+                # What is forgotten is there for a while yet: longer than `_waited` is unheeded.
+                if hash == [] and await self._restored(id):
                     return GONE
-                record = hash and from_hash(id, hash)
+                record = from_hash(id, hash) if hash else None
                 if record is None or record.status.terminal:
                     return record
                 told = await waiter
