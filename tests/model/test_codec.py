@@ -46,10 +46,11 @@ class Box(pydantic.BaseModel):
 
 Point = namedtuple("Point", "x y")
 
+INTEGERS = st.integers(-(2**63), 2**63)
 JSON = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**63)
+    | INTEGERS
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
@@ -61,6 +62,22 @@ JSON = st.recursive(
 def test_round_trip(value: Any) -> None:
     """Whatever JSON can say comes back as it was."""
     assert json.loads(encode_result(value)) == value
+
+
+def numbers(value: Any) -> list[Any]:
+    """All numbers within nested lists."""
+    if not isinstance(value, list):
+        return [] if value is None else [value]
+    return [number for item in value for number in numbers(item)]
+
+
+@given(st.recursive(st.none() | INTEGERS | st.floats(), st.lists, max_leaves=20))
+def test_a_number_that_json_does_not_have_is_refused_wherever_it_is(value: Any) -> None:
+    if all(map(math.isfinite, numbers(value))):
+        assert json.loads(encode_result(value)) == value
+    else:
+        with pytest.raises(InvalidOutput, match=r"a float (NaN|-?Infinity) at result"):
+            encode_result(value)
 
 
 @pytest.mark.parametrize(
