@@ -44,7 +44,8 @@ def encode_result(value: Any, *, part: int | None = None) -> bytes:
     """
     place = None if part is None else (None, part)
     try:
-        return msgspec.json.encode(value if type(value) in _CONSTANTS else _plain(value, place, 0))
+        plain = value if type(value) in _CONSTANTS else _plain(value, place, 0)
+        return bytes(plain) if type(plain) is msgspec.Raw else msgspec.json.encode(plain)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidOutput(
             f"The model returned a value that JSON cannot carry: {error}."

@@ -13,7 +13,8 @@ from zypher.replicas.lines import Line, write
 # A fault of ours must be a crash, which is seen and repaired, and never a hang.
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 
-_CHUNK = 65_536
+# As much as a pair of sockets holds.
+_CHUNK = 262_144
 
 
 class Channel:
@@ -24,6 +25,7 @@ class Channel:
         self._socket = connection
         self._receive = receive
         self._reader = FrameReader()
+        self._chunk = memoryview(bytearray(_CHUNK))
         self._unsent = bytearray()
         self._lock = threading.RLock()
         self._is_writing = False
@@ -68,15 +70,15 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(_CHUNK)
+            size = self._socket.recv_into(self._chunk)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             os._exit(0)  # whatever the model still does must not hold this process
         try:
-            for message in self._reader.feed(data):
+            for message in self._reader.feed(self._chunk[:size]):
                 self._receive(message)
         except Exception:
             traceback.print_exc()

@@ -165,7 +165,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Message]:
+    def feed(self, data: bytes | memoryview) -> Iterator[Message]:
         """The messages that are complete once `data` has arrived.
 
         It holds no more than has arrived, whatever length a frame says it has. Raises `ValueError`,
