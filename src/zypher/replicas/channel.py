@@ -13,8 +13,8 @@ from zypher.replicas.lines import Line, write
 # A fault of ours must be a crash, which is seen and repaired, and never a hang.
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 
-# As much as a pair of sockets holds.
-_CHUNK = 262_144
+# As much as is on its way at once.
+_CHUNK = 1_048_576
 
 
 class Channel:

@@ -16,6 +16,11 @@ from zypher.replicas.stderr import ErrorOutput
 _LAST_WORDS = 0.5
 
 
+# Bytes that are on their way at once, where the system allows it: with the few that it has by itself
+# the two sides would take turns over a long input.
+_ROOM = 1_048_576
+
+
 class Process:
     """A process that has been started, at the other end of a connection.
 
@@ -36,6 +41,8 @@ class Process:
     ) -> "Process":
         """Start one, which takes tickets from this descriptor, and connect to it."""
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: connection, sock=ours)
         output = ErrorOutput(spec.name)
