@@ -16,8 +16,8 @@ from zypher.replicas.stderr import ErrorOutput
 _LAST_WORDS = 0.5
 
 
-# Bytes that are on their way at once, where the system allows it: with the few that it has by itself
-# the two sides would take turns over a long input.
+# Bytes that are on their way at once, where the system allows it: with the few that it has by
+# itself the two sides would take turns over a long input.
 _ROOM = 1_048_576
 
 
