@@ -1,37 +1,17 @@
 """The engine of the brokers that live in one process: order, leases, waiters, decisions.
 
 Everything happens on one event loop, and no verb yields between reading and deciding, so every
-transition is a compare-and-set without a lock. A decided move goes to `_record`, which a broker
-fills in: memory shows it at once, sqlite writes it down and shows it then. Nobody sees a move,
-and nothing follows from it outside of this process, before it is recorded.
+transition is a compare-and-set without a lock. The verbs decide moves; `Moves` has them recorded,
+and `Runs` are the verbs of workers.
 """
 
 import asyncio
 import heapq
 from abc import abstractmethod
-from collections.abc import Awaitable, Sequence
-from functools import cached_property, partial
 
-from msgspec.structs import replace
-
-from zypher.brokers.alarms import Alarms
-from zypher.brokers.base import (
-    MOST_AHEAD,
-    Event,
-    Limits,
-    ModelStats,
-    News,
-    Overview,
-    Seen,
-    Sent,
-    Withdrawal,
-)
-from zypher.brokers.decisions import Decisions
-from zypher.brokers.deliveries import Deliveries
-from zypher.brokers.events import EventLogs
+from zypher.brokers.base import Limits, ModelStats, News, Overview, Seen, Sent
 from zypher.brokers.lanes import claims_before
-from zypher.brokers.outbox import is_to_be_delivered
-from zypher.brokers.queue import Entry, ModelQueue, Move, Queues, resolve
+from zypher.brokers.queue import Entry, ModelQueue, Move, resolve
 from zypher.brokers.refusals import (
     another_request,
     ended_already,
@@ -42,59 +22,24 @@ from zypher.brokers.refusals import (
     too_many_bytes,
     too_many_of,
 )
-from zypher.brokers.waiters import Waiters
-from zypher.brokers.withdrawals import Withdrawals
+from zypher.brokers.runs import Runs
 from zypher.clock import Clock
 from zypher.errors import Unavailable
-from zypher.prediction import (
-    HIGH,
-    NO_OPTIONS,
-    PROCESSING,
-    QUEUED,
-    Claim,
-    Outcome,
-    Prediction,
-    Priority,
-    Status,
-)
-
-# How long the outcome of an unkept prediction is held when nobody was there to take it: its
-# waiter may have run out of patience in this very turn, and be about to keep it. And the log of
-# events of any, for those who are about to read its end.
-_LINGER = 60.0
+from zypher.prediction import HIGH, NO_OPTIONS, Prediction, Priority
 
 # An idempotency key and its owner.
 Key = tuple[str, str]
 
 
-class Engine(Deliveries):
+class Engine(Runs):
     """What the brokers in one process have in common."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
-        super().__init__(clock)
-        self._limits = limits
-        self._entries: dict[str, Entry] = {}
-        self._queues = Queues()
-        self._waiters: Waiters[Prediction] = Waiters()  # for the end
-        self._watchers: Waiters[bool] = Waiters()  # for any news
-        self._expiring: list[tuple[float, str]] = []
-        self._alarms = Alarms()
-        self._decisions = Decisions(limits, clock, self._queues, self._alarms)
+        super().__init__(limits, clock)
         self._submitting: dict[Key, asyncio.Future[None]] = {}  # with keys, one at a time
-        self._withdrawals = Withdrawals()
-        self._logs = EventLogs()
         self._places = 0
-        self._closed = False
 
     # What a broker fills in.
-
-    @abstractmethod
-    def _record(self, moves: Sequence[Move]) -> asyncio.Future[bool] | None:
-        """See to it that `_show` is called for these moves, those of one entry in their order.
-
-        None says that it was. The future is True once it was, and False when it will be, but
-        nobody knows when; it raises for new predictions that will never be recorded.
-        """
 
     @abstractmethod
     async def _find(self, id: str) -> Entry | None:
@@ -105,20 +50,12 @@ class Engine(Deliveries):
         """The entry of an idempotency key, wherever it is."""
 
     @abstractmethod
-    def _retain(self, entry: Entry) -> None:
-        """A kept prediction has ended: hold on to it until it expires."""
-
-    @abstractmethod
     async def _erase(self, entry: Entry) -> None:
         """Forget a kept prediction that has ended."""
 
     @abstractmethod
     async def _free_key(self, entry: Entry) -> None:
         """Take its key from one that has expired; its delivery may have to be made yet."""
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
 
     def _waiting_in(self, queue: ModelQueue) -> tuple[int, int, int]:
         """How many wait in each lane."""
@@ -127,12 +64,6 @@ class Engine(Deliveries):
 
     def _take_up(self, entry: Entry) -> None:
         """An entry that was found is about to move."""
-
-    def _arrival(
-        self, queue: ModelQueue, deadline: float, *, limit: int, suspects: bool
-    ) -> Awaitable[bool]:
-        """Wait until something may be there to claim; False if `deadline` comes."""
-        return queue.arrival(deadline, limit=limit, suspects=suspects)
 
     # The life of a prediction.
 
@@ -281,108 +212,7 @@ class Engine(Deliveries):
         await self._forget(entry)
         return True
 
-    # Runs.
-
-    async def claim(
-        self, worker: str, model: str, *, limit: int, timeout: float, suspects: bool = True
-    ) -> Sequence[Prediction]:
-        self._require_open()
-        queue = self._queues[model]
-        deadline = asyncio.get_running_loop().time() + timeout
-        while not (group := queue.next_group(limit, suspects=suspects)):
-            if not await self._arrival(queue, deadline, limit=limit, suspects=suspects):
-                break
-        room = limit - len(group)
-        queue.coming_back += room
-        try:
-            return await self._claim(queue, group, worker)
-        finally:
-            queue.coming_back -= room
-
-    async def claim_ahead(self, worker: str, model: str, *, limit: int) -> Sequence[Prediction]:
-        self._require_open()
-        queue = self._queues[model]
-        group = queue.next_group(limit, suspects=False)
-        if len(group) == limit and _can_wait([entry.record for entry in group]):
-            return await self._claim(queue, group, worker)
-        for entry in group:
-            queue.lanes.push(entry)
-        return []
-
-    async def _claim(
-        self, queue: ModelQueue, group: Sequence[Entry], worker: str
-    ) -> Sequence[Prediction]:
-        """Claim these, which were taken out of their lanes."""
-        now = self._decisions.now
-        moves = [self._decisions.claim(entry, worker, now) for entry in group]
-        if queue.lanes.peek(suspects=True) is not None:
-            queue.ring()
-        recorded = False
-        try:
-            recorded = await self._recorded(moves)
-        finally:
-            if not recorded:  # nobody takes them now
-                self._record(self._released([move.after.claim for move in moves]))
-        if not recorded:
-            return []
-        leased_until = self._clock.steady() + self._limits.lease
-        for entry in group:
-            entry.leased_until = leased_until
-        # Less those that somebody has ended meanwhile.
-        return [move.after for move in moves if move.entry.record is move.after]
-
-    async def renew(self, worker: str, claims: Sequence[Claim]) -> set[Claim]:
-        lost = set()
-        leased_until = self._clock.steady() + self._limits.lease
-        for claim in claims:
-            entry = self._claimed(claim)
-            if entry is None or entry.worker != worker:
-                lost.add(claim)
-            else:
-                entry.leased_until = leased_until
-        return lost
-
-    async def withdrawn(self, worker: str, *, timeout: float) -> Sequence[Withdrawal]:
-        self._require_open()
-        return await self._withdrawals.of(worker, timeout)
-
-    async def publish(self, events: Sequence[tuple[Claim, Event]]) -> None:
-        for claim, event in events:
-            if self._claimed(claim):
-                self._logs.append(claim.id, claim.attempt, event)
-                self._watchers.tell(claim.id, True)
-
-    async def finish(self, ended: Sequence[tuple[Claim, Outcome]]) -> set[Claim]:
-        refused, moves, now = set(), [], self._decisions.now
-        for claim, outcome in ended:
-            entry = self._claimed(claim)
-            if entry is None:
-                refused.add(claim)
-            else:
-                moves.append(self._decisions.finish(entry, outcome, now))
-        await self._recorded(moves)
-        return refused
-
-    async def release(self, claims: Sequence[Claim]) -> None:
-        await self._recorded(self._released(claims))
-
-    async def crash(self, claims: Sequence[Claim], ending: str, *, log: Sequence[str] = ()) -> None:
-        entries = [entry for claim in claims if (entry := self._claimed(claim))]
-        crash = partial(self._decisions.crash, ending=ending, company=len(claims), log=log)
-        await self._crashed([crash(entry) for entry in entries])
-
     # Upkeep.
-
-    async def reclaim(self) -> int:
-        now = self._clock.steady()
-        late = [
-            entry
-            for queue in self._queues.values()
-            for entry in queue.running.values()
-            if entry.leased_until <= now
-        ]
-        await self._crashed(self._decisions.lose(late))
-        return len(late)
 
     async def enforce_clocks(self) -> int:
         count, moves = 0, []
@@ -409,10 +239,6 @@ class Engine(Deliveries):
                 del self._entries[id]
                 count += 1
         return count
-
-    async def forget_worker(self, id: str) -> None:
-        await super().forget_worker(id)
-        self._withdrawals.forget(id)
 
     async def stats(self) -> dict[str, ModelStats]:
         return self._stats()
@@ -444,85 +270,7 @@ class Engine(Deliveries):
             queue.close()
         self._outbox.news.set()
 
-    # What follows once a move is recorded.
-
-    def _show(self, moves: Sequence[Move]) -> None:
-        """Everybody may see these moves now."""
-        ended = []
-        for move in moves:
-            entry, record = move.entry, move.after
-            was_shown = entry.shown is record and self._entries.get(record.id) is entry
-            if move.before is None:
-                self._entries[record.id] = entry
-            entry.shown = record
-            if entry.record is not record:
-                continue  # it has moved on; that will be shown in its turn
-            if record.status is QUEUED:
-                self._line_up(entry)
-            elif record.status.terminal:
-                ended.append(move)
-            if not was_shown and (entry.delayed or record.options is not NO_OPTIONS):
-                self._set_alarm(entry)
-            if record.id in self._watchers:
-                self._watchers.tell(record.id, True)
-        if ended:
-            # Less those that had ended before somebody kept them.
-            self._note_ends([move.entry for move in ended if move.before is not None])
-            for move in ended:
-                self._deliver(move.entry)
-
-    def _line_up(self, entry: Entry) -> None:
-        """A queued entry can be claimed from now on; or once its pause is over."""
-        self._queues[entry.record.model].push(entry)
-
-    def _set_alarm(self, entry: Entry) -> None:
-        """Look at an entry in memory again when its pause or the first of its clocks is over."""
-        due = entry.record.due
-        at = entry.record.not_before if entry.delayed else due and due.at
-        if entry.alarm:
-            self._alarms.turn_off(entry)
-        if at is not None and self._entries.get(entry.record.id) is entry:
-            self._alarms.set(self._clock.steady() + at - self._clock.wall(), entry)
-
-    def _note_ends(self, ended: Sequence[Entry]) -> None:
-        """Count ends, and tell the worker if it was not the one that brought them."""
-        now = self._clock.steady()
-        took: dict[tuple[str, Status, bool], list[float]] = {}  # of those that are counted alike
-        for entry in ended:
-            record = entry.record
-            took.setdefault((record.model, record.status, entry.waits), []).append(record.took)
-            if record.id in self._logs:
-                self._logs.forget_at(record.id, now + _LINGER)
-            if entry.withdrawal is not None:
-                self._withdrawals.add(entry.worker, Withdrawal(record.claim, entry.withdrawal))
-        for (model, status, waits), seconds in took.items():
-            self._queues[model].note_ends(status, len(seconds), now)
-            self.metrics.ended(model, status, seconds, waits=waits)
-
-    def _deliver(self, entry: Entry) -> None:
-        """Hand a final record to all who wait for it."""
-        record = entry.record
-        delivered = self._waiters.tell(record.id, record) if record.id in self._waiters else 0
-        if entry.caller is not None and resolve(entry.caller, record):
-            delivered += 1
-        if entry.kept:
-            self._retain(entry)
-            if is_to_be_delivered(record):
-                self._outbox.news.set()
-        elif delivered:
-            del self._entries[record.id]
-        else:
-            # To who comes late; of what was canceled nobody wants the input back.
-            input = b"" if record.status is Status.CANCELED else record.input
-            expires = self._clock.wall() + _LINGER
-            entry.record = entry.shown = replace(record, input=input, expires=expires)
-            self._expire(entry)
-
     # What the verbs are made of.
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise shutting_down()
 
     async def _accept_once(self, key: Key, prediction: Prediction, waits: bool) -> Prediction:
         """Accept a prediction unless its key is known: then it is the one that has it."""
@@ -591,36 +339,6 @@ class Engine(Deliveries):
         if waiting + prediction.size > self._limits.max_queued_bytes * part:
             raise too_many_bytes(self._limits, waits=waits)
 
-    async def _recorded(self, moves: Sequence[Move]) -> bool:
-        """Record moves, and wait for it; False if that takes longer than anybody knows."""
-        recording = self._record(moves) if moves else None
-        return recording is None or await recording
-
-    async def _crashed(self, moves: Sequence[Move]) -> None:
-        """Count and record moves of runs that died with their process."""
-        for move in moves:
-            self.metrics.crashes.count(move.after.model)
-        await self._recorded(moves)
-
-    def _claimed(self, claim: Claim) -> Entry | None:
-        """The entry that this claim still holds."""
-        entry = self._entries.get(claim.id)
-        if entry is None or entry.record.status is not PROCESSING:
-            return None
-        return entry if entry.record.attempt == claim.attempt else None
-
-    def _released(self, claims: Sequence[Claim]) -> list[Move]:
-        entries = [entry for claim in claims if (entry := self._claimed(claim))]
-        return [self._decisions.release(entry) for entry in entries]
-
-    def _expire(self, entry: Entry) -> None:
-        """Have `purge` forget an entry in memory when its time has come."""
-        assert entry.record.expires is not None
-        heapq.heappush(self._expiring, (entry.record.expires, entry.record.id))
-
-    def _expired(self, record: Prediction) -> bool:
-        return record.expires is not None and record.expires <= self._clock.wall()
-
     def _news(self, record: Prediction, seen: Seen) -> News:
         sequence = seen.sequence if seen.attempt == record.attempt else 0
         return News(record, *self._logs.after(record.id, record.attempt, sequence))
@@ -629,10 +347,3 @@ class Engine(Deliveries):
 def key_of(prediction: Prediction) -> Key:
     assert prediction.idempotency_key is not None
     return prediction.owner or "", prediction.idempotency_key
-
-
-def _can_wait(records: Sequence[Prediction]) -> bool:
-    """True if these can be claimed before their runs begin, and wait in a replica for that."""
-    if any(record.options.times_runs for record in records):
-        return False
-    return sum([record.size for record in records]) <= MOST_AHEAD
