@@ -76,6 +76,13 @@ GUARDS = (
         "pass",
     ),
     Guard(
+        "so is what a Redis that went back in time has lost of it",
+        "redis-power-cut",
+        "brokers/redis/waits.py",
+        "if id not in self._waited or self._waited[id][1]:",
+        "if id:",
+    ),
+    Guard(
         "a stream that was deleted is made anew from the records",
         "redis-emptied",
         f"{_LUA}/claim.lua",

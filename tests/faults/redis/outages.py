@@ -56,7 +56,7 @@ async def _cut(
     async with cluster.load() as load, callers:
         await load.accepts(random.randint(20, 60))
         safe = time.monotonic()
-        redis.copy_disk(place)
+        await asyncio.to_thread(redis.copy_disk, place)
         await load.accepts(random.randint(20, 60))
         redis.cut_power(place)
         redis.start()
@@ -68,7 +68,8 @@ async def _cut(
     lost_later = [one.id for one in before if one.answered < safe and one.id in lost]
     ended = {seen.id for seen in history.seen if seen.final and seen.answered < safe}
     forgiven |= {one.token for one in before if one.id not in ended}
-    forgiven |= {call.token for call in callers.calls if call.asked < back < call.answered}
+    calls = [call for call in callers.calls if call.asked < back and call.answered > safe]
+    forgiven |= {call.token for call in calls}
     return [
         *late,
         *(f"{id} was on the disk, and is lost." for id in lost_later),
