@@ -1,15 +1,17 @@
 """Redis comes back empty: what callers wait for is done all the same, and nobody waits in vain."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from tests.brokers.redis.conftest import Join
-from tests.redis_servers import RedisServer
+from tests.redis_servers import EVERY_SECOND, RedisServer
 from zypher.brokers.base import ModelInfo, WorkerInfo
 from zypher.brokers.redis import RedisBroker
 from zypher.prediction import Prediction, Status
-from zypher.testing.contract.base import GOOD, PATIENCE, new
+from zypher.testing.clock import ManualClock
+from zypher.testing.contract.base import GOOD, LIMITS, PATIENCE, new
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quick_sweeps")]
 
@@ -108,3 +110,26 @@ async def test_a_run_that_redis_has_forgotten_is_lost_to_its_worker(
     redis_server.call("FLUSHALL")
     assert await node.renew("w", [claimed.claim]) == {claimed.claim}
     assert await node.finish([(claimed.claim, GOOD)]) == {claimed.claim}
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_a_lease_that_began_after_redis_went_back_in_time_is_not_over_too_soon(
+    join: Join, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    with RedisServer(tmp_path, *EVERY_SECOND) as redis:
+        watcher, worker = [await join(clock, url=redis.url) for _ in range(2)]
+        redis.copy_disk(tmp_path / "copy")
+        for _ in range(20):  # beats, which will be lost
+            await worker.renew("w", [])
+        await watcher.reclaim()
+        redis.cut_power(tmp_path / "copy")
+        redis.start()
+        clock.advance(LIMITS.lease / 2)
+        await worker.submit(new(), keep=True)
+        (claimed,) = await worker.claim("w", "m", limit=1, timeout=PATIENCE)
+        for _ in range(20):
+            await worker.renew("another", [])
+        clock.advance(LIMITS.lease / 2)
+        assert await watcher.reclaim() == 0
+        assert not await worker.finish([(claimed.claim, GOOD)])

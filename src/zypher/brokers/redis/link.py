@@ -64,6 +64,7 @@ class Link:
 
     def __init__(self, address: Address) -> None:
         self.trouble: str | None = None
+        self.connections = 0  # that it has had; behind each may be another Redis, or an older state
         self._address = address
         self._client: Redis = address.client()
         self._pool: Any = self._client.connection_pool
@@ -188,9 +189,14 @@ class Link:
         """The connection, made again if it has been closed meanwhile."""
         if self._connection is None:
             self._connection = await self._pool.get_connection()
+            self._count(self._connection)
+            self._connection.register_connect_callback(self._count)
         else:
             await self._pool.ensure_connection(self._connection)
         return self._connection
+
+    def _count(self, _: Any) -> None:
+        self.connections += 1
 
     async def _read(
         self, connection: Any, groups: Sequence[Sequence[Call]], patience: asyncio.Timeout

@@ -45,6 +45,7 @@ class Node(Broker):
         self._limits = limits
         self._clock = clock
         self._beats = Beats(limits.lease)
+        self._beats_over = 0  # the number of the connection over which they were seen
         # Told apart from all others, by those who tell it something.
         self._name = uuid4().hex[:12]
         self._names = count()
@@ -90,6 +91,9 @@ class Node(Broker):
             task.exception()  # Redis is away; what this was for is found out otherwise
 
     def _note_beat(self, beat: int) -> None:
+        if self._beats_over != self._link.connections:  # those before may be of another count
+            self._beats_over = self._link.connections
+            self._beats.forget()
         self._beats.note(self._clock.steady(), beat)
 
     async def _read(self, id: str, *, any: bool = False) -> Prediction | None:

@@ -132,9 +132,12 @@ class Runs(Outbox):
     # Upkeep.
 
     async def reclaim(self) -> int:
+        seen_over = self._beats_over
         expired = self._beats.expired(self._clock.steady())
         beat, workers, late = await self._run("late", "" if expired is None else expired)
         self._note_beat(beat)
+        if self._beats_over != seen_over:  # it was asked with a beat of another count
+            return 0
         owners = [dict_of(hash).get(b"worker", b"").decode() for hash in late[1::2]]
         records = _records(late)
         together = lost_together(zip(owners, records, strict=True))
