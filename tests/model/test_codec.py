@@ -129,6 +129,7 @@ def test_bytes_are_a_data_url() -> None:
     [
         (math.nan, "a float NaN at result,"),
         ([1.0, -math.inf], "a float -Infinity at result[1],"),
+        ([1.0, msgspec.Raw(b"")], "an object of type Raw at result[1],"),
         ([math.inf, -math.inf], "a float Infinity at result[0],"),
         (Score("a", [1, 2, 3, math.nan]), "a float NaN at result.scores[3],"),
         ({"a b": {"c": (math.inf,)}}, "a float Infinity at result['a b'].c[0],"),

@@ -19,7 +19,6 @@ from zypher.model.binary import to_data_url
 MAX_DEPTH = 200
 
 _CONSTANTS = frozenset({type(None), bool, int})
-_NUMBERS = frozenset({float, int})
 _AS_MSGSPEC_DOES = (
     datetime.date,
     datetime.time,
@@ -91,23 +90,18 @@ def _text(value: str, place: _Place) -> str:
 
 def _items(values: Collection[Any], place: _Place, depth: int) -> Sequence[Any] | msgspec.Raw:
     # Long lists of one scalar type are the usual case; they are looked at in C.
-    if type(next(iter(values), None)) in _NUMBERS and (text := _numbers(values)):
-        return msgspec.Raw(text)
     kinds = set(map(type, values))
+    if kinds == {float} and (text := _finite_floats([*values])):
+        return msgspec.Raw(text)
     if kinds <= _CONSTANTS or (kinds == {str} and all(map(str.isascii, values))):
         return list(values)
     return [_plain(value, (place, index), depth + 1) for index, value in enumerate(values)]
 
 
-def _numbers(values: Collection[Any]) -> bytes | None:
-    """Their text if all of them are numbers that JSON has, as their text alone can tell."""
-    try:
-        text = msgspec.json.encode(values)
-    except (TypeError, ValueError, RecursionError):
-        return None
-    # What is no number has quotes or brackets, or is null: None, NaN, and the infinities.
-    is_flat = text.find(b"[", 1) < 0 and b"{" not in text
-    return text if is_flat and b"n" not in text and b'"' not in text else None
+def _finite_floats(values: list[float]) -> bytes | None:
+    """Their text, unless one of them is NaN or an infinity: that is null in it."""
+    text = msgspec.json.encode(values)
+    return None if b"n" in text else text
 
 
 def _members(values: Mapping[Any, Any], place: _Place, depth: int) -> dict[str, Any]:

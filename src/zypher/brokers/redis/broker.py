@@ -132,6 +132,8 @@ class RedisBroker(Waits):
 
     async def delete(self, id: str) -> bool:
         deleted = await self._run("delete", id, self._clock.wall())
+        if deleted > 0:
+            self._waited.pop(id, None)
         if deleted < 0:
             raise not_ended()
         return bool(deleted)

@@ -93,6 +93,8 @@ class Waits(Runs):
                 news = await self._look(id, seen, to_the_end=news is not None)
                 if news is None:
                     return None
+                if news.record.status.terminal:
+                    self._waited.pop(id, None)
                 as_seen = (news.record.status, news.record.attempt) == (seen.status, seen.attempt)
                 if not as_seen or news.events or now() >= deadline:
                     return news
