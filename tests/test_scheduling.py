@@ -15,12 +15,11 @@ def policy(pid: int) -> int:
     return os.sched_getscheduler(pid)
 
 
-def test_a_server_that_wakes_up_does_not_interrupt_its_replica() -> None:
-    with Server("--mock-delay", "0") as server:
-        server.predict("x")
-        (replica,) = server.replicas()
+def test_a_server_that_wakes_up_does_not_interrupt_its_replicas() -> None:
+    with Server("--replicas", "2", "--mock-delay", "0") as server:
+        server.wait_said("a replica is ready", times=2)
         assert policy(server.process.pid) == os.SCHED_BATCH
-        assert policy(replica.pid) == os.SCHED_OTHER
+        assert [policy(replica.pid) for replica in server.replicas()] == [os.SCHED_OTHER] * 2
 
 
 def test_who_has_chosen_another_way_to_share_the_processors_keeps_it() -> None:

@@ -6,7 +6,7 @@ All times are of the machine's one monotonic clock, which every process reads th
 import hashlib
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -113,6 +113,12 @@ class History:
     def note(self, what: str, pid: int | None = None) -> None:
         """A fault is injected now."""
         self.faults.append(Fault(time.monotonic(), what, pid))
+
+    def forgive(self, lost: Iterable[str]) -> None:
+        """These were lost where nobody had promised to keep them."""
+        lost = set(lost)
+        self.submits = [submit for submit in self.submits if submit.id not in lost]
+        self.overdue = [id for id in self.overdue if id not in lost]
 
     def without(self, tokens: Collection[str]) -> "History":
         """All of it but what is told of these."""

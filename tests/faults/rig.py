@@ -136,8 +136,12 @@ class Rig:
         self.history.runs = self.runs()
         promised = self.history.without(forgiven)
         found = report(fault, promised, violations=violations, remarks=remarks)
-        lost = invariants.lost(self.history)
-        return replace(found, accepted=len(self.history.accepted), lost=len(lost))
+        return replace(
+            found,
+            accepted=len(self.history.accepted),
+            lost=len(invariants.lost(self.history)),
+            run_again=len(invariants.run_again(self.history)) - found.executed_twice,
+        )
 
 
 async def _counts(client: httpx2.AsyncClient) -> Counts:

@@ -88,7 +88,7 @@ def _text(value: str, place: _Place) -> str:
     return value
 
 
-def _items(values: Collection[Any], place: _Place, depth: int) -> Sequence[Any] | msgspec.Raw:
+def _items(values: Collection[Any], place: _Place, depth: int) -> list[Any] | msgspec.Raw:
     # Long lists of one scalar type are the usual case; they are looked at in C.
     kinds = set(map(type, values))
     if kinds == {float} and (text := _finite_floats([*values])):

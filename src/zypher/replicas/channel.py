@@ -7,14 +7,11 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from zypher.replicas.frames import MOST_TOLD, FrameReader, Message, Told, encode
+from zypher.replicas.frames import MOST_TOLD, ROOM, FrameReader, Message, Told, encode
 from zypher.replicas.lines import Line, write
 
 # A fault of ours must be a crash, which is seen and repaired, and never a hang.
 FAULT = 70  # EX_SOFTWARE of sysexits.h
-
-# As much as is on its way at once.
-_CHUNK = 1_048_576
 
 
 class Channel:
@@ -25,7 +22,7 @@ class Channel:
         self._socket = connection
         self._receive = receive
         self._reader = FrameReader()
-        self._chunk = memoryview(bytearray(_CHUNK))
+        self._chunk = memoryview(bytearray(ROOM))
         self._unsent = bytearray()
         self._lock = threading.RLock()
         self._is_writing = False

@@ -135,6 +135,10 @@ Message = (
 # What runs tell is dropped where more than so many bytes of it wait to be taken.
 MOST_TOLD = 1_000_000
 
+# Bytes that are on their way at once, where the system allows it: with the few that it has by
+# itself both ends would take turns over a long input.
+ROOM = 1_048_576
+
 # How many lines a failure keeps of a log, and how many characters of each.
 LAST_LINES = 20
 _LINE_LENGTH = 500

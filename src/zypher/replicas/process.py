@@ -8,17 +8,13 @@ import socket
 import sys
 
 from zypher.replicas.connection import Connection
+from zypher.replicas.frames import ROOM
 from zypher.replicas.hardware import environment, resident_bytes
 from zypher.replicas.spec import ReplicaSpec
 from zypher.replicas.stderr import ErrorOutput
 
 # How long the connection of a dead process may stay open: a process that it forked can hold it.
 _LAST_WORDS = 0.5
-
-
-# Bytes that are on their way at once, where the system allows it: with the few that it has by
-# itself the two sides would take turns over a long input.
-_ROOM = 1_048_576
 
 
 class Process:
@@ -42,7 +38,8 @@ class Process:
         """Start one, which takes tickets from this descriptor, and connect to it."""
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
+            with contextlib.suppress(OSError):  # some systems refuse what is more than they allow
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: connection, sock=ours)
         output = ErrorOutput(spec.name)

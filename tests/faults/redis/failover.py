@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults import invariants
@@ -34,14 +35,11 @@ async def failover(size: Size, directory: Path) -> Report:
                     wrong += await _late_resumption(cluster, load)
                     if size is Size.FULL:  # it takes a while until the sentinels have turned it
                         await asyncio.to_thread(sentinels.rejoin, dead)
-            accepted = cluster.history.accepted
-            return await cluster.report(
-                "failover by sentinels",
-                *wrong,
-                *(f"{id} was asked for in vain." for id in cluster.history.overdue),
-                *callers.wrong(),
-                forgiven={accepted[id].token for id in invariants.lost(cluster.history)},
-            )
+            lost = invariants.lost(cluster.history)
+            wrong += [f"{id} was asked for in vain." for id in cluster.history.overdue]
+            cluster.history.forgive(lost)
+            found = await cluster.report("failover by sentinels", *wrong, *callers.wrong())
+            return replace(found, accepted=found.accepted + len(lost), lost=len(lost))
 
 
 def _note_loss(cluster: Cluster) -> None:

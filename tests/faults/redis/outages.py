@@ -11,8 +11,9 @@ import psutil
 
 from tests.faults import invariants
 from tests.faults.callers import Callers
+from tests.faults.clients import client_of
 from tests.faults.history import History
-from tests.faults.load import Load
+from tests.faults.load import Load, look
 from tests.faults.redis.cluster import Cluster, durable_redis
 from tests.faults.report import Report, Size
 from tests.redis_servers import EVERY_SECOND, RedisServer
@@ -64,15 +65,17 @@ async def _cut(
         late = await late_return(cluster, load)
     history = cluster.history
     before = [one for one in history.submits if one.asked < back and one.token not in forgiven]
-    lost = {*invariants.lost(history)}
-    lost_later = [one.id for one in before if one.answered < safe and one.id in lost]
+    safely = [one.id for one in before if one.outcome == "ok" and one.answered < safe]
+    async with client_of(cluster.url) as client:
+        found = [await look(client, history, id, {}) for id in safely]
+    kept = {seen.id for seen in found if seen and seen.final}
     ended = {seen.id for seen in history.seen if seen.final and seen.answered < safe}
     forgiven |= {one.token for one in before if one.id not in ended}
     calls = [call for call in callers.calls if call.asked < back and call.answered > safe]
     forgiven |= {call.token for call in calls}
     return [
         *late,
-        *(f"{id} was on the disk, and is lost." for id in lost_later),
+        *(f"{id} was on the disk, and is lost." for id in safely if id not in kept),
         *(f"{id} was asked for in vain." for id in history.overdue),
         *callers.wrong(),
         *(f"A caller was answered {call.status}." for call in callers.refused()),

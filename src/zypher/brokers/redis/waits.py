@@ -127,7 +127,7 @@ class Waits(Runs):
         with self._ends.one(id, deadline - asyncio.get_running_loop().time()) as waiter:
             try:
                 hash = await self._run("wait", id, self._clock.wall(), self._name)
-                # What is forgotten is there for a while yet: longer than `_waited` is unheeded.
+                # What others forgot leaves a trace for some seconds: what left none was lost.
                 if hash == [] and await self._restored(id):
                     return GONE
                 record = from_hash(id, hash) if hash else None

@@ -359,8 +359,8 @@ local function hide(id)
 end
 
 local function forget(id)
-  local watching, kept, owner, key, host, model =
-    fields(id, 'watching', 'kept', 'owner', 'idempotency_key', 'host', 'model')
+  local status, watching, kept, owner, key, host, model =
+    fields(id, 'status', 'watching', 'kept', 'owner', 'idempotency_key', 'host', 'model')
   if model then strike(id, model) end
   redis.call('ZREM', 'zypher:expiring', id)
   redis.call('ZREM', 'zypher:list', id)
@@ -375,7 +375,7 @@ local function forget(id)
     schedule(host)
   end
   -- Those who watch are still to be told the end; who submitted what is not kept, that it is not lost.
-  if watching or not kept then
+  if status and (watching or not kept) then
     hide(id)
   else
     redis.call('UNLINK', record_of(id), events_of(id))
